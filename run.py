@@ -1,0 +1,284 @@
+"""One command for everything; standard library only.
+
+    python run.py demo                       start the embedded WebUI and open its page
+    python run.py demo --headless --out DIR  write the grids base.png, distilled.png, hybrid.png and demo.json
+    python run.py test                       lint, types, import rules, then every test in both hosts' stacks
+    python run.py lint                       the first three of these alone
+    python run.py bench --json FILE          print and write the benchmark
+    python run.py python ARGS...             the environment's own Python, for the trainer for example
+
+Environments are made under .envs/ from the pins in pyproject.toml, once for each set of pins, and reused.
+DD_TORCH_INDEX takes torch from another package index (PyTorch's CPU index saves gigabytes on Linux), DD_ENVS keeps the
+environments elsewhere, DD_CHROMIUM names the browser of the page tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.environments import ROOT, Refusal, child_environ, environment, run, say, status, stop
+
+PYTHON = (3, 11)
+FLAVOURS = ("a1111", "forge")
+READY = "Running on local URL:"
+START_SECONDS = 300
+HOST_TESTS = ("tests/embedded", "tests/e2e", "tests/browser")
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as s:
+        if os.name != "nt":
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_port(wanted: int | None, headless: bool) -> int:
+    if wanted is not None:
+        if not is_free(wanted):
+            raise Refusal(f"port {wanted} is in use; give another one with --port.")
+        return wanted
+    if not headless:
+        for port in range(7860, 7870):
+            if is_free(port):
+                return port
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def webui(python: Path, flavour: str, port: int, headless: bool) -> Iterator[subprocess.Popen[str]]:
+    """Start the embedded WebUI, wait until it answers, and end it at the end, however that comes."""
+    command = [str(python), "-m", "extension_core.embedded", "--flavour", flavour, "--port", str(port)]
+    command += ["--headless"] if headless else []
+    environ = child_environ()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    ready, ended = threading.Event(), threading.Event()
+
+    def echo() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if READY in line:
+                ready.set()
+        ended.set()
+        ready.set()
+
+    threading.Thread(target=echo, daemon=True).start()
+    try:
+        if not ready.wait(START_SECONDS):
+            raise Refusal(f"the embedded WebUI was not ready after {START_SECONDS} seconds; its log is above.")
+        if ended.is_set():
+            raise Refusal(
+                f"the embedded WebUI ended with {status(process.wait())} before it was ready; its log is above."
+            )
+        yield process
+    finally:
+        stop(process)
+
+
+def flavours_built() -> tuple[str, ...]:
+    """Return the flavours that extension_core/embedded offers, read without importing it (it needs an environment)."""
+    tree = ast.parse((ROOT / "extension_core" / "embedded" / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(isinstance(t, ast.Name) and t.id == "FLAVOURS" for t in targets):
+            return tuple(ast.literal_eval(node.value))  # type: ignore[union-attr]
+    raise Refusal("extension_core/embedded/__init__.py names no FLAVOURS; the checkout is damaged, clone it again.")
+
+
+def check_flavour(flavour: str) -> None:
+    built = flavours_built()
+    if flavour not in built:
+        raise Refusal(f"the embedded WebUI has no {flavour} flavour yet; it has {', '.join(built)}.")
+
+
+def demo(args: argparse.Namespace, rest: list[str]) -> int:
+    check_flavour(args.flavour)
+    port = choose_port(args.port, args.headless)
+    python = environment(args.flavour)
+    url = f"http://127.0.0.1:{port}"
+    with webui(python, args.flavour, port, args.headless) as server:
+        if args.headless:
+            out = args.out.resolve()
+            command = [str(python), "-m", "extension_core.demo", "--url", url, "--out", str(out), *rest]
+            return run(command, child_environ())
+        say(f"the page is {url}; press Ctrl-C to end")
+        if not args.no_browser:
+            webbrowser.open(url)
+        return status(server.wait())
+
+
+def find_chromium(python: Path) -> str:
+    """Return the browser of the page tests: DD_CHROMIUM, the system's, or else one installed now."""
+    if named := os.environ.get("DD_CHROMIUM"):
+        if not Path(named).is_file():
+            raise Refusal(f"DD_CHROMIUM names {named}, which is no file; name Chromium's executable.")
+        return named
+    if found := next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None):
+        return found
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        say("installing the system's package chromium for the page tests")
+        quiet = child_environ(DEBIAN_FRONTEND="noninteractive")
+        fetched = run(["apt-get", "update", "-qq"], quiet) or run(["apt-get", "install", "-yqq", "chromium"], quiet)
+        if not fetched and (found := shutil.which("chromium")):
+            return found
+    say("fetching Playwright's Chromium for the page tests")
+    if not run([str(python), "-m", "playwright", "install", "chromium"], child_environ()):
+        where = "from playwright.sync_api import sync_playwright as s\nwith s() as p: print(p.chromium.executable_path)"
+        return subprocess.check_output([str(python), "-c", where], text=True, env=child_environ()).strip()
+    raise Refusal("the page tests need Chromium; install it, or set DD_CHROMIUM to its executable.")
+
+
+def lint_stages(python: Path) -> dict[str, list[str]]:
+    tool = [str(python), "-m"]
+    importlinter = "from importlinter.cli import lint_imports_command as c; c()"
+    return {
+        "ruff": [*tool, "ruff", "check", "."],
+        "ruff format": [*tool, "ruff", "format", "--check", "."],
+        "pyright": [*tool, "pyright", "--pythonpath", str(python)],
+        "import rules": [str(python), "-c", importlinter, "--no-logo"],
+    }
+
+
+def run_stages(stages: dict[str, tuple[list[str], dict[str, str]]]) -> int:
+    """Run every stage, also after one has failed, and return the first failure's status."""
+    failed: dict[str, int] = {}
+    for name, (command, environ) in stages.items():
+        say(name)
+        if code := run(command, environ):
+            failed[name] = code
+    if failed:
+        say(f"failed: {', '.join(failed)}")  # said on failure alone: a good run ends with pytest's own summary
+    return next(iter(failed.values()), 0)
+
+
+def lint(args: argparse.Namespace, rest: list[str]) -> int:
+    stages = lint_stages(environment("a1111", tools=True))
+    return run_stages({name: (command, child_environ()) for name, command in stages.items()})
+
+
+def test(args: argparse.Namespace, rest: list[str]) -> int:
+    """Lint, then pytest in each stack; --flavour, or arguments for pytest, ask for tests alone."""
+    wanted = [args.flavour] if args.flavour else ["forge", "a1111"]
+    pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
+    built = flavours_built()
+    chromium = find_chromium(pythons[wanted[-1]])
+    stages: dict[str, tuple[list[str], dict[str, str]]] = {}
+    if not args.flavour and not rest:
+        stages.update({name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()})
+    for flavour, python in pythons.items():
+        command = [str(python), "-m", "pytest", "-q", "--durations=10", *(rest or ["tests"])]
+        if flavour not in built:  # no host of this flavour to test on: what needs none still runs on its stack
+            command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
+        if flavour != "a1111":
+            command += ["-m", "not a1111"]
+        stages[f"tests on the {flavour} stack"] = (command, child_environ(DD_FLAVOUR=flavour, DD_CHROMIUM=chromium))
+    return run_stages(stages)
+
+
+def bench(args: argparse.Namespace, rest: list[str]) -> int:
+    command = [str(environment("a1111", tools=True)), "-m", "benches"]
+    command += ["--json", str(args.json.resolve())] if args.json else []
+    return run([*command, *rest], child_environ())
+
+
+def own_python(rest: list[str]) -> int:
+    """Run the Python of the A1111 environment, or of the one that DD_FLAVOUR names."""
+    return run([str(environment(os.environ.get("DD_FLAVOUR", "a1111"), tools=True)), *rest], child_environ())
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+    p = commands.add_parser("demo", allow_abbrev=False, help="start the embedded WebUI and open its page")
+    p.add_argument("--headless", action="store_true", help="open no page: write images and measures to --out and end")
+    p.add_argument("--out", type=Path, default=Path("outputs/demo"), help="folder of --headless")
+    p.add_argument("--flavour", choices=FLAVOURS, default="a1111", help="the host to be like (default: a1111)")
+    p.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    p.add_argument("--no-browser", action="store_true", help="do not open the page by itself")
+    p.set_defaults(run=demo)
+    p = commands.add_parser("test", allow_abbrev=False, help="lint and every test; more arguments go to pytest alone")
+    p.add_argument("--flavour", choices=FLAVOURS, help="run the tests of this stack alone")
+    p.set_defaults(run=test)
+    commands.add_parser("lint", help="ruff, pyright and the import rules").set_defaults(run=lint)
+    p = commands.add_parser("bench", allow_abbrev=False, help="print the benchmark")
+    p.add_argument("--json", type=Path, help="write it to this file too")
+    p.set_defaults(run=bench)
+    commands.add_parser("python", help="the environment's own Python; every argument is Python's")
+    return top
+
+
+def other_python() -> list[str] | None:
+    """Return a command for the Python that the pins need, where this one is another."""
+    wanted = ".".join(map(str, PYTHON))
+    candidates = [["py", f"-{wanted}"], ["python"]] if os.name == "nt" else [[f"python{wanted}"], ["python3"]]
+    for command in candidates:
+        if shutil.which(command[0]) is None:
+            continue
+        test = [*command, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+        if subprocess.run(test, capture_output=True, text=True, check=False).stdout.strip() == wanted:
+            return command
+    return None
+
+
+def main(argv: list[str]) -> int:
+    if sys.version_info[:2] != PYTHON:
+        found = other_python()
+        if found is None:
+            raise Refusal(
+                f"the pinned versions need Python 3.11 and this is {platform.python_version()}; install Python 3.11 "
+                "beside it (the extension itself runs on your host's own Python)."
+            )
+        return run([*found, str(ROOT / "run.py"), *argv], dict(os.environ))
+    if argv[:1] == ["python"]:
+        return own_python(argv[1:])
+    args, rest = parser().parse_known_args(argv)
+    if rest and args.run is lint:
+        raise Refusal(f"lint takes no arguments, found {' '.join(rest)}.")
+    return args.run(args, rest[1:] if rest[:1] == ["--"] else rest)
+
+
+def leave(*_: object) -> None:
+    raise KeyboardInterrupt  # a terminated run.py ends its children as Ctrl-C does
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Refusal as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

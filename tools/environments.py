@@ -1,0 +1,155 @@
+"""The environments that run.py makes, and the children it starts in them; standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVS = Path(os.environ.get("DD_ENVS") or ROOT / ".envs")
+
+
+class Refusal(Exception):
+    """A request that cannot be honoured; its text is the one sentence that the user reads."""
+
+
+def say(text: str) -> None:
+    print(f"run.py: {text}", flush=True)
+
+
+def pins() -> dict[str, list[str]]:
+    """Return the dependency groups of pyproject.toml, by name."""
+    import tomllib
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+
+
+def digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def python_of(env: Path) -> Path:
+    return env / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def child_environ(**more: str) -> dict[str, str]:
+    """Return this process's environment less what would leak another Python in, offline but for this machine."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    local = ",".join(filter(None, (env.get("NO_PROXY") or env.get("no_proxy"), "localhost,127.0.0.1")))
+    env.update(PYTHONUNBUFFERED="1", PYTHONUTF8="1", NO_PROXY=local, no_proxy=local, MPLBACKEND="Agg")
+    env.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", **more)
+    return env
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock on `path` that ends with this process, so that two runs never build one environment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("another run is building this environment, waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def pip(env: Path, *arguments: str) -> None:
+    quiet = [] if sys.stdout.isatty() else ["-qq"]
+    environ = child_environ(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_USER="0", PIP_NO_INPUT="1")
+    command = [str(python_of(env)), "-m", "pip", "install", *quiet, "--prefer-binary", *arguments]
+    if code := run(command, environ):
+        raise Refusal(f"pip ended with {code} (its own words are above); check network and disk, then run this again.")
+
+
+def build_stack(env: Path, stack: list[str], bare: list[str]) -> None:
+    say(f"building {env} from {len(stack) + len(bare)} pinned packages; this takes minutes, once")
+    if env.exists():
+        shutil.rmtree(env)  # what a killed run left; pip's own cache keeps the downloads
+    if run([sys.executable, "-m", "venv", str(env)], child_environ()):
+        raise Refusal(
+            f"{sys.executable} could not make {env}; on Debian or Ubuntu install the package python3.11-venv."
+        )
+    index = os.environ.get("DD_TORCH_INDEX")
+    if sys.platform == "linux" and not index:
+        say("torch may bring NVIDIA's packages (gigabytes); DD_TORCH_INDEX can name PyTorch's CPU index instead")
+    torch = [pin for pin in stack if pin.startswith("torch==")]
+    pip(env, "--no-deps", *(["--index-url", index] if index else []), *torch)
+    pip(env, *stack)
+    pip(env, "--no-deps", *bare)
+    if run([str(python_of(env)), "-c", "import torch, gradio, transformers"], child_environ()):
+        raise Refusal(
+            f"the new environment {env} cannot import torch, gradio and transformers; delete it and try again."
+        )
+
+
+def environment(flavour: str, tools: bool = False) -> Path:
+    """Return the Python of a flavour's environment, built first where it is missing; `tools` adds tests and linters.
+
+    `complete.json` is written last and removed before any change, so what a killed run left is never taken for whole.
+    """
+    groups = pins()
+    stack, bare = groups[flavour], groups["bare"]
+    extra = groups["test"] + groups["lint"]
+    key = digest(stack, bare, os.environ.get("DD_TORCH_INDEX"), platform.machine(), sys.version_info[:3])
+    env = ENVS / f"{flavour}-{key}"
+    marker = env / "complete.json"
+    with locked(ENVS / f"{env.name}.lock"):
+        done = json.loads(marker.read_text()) if marker.is_file() else None
+        if done is None:
+            build_stack(env, stack, bare)
+            done = {"tools": None}
+            marker.write_text(json.dumps(done))
+        if tools and done["tools"] != digest(extra):
+            say(f"adding {len(extra)} test tools to {env}")
+            marker.unlink()
+            constraints = env / "pins.txt"
+            constraints.write_text("\n".join(stack) + "\n")
+            pip(env, "-c", str(constraints), *extra)
+            marker.write_text(json.dumps({"tools": digest(extra)}))
+    return python_of(env)
+
+
+def stop(process: subprocess.Popen[Any]) -> None:
+    """End a child of ours: ask, wait ten seconds, insist."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def status(code: int) -> int:
+    return code if code >= 0 else 128 - code  # a child ended by signal 15 counts as 143, as in a shell
+
+
+def run(command: Sequence[str], environ: dict[str, str]) -> int:
+    """Run a child to its end in the project's folder and return its exit status; Ctrl-C reaches it first."""
+    process = subprocess.Popen(list(command), cwd=ROOT, env=environ)
+    try:
+        return status(process.wait())
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)  # the terminal sent it Ctrl-C as well
+        raise
+    finally:
+        stop(process)
