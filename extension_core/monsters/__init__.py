@@ -1,6 +1,6 @@
 """Cartoon monsters: drawn, captioned, and read back."""
 
-from .attributes import ATTRIBUTES, Attributes, from_labels, sample_attributes
+from .attributes import ATTRIBUTES, Attributes, free_attributes, from_labels, sample_attributes
 from .captions import VOCABULARY, caption, parse_prompt, sample_mention
 from .dataset import make_dataset
 from .drawing import draw
@@ -11,6 +11,7 @@ __all__ = [
     "Attributes",
     "caption",
     "draw",
+    "free_attributes",
     "from_labels",
     "make_dataset",
     "parse_prompt",

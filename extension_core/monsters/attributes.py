@@ -70,3 +70,8 @@ def sample_attributes(rng: np.random.Generator, fixed: Mapping[str, int] | None 
         raise ValueError(f"attributes {unknown} do not exist, choose from {tuple(ATTRIBUTES)}")
     drawn = {name: int(rng.integers(len(labels))) for name, labels in ATTRIBUTES.items()}
     return Attributes(**{**drawn, **fixed})
+
+
+def free_attributes(required: Mapping[str, int]) -> dict[str, int]:
+    """Attributes that `required` leaves open, with their number of labels."""
+    return {name: len(labels) for name, labels in ATTRIBUTES.items() if name not in required}
