@@ -53,5 +53,6 @@ def image_grid(
         y = head + gap + (index // columns) * (height + foot + gap)
         sheet.paste(Image.fromarray(picture), (x, y))
         if labels:
-            sheet.paste(_text(labels[index], 12, _MUTED).crop((0, 0, width, foot - 2)), (x, y + height + 2))
+            label = _text(labels[index], 12, _MUTED)
+            sheet.paste(label.crop((0, 0, min(width, label.width), min(foot - 2, label.height))), (x, y + height + 2))
     return sheet

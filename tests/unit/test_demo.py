@@ -1,0 +1,157 @@
+"""The demo against a small HTTP server that answers like a WebUI with monsters drawn on the spot."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from extension_core.demo.__main__ import demo
+from extension_core.demo.client import DemoError, WebUI, infotext_number
+from extension_core.demo.modes import MODES, SCRIPT
+from extension_core.monsters import draw, from_labels, parse_prompt, sample_attributes
+from extension_core.options import Options
+
+SCARCE = {"hybrid": {"body": "round"}, "distilled": {"body": "round", "background": "sea", "mouth": "smile"}}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Keeps the checkpoint in `server.state`; modes of the extension draw less varied monsters than the base."""
+
+    server: Any
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, content: Any, status: int = 200) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        state = self.server.state
+        answers = {
+            "/sdapi/v1/sd-models": [
+                {"model_name": name, "title": f"{name}.safetensors [0]"} for name in state["models"]
+            ],
+            "/sdapi/v1/script-info": [{"name": name, "is_img2img": False} for name in state["scripts"]],
+            "/sdapi/v1/options": {"sd_model_checkpoint": state["checkpoint"]},
+        }
+        self._answer(answers[self.path])
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/sdapi/v1/options":
+            self.server.state["checkpoint"] = request["sd_model_checkpoint"]
+            self.server.state["loads"].append(request["sd_model_checkpoint"])
+            self._answer(None)
+        elif self.server.state["refuse"]:
+            self._answer({"detail": "the distilled model is truncated"}, 422)
+        else:
+            self._answer(_generate(request))
+
+
+def _generate(request: dict[str, Any]) -> dict[str, Any]:
+    extension = request.get("alwayson_scripts")
+    options = Options.from_args(extension[SCRIPT]["args"]) if extension else None
+    fixed = parse_prompt(request["prompt"])
+    if options:
+        fixed |= from_labels(SCARCE[options.mode])
+    images = []
+    for offset in range(request["batch_size"] * request["n_iter"]):
+        rng = np.random.default_rng(request["seed"] + offset)
+        buffer = io.BytesIO()
+        Image.fromarray(draw(sample_attributes(rng, fixed), rng, request["width"])).save(buffer, "PNG")
+        images.append(base64.b64encode(buffer.getvalue()).decode())
+    calls = f", DD U-Net calls: {request['steps']}" if options else ""
+    infotext = f"{request['prompt']}\nSteps: {request['steps']}, Sampler: {request['sampler_name']}{calls}, Version: 1"
+    info = {"infotexts": ["a grid", *[infotext] * len(images)], "index_of_first_image": 1}
+    return {"images": [images[0], *images], "info": json.dumps(info)}
+
+
+@pytest.fixture
+def webui() -> Iterator[tuple[str, dict[str, Any]]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    state = {
+        "models": ["other", "monsters_base", "monsters_distilled"],
+        "scripts": [SCRIPT.lower()],
+        "checkpoint": "other.safetensors [0]",
+        "loads": [],
+        "refuse": False,
+    }
+    server.state = state  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_demo_writes_grids_and_measures_in_the_promised_form(
+    webui: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    url, state = webui
+    demo(url, tmp_path / "out", ("a green monster", "a monster"), seeds=20)
+    report = json.loads((tmp_path / "out" / "demo.json").read_text())
+    for name, calls in (("base", 30), ("distilled", 4), ("hybrid", 4), ("hybrid_k2", 4)):
+        entry = report[name]
+        assert entry["unet_calls"] == calls
+        assert entry["seconds"] > 0
+        assert entry["adherence"] > 0.9
+        assert set(entry["diversity"]) == {"attributes", "perceptual"}
+        with Image.open(tmp_path / "out" / f"{name}.png") as grid:
+            assert grid.width > 4 * 128
+    attributes = [report[name]["diversity"]["attributes"] for name in ("base", "hybrid", "distilled")]
+    assert attributes == sorted(attributes, reverse=True)
+    assert 0 < report["hybrid"]["share_of_gap"]["attributes"]["estimate"] < 1
+    assert state["loads"] == ["monsters_base.safetensors [0]", "other.safetensors [0]"]
+
+
+def test_what_is_missing_is_said_in_one_sentence(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    url, state = webui
+    state["refuse"] = True
+    with pytest.raises(DemoError, match="distilled model is truncated"):
+        demo(url, tmp_path, ("a monster",), 4)
+    assert state["checkpoint"] == "other.safetensors [0]"
+    state["models"] = ["monsters_base"]
+    with pytest.raises(DemoError, match="does not list the checkpoint monsters_distilled"):
+        demo(url, tmp_path, ("a monster",), 4)
+    state["scripts"] = []
+    with pytest.raises(DemoError, match="is not active"):
+        demo(url, tmp_path, ("a monster",), 4)
+
+
+def test_nothing_listens() -> None:
+    with pytest.raises(DemoError, match="no WebUI answers"):
+        WebUI("http://127.0.0.1:9").checkpoint()
+    with pytest.raises(DemoError, match="must begin with http"):
+        WebUI("127.0.0.1:7860")
+
+
+def test_numbers_of_an_infotext() -> None:
+    text = "a monster, Steps: 9 of them\nSteps: 30, Sampler: Euler, DD U-Net calls: 4, Version: 1"
+    assert infotext_number(text, "DD U-Net calls") == 4
+    assert infotext_number("x\nSteps: 30, Size: 1x1", "Steps") == 30
+    with pytest.raises(DemoError, match="no 'DD U-Net calls'"):
+        infotext_number("x\nSteps: 30", "DD U-Net calls")
+
+
+def test_requests_are_what_the_extension_accepts() -> None:
+    for mode in MODES:
+        payload = mode.payload("a monster", 5, 64)
+        assert payload["batch_size"] * payload["n_iter"] == 64
+        if mode.arguments is not None:
+            options = Options.from_args(payload["alwayson_scripts"][SCRIPT]["args"])
+            assert options.as_mapping() == mode.arguments
