@@ -1,0 +1,64 @@
+"""What the project's own files say about it, held together."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import pytest
+import tomllib
+
+import extension_core
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+GROUPS = PROJECT["dependency-groups"]
+AGPL_3_0 = "0d96a4ff68ad6d4b6f1f30f713b18d5184912ba8dd389f86aa7710db079abcb0"  # agpl-3.0.txt of gnu.org
+
+
+def name_of(pin: str) -> str:
+    return re.split(r"[<>=!~; \[]", pin)[0].lower().replace("_", "-")
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert heading is not None
+    assert PROJECT["project"]["version"] == extension_core.__version__ == heading[1]
+
+
+def test_the_licence_is_verbatim() -> None:
+    text = (ROOT / "LICENSE").read_bytes().replace(b"\r\n", b"\n")
+    assert hashlib.sha256(text).hexdigest() == AGPL_3_0
+
+
+def test_the_hosts_can_read_the_metadata() -> None:
+    ini = configparser.ConfigParser()
+    ini.read(ROOT / "metadata.ini", encoding="utf-8")
+    name = ini.get("Extension", "Name")
+    assert name == name.lower().strip()
+    assert not [s for s in ini.sections() if s.startswith("callbacks/")]  # would have to carry the folder's name
+
+
+@pytest.mark.parametrize("group", sorted(GROUPS))
+def test_every_pin_is_exact_and_named_once(group: str) -> None:
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in GROUPS[group])
+    names = [name_of(pin) for pin in GROUPS[group]]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("stack", ["a1111", "forge"])
+def test_the_stacks_bring_what_the_extension_needs_and_agree_with_the_test_tools(stack: str) -> None:
+    pins = {name_of(pin): pin for pin in GROUPS[stack]}
+    assert {name_of(line) for line in PROJECT["project"]["dependencies"]} <= set(pins)
+    assert pins["torch"] == "torch==2.13.0"
+    shared = {name_of(pin): pin for pin in GROUPS["test"] + GROUPS["lint"] if name_of(pin) in pins}
+    assert shared == {name: pins[name] for name in shared}
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.name == "nt" or os.access(script, os.X_OK)
+    assert "run.py test" in script.read_text(encoding="utf-8")

@@ -1,0 +1,233 @@
+"""run.py run for real in a small project of its own: real environments, real pip, wheels and servers made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import run
+from tests.unit.wheels import make_wheel
+from tools import environments
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = ("torch==2.13.0", "gradio==3.41.2", "transformers==4.30.2")
+SERVER = """
+import os, sys, time
+from pathlib import Path
+here = Path(__file__).resolve().parent
+if (here / "broken").exists():
+    sys.exit(5)
+(here / "pid").write_text(str(os.getpid()))
+(here / "argv").write_text(" ".join(sys.argv[1:]))
+print("Running on local URL:  http://127.0.0.1:" + sys.argv[sys.argv.index("--port") + 1])
+time.sleep(120)
+"""
+CLIENT = """
+import sys
+from pathlib import Path
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True, exist_ok=True)
+(out / "demo.json").write_text(" ".join(sys.argv[1:]))
+sys.exit(3 if "fail" in out.name else 0)
+"""
+
+
+class Project:
+    """A checkout with this project's run.py, and packages small enough to install in a second."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "checkout"
+        self.envs = folder / "envs"
+        wheels = folder / "wheels"
+        for pin in (*STACK, "ddbare==1.0", "ddtool==1.0"):
+            name, version = pin.split("==")
+            make_wheel(wheels, name, version, ("ddabsent",) if name == "ddbare" else ())
+        shutil.copytree(ROOT / "tools", self.root / "tools")
+        shutil.copy(ROOT / "run.py", self.root)
+        embedded = self.root / "extension_core" / "embedded"
+        demo = self.root / "extension_core" / "demo"
+        for package, main in ((embedded, SERVER), (demo, CLIENT)):
+            package.mkdir(parents=True)
+            (package / "__main__.py").write_text(main)
+        (embedded / "__init__.py").write_text('FLAVOURS: tuple[str, ...] = ("a1111",)\n')
+        (demo / "__init__.py").write_text("")
+        self.pin(test=["ddtool==1.0"])
+        self.environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "DD_ENVS": str(self.envs)}
+        self.environ.pop("DD_TORCH_INDEX", None)
+
+    def pin(self, **groups: list[str]) -> None:
+        pins = {
+            "a1111": list(STACK),
+            "forge": list(STACK[:2]),
+            "bare": ["ddbare==1.0"],
+            "test": [],
+            "lint": [],
+        } | groups
+        lines = "".join(f"{name} = {value!r}\n" for name, value in pins.items())
+        (self.root / "pyproject.toml").write_text(f"[dependency-groups]\n{lines}")
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(self.root / "run.py"), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.root.parent, env=self.environ, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def environments(self) -> list[Path]:
+        return sorted(path.parent for path in self.envs.glob("*/complete.json"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc/self").exists() else True
+
+
+def test_an_environment_is_built_once_killed_or_not_and_statuses_come_through(project: Project) -> None:
+    killed = project.start("python", "-c", "print('never')")
+    wait_for(lambda: any(project.envs.glob("a1111-*/pyvenv.cfg")))
+    killed.kill()
+    assert "never" not in killed.communicate()[0]
+    assert project.environments() == []
+    (half,) = project.envs.glob("a1111-*/")
+    (half / "left-over").touch()
+
+    status, out, _ = project.run("python", "-c", "import gradio, ddtool, ddbare; raise SystemExit(7)")
+    assert status == 7
+    assert "building" in out
+    assert project.environments() == [half]
+    assert not (half / "left-over").exists()
+
+    status, out, _ = project.run("python", "-c", "print('again')")
+    assert (status, out) == (0, "again\n")
+
+    project.pin(a1111=[*STACK, "ddtool==1.0"], test=["ddtool==1.0"])
+    assert project.run("python", "-c", "")[0] == 0
+    assert len(project.environments()) == 2
+    project.pin(test=["ddtool==1.0"])
+
+
+def test_a_package_that_cannot_be_had_is_one_sentence_and_leaves_nothing_whole(project: Project) -> None:
+    project.pin(a1111=["torch==2.13.0", "ddabsent==1"])
+    before = project.environments()
+    status, _, err = project.run("python", "-c", "")
+    project.pin(test=["ddtool==1.0"])
+    assert status == 2
+    assert err.splitlines()[-1].startswith("run.py: pip ended with 1")
+    assert project.environments() == before
+
+
+def test_headless_demo_runs_server_and_client_and_ends_the_server(project: Project, tmp_path: Path) -> None:
+    status, out, err = project.run("demo", "--headless", "--out", str(tmp_path / "good"))
+    assert (status, err) == (0, "")
+    assert "Running on local URL:" in out
+    embedded = project.root / "extension_core" / "embedded"
+    assert "--flavour a1111" in (embedded / "argv").read_text()
+    assert "--headless" in (embedded / "argv").read_text()
+    assert "--url http://127.0.0.1:" in (tmp_path / "good" / "demo.json").read_text()
+    assert not is_alive(int((embedded / "pid").read_text()))
+    assert project.run("demo", "--headless", "--out", str(tmp_path / "fail"))[0] == 3
+
+
+def test_a_server_that_ends_early_is_one_sentence(project: Project, tmp_path: Path) -> None:
+    broken = project.root / "extension_core" / "embedded" / "broken"
+    broken.touch()
+    status, _, err = project.run("demo", "--headless", "--out", str(tmp_path))
+    broken.unlink()
+    assert status == 2
+    assert err == "run.py: the embedded WebUI ended with 5 before it was ready; its log is above.\n"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_page_and_its_server(project: Project, sent: signal.Signals) -> None:
+    pid = project.root / "extension_core" / "embedded" / "pid"
+    pid.unlink(missing_ok=True)
+    process = project.start("demo", "--no-browser")
+    wait_for(lambda: pid.is_file() and pid.read_text() != "")
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    assert "Traceback" not in out
+    assert not is_alive(int(pid.read_text()))
+
+
+def test_requests_that_cannot_be_honoured_are_one_sentence(project: Project) -> None:
+    status, _, err = project.run("demo", "--flavour", "forge")
+    assert (status, err) == (2, "run.py: the embedded WebUI has no forge flavour yet; it has a1111.\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, _, err = project.run("demo", "--port", str(port))
+        assert (status, err) == (2, f"run.py: port {port} is in use; give another one with --port.\n")
+    assert project.run("lint", "surplus")[0] == 2
+
+
+def test_a_port_is_free_when_chosen() -> None:
+    port = run.choose_port(None, headless=True)
+    assert run.is_free(port)
+    assert run.choose_port(port, headless=False) == port
+
+
+def test_another_python_hands_over_to_3_11_or_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "PYTHON", (3, 99))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(environments.Refusal, match=r"need Python 3\.11 and this is 3\."):
+        run.main(["demo"])
+
+    fake = tmp_path / "python3.99"
+    fake.write_text('#!/bin/sh\n[ "$1" = -c ] && echo 3.99 && exit\necho "$@" > "$(dirname "$0")/asked"\nexit 9\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    assert run.main(["test", "-k", "x"]) == 9
+    assert (tmp_path / "asked").read_text().split() == [str(ROOT / "run.py"), "test", "-k", "x"]
+
+
+def test_pytest_arguments_keep_their_order() -> None:
+    args, rest = run.parser().parse_known_args(["test", "tests/unit", "-k", "a or b", "-x", "--flavour", "forge"])
+    assert (args.flavour, rest) == ("forge", ["tests/unit", "-k", "a or b", "-x"])
+
+
+def test_the_chromium_that_is_named_is_taken_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DD_CHROMIUM", sys.executable)
+    assert run.find_chromium(Path(sys.executable)) == sys.executable
+    monkeypatch.setenv("DD_CHROMIUM", str(tmp_path / "none"))
+    with pytest.raises(environments.Refusal, match="which is no file"):
+        run.find_chromium(Path(sys.executable))
+
+
+def test_flavours_are_read_from_the_embedded_webui() -> None:
+    assert run.flavours_built()[0] == "a1111"
+
+
+def test_a_marker_names_the_tools_it_has(project: Project) -> None:
+    assert {"tools"} == set(json.loads((project.environments()[0] / "complete.json").read_text()))
