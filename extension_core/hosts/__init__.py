@@ -1,0 +1,1 @@
+"""Adapters to the WebUIs: the only place that imports the hosts' `modules`."""

@@ -1,0 +1,142 @@
+"""The host's checkpoints and the parameters of its live model."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from modules import script_callbacks, sd_models, sd_unet, shared
+
+from extension_core.errors import DiversityError
+from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.weights import compatibility
+from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
+from extension_core.weights.reader import Header, read_header
+from extension_core.weights.residency import Residency
+from extension_core.weights.second_model import SecondModel, load_second_model
+
+# Process-wide on purpose: the second model stays between images, as the host's own model does.
+RESIDENCY = Residency()
+
+
+def watch_model_changes() -> None:
+    """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
+    script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
+
+
+def checkpoint_titles() -> list[str]:
+    """Checkpoints as the host lists them."""
+    return list(sd_models.checkpoint_tiles())
+
+
+def refresh_checkpoints() -> None:
+    """Have the host look for new files."""
+    sd_models.list_models()
+
+
+def find_checkpoint(name: str) -> Any:
+    """The host's `CheckpointInfo` for a title, file name or hash.
+
+    Raises:
+        DiversityError: none was chosen, or the host lists none of that name.
+    """
+    if not name:
+        raise DiversityError(
+            "Diversity Distillation has no distilled model: distilled_model is empty; choose a checkpoint or untick it."
+        )
+    info = sd_models.get_closet_checkpoint_match(name)
+    if info is not None:
+        return info
+    known = [candidate.name for candidate in sd_models.checkpoints_list.values()]
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    hint = f"the nearest is '{nearest[0]}'" if nearest else "it lists none at all"
+    raise DiversityError(
+        f"The distilled model '{name}' is not among the host's checkpoints; {hint}; refresh the list or choose another."
+    )
+
+
+def noise_schedule() -> NoiseSchedule:
+    """The schedule of the loaded model, or Stable Diffusion's if none is loaded yet."""
+    model = sd_models.model_data.sd_model
+    alphas = getattr(model, "alphas_cumprod", None)
+    if alphas is None:
+        return NoiseSchedule.stable_diffusion()
+    return NoiseSchedule.from_alphas_cumprod(alphas.detach().float().cpu().numpy())
+
+
+def check_host_model() -> None:
+    """Refuse what the exchange of parameters cannot serve.
+
+    Raises:
+        DiversityError: the loaded model has no torch U-Net of the SD 1.x, 2.x or SDXL kind.
+    """
+    unet = getattr(getattr(shared.sd_model, "model", None), "diffusion_model", None)
+    if unet is None or not hasattr(unet, "input_blocks"):
+        raise DiversityError(
+            f"Diversity Distillation works with SD 1.x, SD 2.x and SDXL but the loaded checkpoint "
+            f"'{shared.sd_model.sd_checkpoint_info.name}' is of another kind; load one of those."
+        )
+    if sd_unet.current_unet is not None:
+        raise DiversityError(
+            f"Diversity Distillation needs the host's own U-Net but the option SD Unet has put "
+            f"'{sd_unet.current_unet_option.label}' in its place; set SD Unet to None."
+        )
+
+
+def unet_parameters() -> list[NamedParameter]:
+    """Parameters of the live U-Net under their names in files."""
+    return list(named_parameters(shared.sd_model.model.diffusion_model, UNET_PREFIX))
+
+
+def text_parameters() -> list[NamedParameter]:
+    """Parameters of the live text encoder(s) under their names in files."""
+    prefix = "conditioner" if hasattr(shared.sd_model, "conditioner") else "cond_stage_model"
+    return list(named_parameters(getattr(shared.sd_model, prefix), prefix + "."))
+
+
+def check_file(path: Path, text_encoder: str) -> bool:
+    """Check a distilled model's header against the live model; says whether its own text encoder may be used.
+
+    Raises:
+        DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
+    """
+    header = read_header(path)
+    shapes = {name: header.shapes[key] for name, key in file_keys(header.shapes).items()}
+    compatibility.check_unet(path.name, shapes, _shapes(unet_parameters()))
+    stated = compatibility.prediction_type(header.metadata, shapes, _config_beside(path))
+    compatibility.check_prediction(path.name, stated, getattr(shared.sd_model, "parameterization", "eps"))
+    return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
+
+
+def header_metadata(path: Path) -> dict[str, str]:
+    """Metadata of a file, {} if it has none."""
+    header: Header = read_header(path)
+    return dict(header.metadata)
+
+
+def second_model(path: Path, own_text_encoder: bool) -> SecondModel:
+    """The resident second model for a file, loaded if it is not resident yet.
+
+    Raises:
+        DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
+    """
+    stat = path.stat()
+    base = shared.sd_model.sd_checkpoint_info
+    unet = unet_parameters()
+    key = (
+        *(str(path), stat.st_mtime_ns, stat.st_size, own_text_encoder),
+        *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
+        *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),
+    )
+    text = text_parameters() if own_text_encoder else []
+    return RESIDENCY.get(key, lambda: load_second_model(path, unet, text))
+
+
+def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:
+    return {named.name: tuple(named.tensor.shape) for named in parameters}
+
+
+def _config_beside(path: Path) -> str | None:
+    config = path.with_suffix(".yaml")
+    return config.read_text(encoding="utf-8") if config.is_file() else None

@@ -1,0 +1,190 @@
+"""One request on A1111: settled in the `process` hook, run inside this request's own `p.sample`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from modules import shared
+
+from extension_core.errors import DiversityError
+from extension_core.hosts.a1111 import model
+from extension_core.hosts.a1111.conditioning import own_conds
+from extension_core.hosts.a1111.passes import Passes
+from extension_core.hosts.a1111.sampler import RunningPass
+from extension_core.hosts.refusal import RequestRefused, refuse
+from extension_core.options import Options
+from extension_core.sampling.families import FAMILIES, Detection, detect_family, steps_for
+from extension_core.sampling.plan import Plan, plan_pass
+from extension_core.sampling.routing import Phase
+from extension_core.session import Session
+from extension_core.weights.second_model import SecondModel
+
+_ATTRIBUTE = "diversity_distillation_request"
+_LOG = logging.getLogger("diversity_distillation")
+
+
+def begin(p: Any, args: Sequence[Any]) -> None:
+    """Settle a request; called in the `process` hook, when the checkpoint is known.
+
+    Hooks' exceptions are swallowed by the host, so whatever is wrong is raised later, from `p.sample`.
+    """
+    try:
+        options = Options.from_args(args)
+        if options.enabled:
+            Request(p, options).take_over()
+    except Exception as error:
+        refuse(p, error)
+
+
+def before_sampling(p: Any) -> None:
+    """The host has made its sampler and is about to run it; called in `process_before_every_sampling`."""
+    request: Request | None = getattr(p, _ATTRIBUTE, None)
+    if request is not None:
+        request.attach()
+
+
+class Request:
+    """Everything the extension does for one processing object."""
+
+    def __init__(self, p: Any, options: Options) -> None:
+        self.p = p
+        check_conflicts(p)
+        model.check_host_model()
+        self.path, title, detection = distilled_file(options)
+        self.own_text_encoder = self.path is not None and model.check_file(self.path, options.text_encoder)
+        grid = apply_family(p, options, detection)
+        schedule = model.noise_schedule()
+        self.passes = Passes(p, options, grid, schedule)
+        plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
+        self.session = Session(options, plan, title, detection.why if options.family == "auto" else "")
+        self.second: SecondModel | None = None
+        self._error: Exception | None = None
+        self._attached = 0
+
+    def take_over(self) -> None:
+        """Tell what will run and put this request between the host and its `p.sample`."""
+        p, session = self.p, self.session
+        setattr(p, _ATTRIBUTE, self)
+        p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
+        p.extra_generation_params.update(session.infotext())
+        for note in (*session.plan.notes, *_same_model_note(self.path)):
+            p.comment(note)
+        _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
+        if self.passes.own_levels:
+            p.sampler_noise_scheduler_override = self._sigmas_for_host
+        p.sample = self._guarded(p.sample)
+
+    def attach(self) -> None:
+        """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard."""
+        try:
+            conds = own_conds(self.p, self.second) if self.second is not None else None
+            plan = self.session.pass_plan(hires=self.p.is_hr_pass)
+            RunningPass(self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
+            self._attached += 1
+        except Exception as error:
+            self._error = error
+            self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
+
+    def _fail(self, *_args: Any, **_kwargs: Any) -> Any:
+        assert self._error is not None
+        raise self._error
+
+    def _guarded(self, sample: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                with ExitStack() as stack:
+                    self._open(stack)
+                    result = sample(*args, **kwargs)
+            except DiversityError as error:
+                raise error if isinstance(error, RequestRefused) else RequestRefused(str(error)) from error
+            self._check_ran()
+            return result
+
+        return guarded
+
+    def _open(self, stack: ExitStack) -> None:
+        self._attached = 0
+        self.session.calls.clear()
+        stack.callback(lambda: self.p.extra_generation_params.update(self.session.infotext_calls()))
+        if self.path is None:
+            return
+        shared.state.textinfo = "Loading the distilled model"
+        self.second = model.second_model(self.path, self.own_text_encoder)
+        shared.state.textinfo = None
+        stack.callback(self.second.restore)
+
+    def _check_ran(self) -> None:
+        """The host drops a script's hook silently if another script breaks the chain; the image would be the base's."""
+        if self._attached == 0 and not (shared.state.interrupted or shared.state.skipped):
+            raise RequestRefused(
+                "Diversity Distillation was not asked before sampling, so this image would be the base model's alone; "
+                "the host is too old or another extension has replaced its sampling: see the requirements in the README."
+            )
+
+    def _sigmas_for_host(self, steps: int) -> torch.Tensor:
+        """`p.sampler_noise_scheduler_override`; the host drops the last but one of them where its settings say so."""
+        config = self.p.sampler.config
+        drops = config.options.get("discard_next_to_last_sigma", False) or shared.opts.always_discard_next_to_last_sigma
+        levels = self.passes.for_host(config.name, steps - 1 if drops else steps)
+        if drops:
+            levels = (*levels[:-1], levels[-1], levels[-1])
+        return torch.tensor(levels, dtype=torch.float32)
+
+
+def check_conflicts(p: Any) -> None:
+    """Refuse what switches models by itself.
+
+    Raises:
+        DiversityError: the native Refiner or a hires checkpoint is asked for.
+    """
+    refiner = getattr(p, "refiner_checkpoint", None)
+    if refiner not in (None, "", "None", "none"):
+        raise DiversityError(
+            f"Diversity Distillation and the Refiner ('{refiner}') both switch models; switch one of them off."
+        )
+    hires = getattr(p, "hr_checkpoint_name", None) if getattr(p, "enable_hr", False) else None
+    if hires not in (None, "", "Use same checkpoint"):
+        raise DiversityError(
+            f"Diversity Distillation and the hires checkpoint '{hires}' both switch models; set Hires checkpoint to "
+            "'Use same checkpoint' or untick Diversity Distillation."
+        )
+
+
+def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
+    """Path, title and detected family of the distilled model; no path if only the base runs."""
+    if options.mode == "base" and not options.distilled_model:
+        return None, "", Detection(FAMILIES["custom"], None, "only the base runs")
+    info = model.find_checkpoint(options.distilled_model)
+    path = Path(info.filename)
+    detection = detect_family(path.stem, model.header_metadata(path))
+    if options.family != "auto":
+        detection = Detection(FAMILIES[options.family], detection.steps, "you chose it")
+    return path, info.name_for_extra, detection
+
+
+def apply_family(p: Any, options: Options, detection: Detection) -> str:
+    """Give the request the family's sampler and steps; returns the family's grid, or "host"."""
+    family = detection.family
+    if family.sampler is None:
+        return "host"
+    p.steps = steps_for(detection, p.steps)
+    p.sampler_name = family.sampler
+    if getattr(p, "enable_hr", False):
+        p.hr_sampler_name = None
+        if p.hr_second_pass_steps:
+            p.hr_second_pass_steps = steps_for(detection, p.hr_second_pass_steps)
+    return "host" if options.schedule == "host" else family.grid
+
+
+def _same_model_note(path: Path | None) -> tuple[str, ...]:
+    if path is None or Path(shared.sd_model.sd_checkpoint_info.filename) != path:
+        return ()
+    return (
+        f"Diversity Distillation: the distilled model '{path.name}' is the loaded checkpoint itself, so switching has "
+        "no effect.",
+    )

@@ -1,0 +1,201 @@
+"""One pass on the host's sampler: the denoiser routed by noise level, and the two phases run in order.
+
+Everything is set on the sampler object of this pass, never on a class of the host.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from modules import devices, sd_samplers, shared
+
+from extension_core.hosts.a1111.guidance import needs_no_uncond, without_uncond
+from extension_core.hosts.a1111.passes import Passes, sampler_unit
+from extension_core.hosts.refusal import RequestRefused
+from extension_core.sampling.plan import PassPlan
+from extension_core.sampling.routing import TOLERANCE, Boundary, Phase
+from extension_core.sampling.schedule import Levels, Unit
+from extension_core.session import Session
+from extension_core.weights.second_model import SecondModel
+
+
+@dataclass
+class RunningPass:
+    """One pass while it runs.
+
+    Attributes:
+        own_conds: (cond, uncond) by the distilled model's own text encoder, None to share the base's.
+    """
+
+    p: Any
+    session: Session
+    passes: Passes
+    plan: PassPlan
+    second: SecondModel | None
+    own_conds: tuple[Any, Any] | None
+
+    def attach(self, sampler: Any) -> None:
+        """Take the pass over; called when the host has made its sampler and is about to run it."""
+        self._route(sampler, self.plan.split.boundary)
+        if self.passes.own_levels and hasattr(sampler, "get_timesteps") and self.plan.sampler != "UniPC":
+            sampler.get_timesteps = self._timesteps_for_host
+        sampler.func = self._phases(sampler, sampler.func)
+
+    def _timesteps_for_host(self, _p: Any, steps: int) -> torch.Tensor:
+        """Ascending, a family's without its 0: `sample_img2img` takes the level of the noise it adds from this list (1.10.1)."""
+        levels = self.passes.for_host(self.plan.sampler, steps)
+        return _ascending(levels if self.passes.grid == "host" else levels[:-1])
+
+    def _route(self, sampler: Any, boundary: Boundary) -> None:
+        """Let the denoiser run the model that its noise level belongs to, with that model's CFG and conditioning."""
+        denoiser = sampler.model_wrap_cfg
+        forward = denoiser.forward
+        refined = len(self.plan.split.levels) > len(self.plan.run)
+
+        def routed(x: Any, sigma: Any, uncond: Any, cond: Any, cond_scale: float, **rest: Any) -> Any:
+            level = float(sigma.max())
+            phase = boundary.phase(level)
+            if self.second is not None:
+                self.second.unet.activate(phase is Phase.DISTILLED)
+            if phase is Phase.DISTILLED and self.own_conds is not None:
+                cond, uncond = self.own_conds
+            if refined:
+                denoiser.step = self._unrefined_step(level)
+            cfg = self.session.cfg(phase)
+            self.session.calls[phase] += 1
+            arguments = {"uncond": uncond, "cond": cond, "cond_scale": cfg, **rest}
+            if not needs_no_uncond(denoiser, cond, cfg):
+                return forward(x, sigma, **arguments)
+            with without_uncond(self.p):
+                return forward(x, sigma, **arguments)
+
+        denoiser.forward = routed
+
+    def _unrefined_step(self, level: float) -> int:
+        """Step that this level belongs to in the run without finer base steps: prompt editing keeps its place."""
+        passed = sum(1 for start in self.plan.run[1:-1] if level <= start * (1 + TOLERANCE))
+        return passed * getattr(self.p, "step_multiplier", 1)
+
+    def _phases(self, sampler: Any, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The sampler function over the plan's levels: one run if one sampler serves both phases, else two."""
+
+        @functools.wraps(func)
+        def run(model: Any, x: Any, **kwargs: Any) -> Any:
+            self._check_levels(kwargs)
+            shared.state.sampling_steps = max(len(self.plan.split.levels) - 1, 1)
+            if self.plan.in_two_runs:
+                return self._run_twice(sampler, func, x, kwargs)
+            if self.plan.split.levels != self.plan.run or self._host_list_differs(kwargs):
+                kwargs = with_levels(kwargs, func, self.plan.split.levels)
+            return func(model, self._started(x), **kwargs)
+
+        return run
+
+    def _check_levels(self, kwargs: dict[str, Any]) -> None:
+        sigmas = kwargs.get("sigmas")
+        if sigmas is None:
+            return
+        planned = torch.tensor(self.plan.run, dtype=sigmas.dtype)
+        if sigmas.shape != planned.shape or not torch.allclose(sigmas.cpu(), planned, rtol=1e-4):
+            raise RequestRefused(
+                f"Diversity Distillation planned {len(planned) - 1} steps from sigma {planned[0]:.4g} but another "
+                f"extension made it {len(sigmas) - 1} from {float(sigmas[0]):.4g}; switch that extension off."
+            )
+
+    def _host_list_differs(self, kwargs: dict[str, Any]) -> bool:
+        return "timesteps" in kwargs and self.passes.own_levels
+
+    def _started(self, x: torch.Tensor) -> torch.Tensor:
+        """Skip first starts from unit noise in the model's own scale, as the paper does (Table 4)."""
+        pure_noise = self.session.options.mode == "skip_first" and self.plan.name == "first pass"
+        if not pure_noise or self.plan.unit == "timestep" or shared.opts.sgm_noise_multiplier:
+            return x
+        sigma = self.plan.run[0]
+        return x * (math.sqrt(1.0 + sigma**2) / sigma)
+
+    def _run_twice(self, sampler: Any, func: Callable[..., Any], x: torch.Tensor, kwargs: dict[str, Any]) -> Any:
+        split, model = self.plan.split, sampler.model_wrap_cfg
+        if self.plan.base_sampler == self.plan.sampler:
+            x = func(model, x, **with_levels(kwargs, func, split.base))
+        else:
+            x = self._run_base(sampler, x, kwargs)
+        done = len(split.base) - 1
+        callback = kwargs["callback"]
+        rest = {**kwargs, "callback": lambda state: callback({**state, "i": state["i"] + done})}
+        return func(model, x, **with_levels(rest, func, split.distilled))
+
+    def _run_base(self, sampler: Any, x: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+        """The base's steps on its own sampler, from and to the scale of the pass's sampler."""
+        base = sd_samplers.create_sampler(self.plan.base_sampler, shared.sd_model)
+        own, unit = self.plan.unit, sampler_unit(self.plan.base_sampler)
+        levels = self._levels_in(unit)
+        arguments = {**base.initialize(self.p), **_noise_arguments(base, x, levels, self.p)}
+        arguments |= {name: kwargs[name] for name in ("extra_args", "callback", "disable") if name in kwargs}
+        _share_denoiser_state(sampler.model_wrap_cfg, base.model_wrap_cfg)
+        base.sampler_extra_args = sampler.sampler_extra_args
+        self._route(base, Boundary(levels[-1]))
+        first, last = (self.session.plan.schedule.to_sigma(self.plan.split.base[end], own) for end in (0, -1))
+        try:
+            x = base.func(base.model_wrap_cfg, rescale(x, first, own, unit), **with_levels(arguments, base.func, levels))
+        finally:
+            if base.last_latent is not None:
+                sampler.last_latent = base.last_latent
+            sampler.model_wrap_cfg.step = base.model_wrap_cfg.step
+        return rescale(x, last, unit, own)
+
+    def _levels_in(self, unit: Unit) -> Levels:
+        """The base's levels in the unit of its sampler."""
+        schedule, levels = self.session.plan.schedule, self.plan.split.base
+        if unit == self.plan.unit:
+            return levels
+        if unit == "sigma":
+            return tuple(schedule.to_sigma(level, "timestep") for level in levels)
+        return tuple(float(round(schedule.timestep(level))) for level in levels)
+
+
+def with_levels(kwargs: dict[str, Any], func: Callable[..., Any], levels: Levels) -> dict[str, Any]:
+    """A sampler function's arguments, with other levels to run over (descending, in the unit of the function)."""
+    parameters = inspect.signature(func).parameters
+    if "sigmas" in parameters:
+        return {**kwargs, "sigmas": torch.tensor(levels, dtype=torch.float32)}
+    if "is_img2img" in parameters:  # UniPC: as many steps as entries, from the last of them down to 0
+        return {**kwargs, "timesteps": _ascending(levels[:-1]), "is_img2img": True}
+    if "timesteps" in parameters:
+        return {**kwargs, "timesteps": _ascending(levels)}
+    lowest = levels[-1] if levels[-1] > 0 else kwargs["sigma_min"]
+    changed = {**kwargs, "sigma_max": levels[0], "sigma_min": lowest}
+    return {**changed, "n": len(levels) - 1} if "n" in parameters else changed
+
+
+def rescale(x: torch.Tensor, sigma: float, unit: Unit, wanted: Unit) -> torch.Tensor:
+    """A noisy latent from one unit's scale to the other's: x_sigma = x_timestep * sqrt(1 + sigma^2)."""
+    if unit == wanted:
+        return x
+    factor = math.sqrt(1.0 + sigma**2)
+    return x * factor if wanted == "sigma" else x / factor
+
+
+def _ascending(levels: Levels) -> torch.Tensor:
+    return torch.tensor([round(level) for level in reversed(levels)], device=devices.device)
+
+
+def _noise_arguments(sampler: Any, x: torch.Tensor, levels: Levels, p: Any) -> dict[str, Any]:
+    """What the host's `sample` adds for samplers with options of their own (sd_samplers_kdiffusion.py, 1.10.1)."""
+    arguments: dict[str, Any] = {}
+    if sampler.config.options.get("brownian_noise", False):
+        arguments["noise_sampler"] = sampler.create_noise_sampler(x, torch.tensor(levels), p)
+    if sampler.config.options.get("solver_type") == "heun":
+        arguments["solver_type"] = "heun"
+    return arguments
+
+
+def _share_denoiser_state(source: Any, target: Any) -> None:
+    """What the host's `sample_img2img` and `launch_sampling` have set on the pass's denoiser."""
+    for name in ("init_latent", "steps", "total_steps"):
+        setattr(target, name, getattr(source, name))

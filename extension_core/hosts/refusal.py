@@ -1,0 +1,34 @@
+"""Bringing an error to the user: both hosts swallow what hooks raise, but not what `p.sample` raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import HTTPException
+
+from extension_core.errors import DiversityError
+
+
+class RequestRefused(HTTPException, DiversityError):
+    """A refusal that the API answers with HTTP 422 and its sentence, and the page shows as the same sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        HTTPException.__init__(self, status_code=422, detail=sentence)
+
+    def __str__(self) -> str:
+        return str(self.detail)
+
+
+def refuse(p: Any, error: Exception) -> None:
+    """Let this request fail with `error` at its first sampling; `p.sample` is called unguarded by both hosts."""
+    if isinstance(error, DiversityError) and not isinstance(error, RequestRefused):
+        error = RequestRefused(str(error))
+    p.sample = _raising(error)
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    def sample(*_args: Any, **_kwargs: Any) -> Any:
+        raise error
+
+    return sample

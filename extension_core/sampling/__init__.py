@@ -1,0 +1,1 @@
+"""Which model makes which step: families, schedules, plans. Pure: no host, no gradio."""

@@ -1,0 +1,242 @@
+"""The plan of one request: computed before any step is spent, shown, logged and written to the infotext."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extension_core.errors import DiversityError
+from extension_core.options import Options
+from extension_core.sampling.calls import expected_calls
+from extension_core.sampling.routing import ALL_BASE, ALL_DISTILLED, Boundary, Phase, Split, boundary_of, split_levels
+from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, finer
+
+# These walk from sigma_max to sigma_min on a grid of their own, so the phases are two runs of the sampler.
+OWN_GRID_SAMPLERS = ("DPM fast", "DPM adaptive")
+
+
+@dataclass(frozen=True)
+class PassRequest:
+    """What the host is about to do in one pass.
+
+    Attributes:
+        name: "first pass", "hires pass" or "img2img".
+        sampler: sampler of the pass, by the host's name.
+        unit: unit of `whole` and `run`.
+        whole: levels of the full schedule, descending; the switch step counts on it.
+        run: levels the pass really goes through: `whole`, or its tail in img2img and hires.
+        base_unit: unit of the base's sampler.
+    """
+
+    name: str
+    sampler: str
+    unit: Unit
+    whole: Levels
+    run: Levels
+    base_unit: Unit
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One pass, decided.
+
+    Attributes:
+        whole: levels of the full schedule, on which the switch step counts.
+        run: levels as the host passes them to the sampler.
+        split: levels of each phase as they are run, finer base steps included.
+        calls: model calls expected of each phase, None where the sampler chooses.
+        note: what the user should know about this pass, "" if nothing.
+    """
+
+    name: str
+    sampler: str
+    base_sampler: str
+    unit: Unit
+    whole: Levels
+    run: Levels
+    split: Split
+    base_cfg: float
+    distilled_cfg: float
+    calls: dict[Phase, int] | None
+    note: str = ""
+
+    @property
+    def in_two_runs(self) -> bool:
+        """Whether base and distilled phase are two runs of (perhaps two) samplers instead of one."""
+        if not (self.split.base and self.split.distilled):
+            return False
+        return self.base_sampler != self.sampler or self.sampler in OWN_GRID_SAMPLERS
+
+    def describe(self, schedule: NoiseSchedule) -> str:
+        """One readable line: "base 999 -> 759, distilled 759 -> 499 -> 259 -> 0, CFG 1/1, 4 U-Net calls"."""
+        parts = [
+            f"{phase} {_arrows(levels, schedule, self.unit)}"
+            for phase, levels in (("base", self.split.base), ("distilled", self.split.distilled))
+            if levels
+        ]
+        if self.split.base and self.base_sampler != self.sampler:
+            parts.append(f"base by {self.base_sampler}")
+        guidance = {"base": f"{self.base_cfg:g}", "distilled": f"{self.distilled_cfg:g}"}
+        used = [guidance[phase] for phase, levels in zip(guidance, (self.split.base, self.split.distilled), strict=True) if levels]
+        parts.append("CFG " + "/".join(used))
+        parts.append(f"{sum(self.calls.values())} U-Net calls" if self.calls else "as many U-Net calls as the sampler takes")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All passes of a request."""
+
+    passes: tuple[PassPlan, ...]
+    schedule: NoiseSchedule
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Everything the user should know, without repeats."""
+        return tuple(dict.fromkeys(p.note for p in self.passes if p.note))
+
+    def describe(self) -> str:
+        """One readable line for panel, log and infotext."""
+        lines = [p.describe(self.schedule) for p in self.passes]
+        if len(lines) == 1:
+            return lines[0]
+        return "; ".join(f"{p.name}: {line}" for p, line in zip(self.passes, lines, strict=True))
+
+
+def _arrows(levels: Levels, schedule: NoiseSchedule, unit: Unit) -> str:
+    shown = [f"{schedule.to_timestep(level, unit):.0f}" for level in levels]
+    if len(shown) > 9:
+        shown = [*shown[:3], "...", *shown[-3:]]
+    return " -> ".join(shown)
+
+
+def base_takes_part(options: Options, pass_name: str) -> bool:
+    """Whether the base runs in this pass; img2img counts as a first pass."""
+    wanted = {"first": ("first pass", "img2img"), "hires": ("hires pass",)}
+    return options.passes == "both" or pass_name in wanted[options.passes]
+
+
+def check_switch_step(options: Options, steps: int) -> None:
+    """Refuse a switch step beyond the run.
+
+    Raises:
+        DiversityError: k is larger than the number of steps.
+    """
+    if options.mode in ("hybrid", "skip_first") and options.switch_step > steps:
+        raise DiversityError(
+            f"switch_step of Diversity Distillation is {options.switch_step} but this run has {steps} steps; "
+            f"choose a switch step from 0 to {steps}."
+        )
+    if options.mode == "skip_first" and options.switch_step >= steps:
+        raise DiversityError(
+            f"Skip first with switch_step {options.switch_step} would skip all {steps} steps; "
+            f"choose a switch step from 0 to {steps - 1}."
+        )
+
+
+def nominal_boundary(options: Options, pass_name: str, whole: Levels) -> Boundary:
+    """Where the models change on the whole schedule, by mode, pass and switch step."""
+    if options.mode == "base":
+        return ALL_BASE
+    if options.mode != "hybrid" or not base_takes_part(options, pass_name):
+        return ALL_DISTILLED
+    return boundary_of(whole, options.switch_step)
+
+
+def skip_first_levels(levels: Levels, start: float) -> Levels:
+    """A schedule without its levels above `start`: they become `start`, so its length (and the host's slices) hold."""
+    return tuple(min(level, start) for level in levels)
+
+
+def drop_repeats(levels: Levels) -> Levels:
+    """Leading repeats removed; the counterpart of `skip_first_levels` when the run begins."""
+    first = next((i for i in range(len(levels) - 1) if levels[i + 1] != levels[i]), len(levels) - 1)
+    return levels[first:]
+
+
+def plan_split(request: PassRequest, nominal: Boundary, options: Options, schedule: NoiseSchedule) -> Split:
+    """Levels of each phase: cut at the boundary, base steps refined if N differs from k."""
+    split = split_levels(drop_repeats(request.run), nominal)
+    if not (split.base and split.distilled):
+        return split
+    if request.unit == "sigma" and request.base_unit == "timestep":
+        split = _on_whole_timestep(split, schedule)
+    if options.base_steps in (None, options.switch_step):
+        return split
+    return Split(_finer(split.base, options.base_steps, request, schedule), split.distilled)
+
+
+def _finer(levels: Levels, steps: int, request: PassRequest, schedule: NoiseSchedule) -> Levels:
+    whole_timesteps = "timestep" in (request.unit, request.base_unit)
+    return finer(levels, steps, schedule, request.unit, whole_timesteps)
+
+
+def _on_whole_timestep(split: Split, schedule: NoiseSchedule) -> Split:
+    """DDIM and PLMS know whole timesteps only, so the level that both phases share must be one."""
+    shared = schedule.sigma(round(schedule.timestep(split.base[-1])))
+    return Split((*split.base[:-1], shared), (shared, *split.distilled[1:]))
+
+
+def plan_pass(request: PassRequest, options: Options, schedule: NoiseSchedule) -> PassPlan:
+    """Decide one pass; pure.
+
+    Raises:
+        DiversityError: the samplers cannot be combined.
+    """
+    nominal = nominal_boundary(options, request.name, request.whole)
+    split = plan_split(request, nominal, options, schedule)
+    base_sampler = request.sampler if options.base_sampler == "same" else options.base_sampler
+    if not (split.base and split.distilled):
+        base_sampler = request.sampler
+    _check_samplers(request, base_sampler, split, options)
+    return PassPlan(
+        name=request.name,
+        sampler=request.sampler,
+        base_sampler=base_sampler,
+        unit=request.unit,
+        whole=request.whole,
+        run=request.run,
+        split=split,
+        base_cfg=options.base_cfg,
+        distilled_cfg=options.distilled_cfg,
+        calls=_calls(request.sampler, base_sampler, split),
+        note=_note(request, options, nominal, split, schedule),
+    )
+
+
+def _check_samplers(request: PassRequest, base_sampler: str, split: Split, options: Options) -> None:
+    """UniPC makes its own levels, down to 0, from a count of steps (modules/sd_samplers_timesteps_impl.py, A1111)."""
+    if base_sampler != "UniPC" or not (split.base and split.distilled):
+        return
+    if request.sampler != "UniPC":
+        raise DiversityError(
+            f"UniPC cannot stop at a given noise level, so it cannot make the base's steps before {request.sampler}; "
+            "choose DDIM, Euler or DPM++ 2M as base sampler."
+        )
+    if options.base_steps not in (None, options.switch_step):
+        raise DiversityError(
+            f"UniPC makes its own noise levels, so base_steps cannot be {options.base_steps} where switch_step is "
+            f"{options.switch_step}; leave base_steps empty or choose DDIM, Euler or DPM++ 2M."
+        )
+
+
+def _calls(sampler: str, base_sampler: str, split: Split) -> dict[Phase, int] | None:
+    if base_sampler == sampler and sampler not in OWN_GRID_SAMPLERS:
+        return expected_calls(sampler, split.levels, split.boundary)
+    total = dict.fromkeys(Phase, 0)
+    for name, levels in ((base_sampler, split.base), (sampler, split.distilled)):
+        counted = expected_calls(name, levels, split.boundary) if levels else dict.fromkeys(Phase, 0)
+        if counted is None:
+            return None
+        total = {phase: total[phase] + counted[phase] for phase in Phase}
+    return total
+
+
+def _note(request: PassRequest, options: Options, nominal: Boundary, split: Split, schedule: NoiseSchedule) -> str:
+    if options.mode != "hybrid" or nominal == ALL_DISTILLED or split.base:
+        return ""
+    start, switch = (schedule.to_timestep(level, request.unit) for level in (request.run[0], nominal.level))
+    return (
+        f"Diversity Distillation: the {request.name} starts at timestep {start:.0f}, at or below the switch at "
+        f"{switch:.0f}, so the base would never run and the distilled model makes all of it; raise the denoising "
+        "strength or lower the switch step to use the base."
+    )

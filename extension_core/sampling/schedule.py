@@ -1,0 +1,95 @@
+"""Noise levels: sigma and timestep of one trained schedule, and the timesteps families were trained on.
+
+Two units are in use in the hosts. k-diffusion samplers speak of `sigma` (variance-exploding, x = x0 + sigma * eps) and
+end at 0; DDIM, PLMS and UniPC speak of `timestep` (variance-preserving, x = sqrt(a) x0 + sqrt(1 - a) eps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Unit = Literal["sigma", "timestep"]
+Levels = tuple[float, ...]
+
+TRAINING_TIMESTEPS = 1000
+LCM_ORIGINAL_STEPS = 50
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """The discrete schedule a model was trained on.
+
+    Attributes:
+        sigmas: [T] float64, ascending; `sigmas[t]` is the noise level of timestep t.
+    """
+
+    sigmas: np.ndarray
+
+    @classmethod
+    def from_alphas_cumprod(cls, alphas_cumprod: Sequence[float] | np.ndarray) -> NoiseSchedule:
+        """From [T] cumulative alphas, descending: sigma = sqrt((1 - a) / a)."""
+        alphas = np.asarray(alphas_cumprod, dtype=np.float64)
+        return cls(np.sqrt((1.0 - alphas) / alphas))
+
+    @classmethod
+    def stable_diffusion(cls) -> NoiseSchedule:
+        """The schedule of SD 1.x, 2.x and SDXL: "scaled linear" betas from 0.00085 to 0.012 in 1000 steps."""
+        betas = np.linspace(0.00085**0.5, 0.012**0.5, TRAINING_TIMESTEPS, dtype=np.float64) ** 2
+        return cls.from_alphas_cumprod(np.cumprod(1.0 - betas))
+
+    def sigma(self, timestep: float) -> float:
+        """Sigma at a timestep, log-linear between the trained ones (as k_diffusion.external.DiscreteSchedule)."""
+        steps = np.arange(len(self.sigmas))
+        return float(np.exp(np.interp(timestep, steps, np.log(self.sigmas))))
+
+    def timestep(self, sigma: float) -> float:
+        """Timestep at a sigma, the inverse of `sigma`; 0 at and below the smallest trained sigma."""
+        if sigma <= self.sigmas[0]:
+            return 0.0
+        return float(np.interp(np.log(sigma), np.log(self.sigmas), np.arange(len(self.sigmas))))
+
+    def in_unit(self, timestep: float, unit: Unit) -> float:
+        """A timestep as a level of the given unit."""
+        return self.sigma(timestep) if unit == "sigma" else float(timestep)
+
+    def to_timestep(self, level: float, unit: Unit) -> float:
+        """A level of the given unit as a timestep."""
+        return self.timestep(level) if unit == "sigma" else float(level)
+
+    def to_sigma(self, level: float, unit: Unit) -> float:
+        """A level of the given unit as a sigma; a k-diffusion level of 0 stays 0."""
+        return level if unit == "sigma" else self.sigma(level)
+
+
+def lcm_timesteps(steps: int) -> list[int]:
+    """Timesteps of diffusers' `LCMScheduler` with its 50 original steps: 999, 759, 499, 259 for four."""
+    stride = TRAINING_TIMESTEPS // LCM_ORIGINAL_STEPS
+    original = np.arange(1, LCM_ORIGINAL_STEPS + 1)[::-1] * stride - 1
+    picked = np.floor(np.linspace(0, LCM_ORIGINAL_STEPS, num=steps, endpoint=False)).astype(int)
+    return [int(t) for t in original[picked]]
+
+
+def trailing_timesteps(steps: int) -> list[int]:
+    """Timesteps of diffusers' "trailing" spacing: 999, 749, 499, 249 for four."""
+    return [int(t) for t in np.round(np.arange(TRAINING_TIMESTEPS, 0, -TRAINING_TIMESTEPS / steps)) - 1]
+
+
+def family_levels(grid: str, steps: int, schedule: NoiseSchedule, unit: Unit) -> Levels:
+    """The `steps + 1` levels, descending, of a family's own schedule; the last is 0 in either unit."""
+    timesteps = lcm_timesteps(steps) if grid == "lcm" else trailing_timesteps(steps)
+    return (*(schedule.in_unit(t, unit) for t in timesteps), 0.0)
+
+
+def finer(levels: Levels, steps: int, schedule: NoiseSchedule, unit: Unit, whole_timesteps: bool) -> Levels:
+    """The same span in `steps` steps, uniform in timestep; both ends are kept exactly (paper, Fig. 7c)."""
+    if steps == len(levels) - 1:
+        return levels
+    start, end = (schedule.to_timestep(level, unit) for level in (levels[0], levels[-1]))
+    inner = np.linspace(start, end, steps + 1)[1:-1]
+    if whole_timesteps:
+        inner = np.round(inner)
+    return (levels[0], *(schedule.in_unit(float(t), unit) for t in inner), levels[-1])

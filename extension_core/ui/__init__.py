@@ -1,0 +1,1 @@
+"""The accordion: gradio components derived from the options."""

@@ -1,0 +1,1 @@
+"""The second set of weights: reading files, matching names, exchanging tensors. Torch, but no host."""

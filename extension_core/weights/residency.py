@@ -1,0 +1,34 @@
+"""Keeps the second model between images, and lets it go when the host's model is another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from extension_core.weights.second_model import SecondModel
+
+
+class Residency:
+    """At most one resident distilled model, valid for one state of the host's model."""
+
+    def __init__(self) -> None:
+        self._key: Hashable = None
+        self._model: SecondModel | None = None
+
+    @property
+    def model(self) -> SecondModel | None:
+        """The resident model, if any."""
+        return self._model
+
+    def get(self, key: Hashable, load: Callable[[], SecondModel]) -> SecondModel:
+        """The resident model if it is the one for `key`, else a newly loaded one; a failed load leaves none."""
+        if self._model is None or self._key != key:
+            self.drop()
+            self._model = load()
+            self._key = key
+        return self._model
+
+    def drop(self) -> None:
+        """Free the second model; the host's model gets its own weights back first."""
+        model, self._model, self._key = self._model, None, None
+        if model is not None:
+            model.restore()

@@ -1,0 +1,87 @@
+"""The distilled model of a host's model: a second set for its U-Net and, if it differs, its text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from extension_core.errors import DiversityError
+from extension_core.weights import parameter_set
+from extension_core.weights.naming import NamedParameter, file_keys
+from extension_core.weights.parameter_set import ParameterSet
+from extension_core.weights.reader import TensorSource, open_tensors
+
+
+@dataclass
+class SecondModel:
+    """A resident distilled model.
+
+    Attributes:
+        unet: its U-Net as the second set of the host model's.
+        text: its text encoder likewise, None if the base's conditioning serves.
+        cond_caches: the host's prompt caches for `text`, one pair per kind of conditioning.
+    """
+
+    unet: ParameterSet
+    text: ParameterSet | None
+    cond_caches: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes that this model adds to the host's."""
+        return self.unet.bytes_held + (self.text.bytes_held if self.text else 0)
+
+    def restore(self) -> None:
+        """Give the host's model its own weights back; safe to call at any time."""
+        self.unet.activate(False)
+        if self.text is not None:
+            self.text.activate(False)
+
+    @contextmanager
+    def own_text_encoder(self) -> Iterator[None]:
+        """Run the host's text encoder with the distilled model's weights."""
+        if self.text is None:
+            yield
+            return
+        self.text.activate(True)
+        try:
+            yield
+        finally:
+            self.text.activate(False)
+
+
+def load_second_model(
+    path: Path, unet: Sequence[NamedParameter], text: Sequence[NamedParameter]
+) -> SecondModel:
+    """Read a file's U-Net, and text encoder where `text` is not empty, as second sets; equal tensors are shared.
+
+    The host's model is not touched. A text encoder equal to the host's costs nothing and gives `text=None`.
+
+    Raises:
+        DiversityError: the file cannot be read, or memory does not suffice.
+    """
+    try:
+        with open_tensors(path) as source, torch.no_grad():
+            load = _loader(source)
+            unet_set = parameter_set.build(unet, load)
+            text_set = parameter_set.build(text, load)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DiversityError(
+            f"There is not enough memory for the distilled model '{path.name}' beside the loaded checkpoint ({error}); "
+            "close other programs or choose a smaller model."
+        ) from error
+    return SecondModel(unet_set, text_set if len(text_set) else None)
+
+
+def _loader(source: TensorSource) -> Callable[[str], torch.Tensor | None]:
+    keys = file_keys(source.keys())
+
+    def load(name: str) -> torch.Tensor | None:
+        return source.get(keys[name]) if name in keys else None
+
+    return load

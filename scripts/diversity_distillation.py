@@ -1,0 +1,51 @@
+"""The doorway: what the host loads and calls. Everything else is in `extension_core`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import extension_core
+from extension_core.hosts import adapter
+from modules import scripts
+
+_HERE = Path(scripts.basedir()).resolve()
+if Path(extension_core.__file__).resolve().parent != _HERE / "extension_core":
+    raise ImportError(
+        f"Diversity Distillation found another package called extension_core at {extension_core.__file__}; remove or "
+        "rename the extension it belongs to."
+    )
+
+HOST = adapter.choose()
+HOST.register()
+
+
+class DiversityDistillation(scripts.Script):
+    """The accordion of txt2img and img2img. Keeps nothing of a request: that lives on the request itself."""
+
+    def __init__(self) -> None:
+        self._host_settings: dict[str, Any] = {}
+
+    def title(self) -> str:
+        """Name over the API; fixed for ever."""
+        return "Diversity Distillation"
+
+    def show(self, is_img2img: bool) -> object:
+        """On both tabs, always."""
+        return scripts.AlwaysVisible
+
+    def after_component(self, component: Any, **kwargs: Any) -> None:
+        """Remember the host's own settings that the plan line depends on."""
+        HOST.note_setting(self._host_settings, component, kwargs.get("elem_id"), self.is_img2img)
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        """Build the accordion."""
+        return HOST.build_panel(self, dict(self._host_settings))
+
+    def process(self, p: Any, *args: Any) -> None:
+        """Settle the request."""
+        HOST.begin(p, args)
+
+    def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """Take over the pass that is about to run."""
+        HOST.before_sampling(p)
