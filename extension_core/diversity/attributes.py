@@ -13,34 +13,43 @@ import numpy as np
 Values = Mapping[str, np.ndarray]
 
 
-def entropy(values: np.ndarray, labels: int | None = None, corrected: bool = True) -> float:
-    """Entropy in nats of the distribution that n observations int [n] come from.
+def entropies(values: np.ndarray, weights: np.ndarray, labels: int | None = None, corrected: bool = True) -> np.ndarray:
+    """Entropies in nats, float [r], of r weighted sets of n observations.
 
-    The plug-in estimate is low by about (K - 1) / 2n for K values seen; `corrected` adds that (Miller and Madow 1955).
-    With `labels`, the number of possible values, the result never exceeds ln(labels). No observations: nan.
+    values int [n], each 0 or more; weights [r, n] say how often each observation counts (a bootstrap draw). The
+    plug-in estimate is low by about (K - 1) / 2n for K values seen; `corrected` adds that (Miller and Madow 1955). With
+    `labels`, the number of possible values, no entropy exceeds ln(labels). No observations: nan.
     """
-    n = len(values)
-    if n == 0:
-        return float("nan")
-    counts = np.unique(np.asarray(values), return_counts=True)[1]
-    if len(counts) == 1:
-        return 0.0
-    shares = counts / n
-    nats = float(-(shares * np.log(shares)).sum())
+    values, totals = np.asarray(values), weights.sum(axis=1)
+    counts = weights @ (values[:, None] == np.unique(values)[None, :]).astype(np.float64)
+    shares = counts / np.where(totals > 0, totals, np.nan)[:, None]
+    nats = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1)
     if corrected:
-        nats += (len(counts) - 1) / (2 * n)
-    return nats if labels is None else min(nats, log(labels))
+        nats = nats + ((counts > 0).sum(axis=1) - 1) / (2 * np.maximum(totals, 1))
+    nats = np.where(totals > 0, np.maximum(nats, 0.0), np.nan)
+    return nats if labels is None else np.minimum(nats, log(labels))
 
 
-def attribute_entropy(values: Values, free_attributes: Mapping[str, int], corrected: bool = True) -> float:
-    """Mean over the free attributes of each one's own (marginal) entropy, in nats.
+def entropy(values: np.ndarray, labels: int | None = None, corrected: bool = True) -> float:
+    """Entropy in nats of the distribution that n observations int [n] come from, as `entropies` estimates it."""
+    return float(entropies(values, np.ones((1, len(values))), labels, corrected)[0])
+
+
+def attribute_entropies(values: Values, free_attributes: Mapping[str, int], weights: np.ndarray) -> np.ndarray:
+    """`attribute_entropy` of r weighted sets, weights [r, n]: float [r]."""
+    if not free_attributes:
+        raise ValueError("no free attributes were given: a prompt that fixes everything has no diversity to measure")
+    return np.mean([entropies(values[name], weights, labels) for name, labels in free_attributes.items()], axis=0)
+
+
+def attribute_entropy(values: Values, free_attributes: Mapping[str, int]) -> float:
+    """Mean over the free attributes of each one's own (marginal) entropy, in nats, corrected for few images.
 
     `free_attributes` maps what a prompt leaves open to its number of possible values. The joint entropy of many
     attributes cannot be estimated from 64 seeds, which show at most ln 64 = 4.16 nats; the marginals can.
     """
-    if not free_attributes:
-        raise ValueError("no free attributes were given: a prompt that fixes everything has no diversity to measure")
-    return float(np.mean([entropy(values[name], labels, corrected) for name, labels in free_attributes.items()]))
+    n = len(next(iter(values.values()))) if values else 0
+    return float(attribute_entropies(values, free_attributes, np.ones((1, n)))[0])
 
 
 def joint_entropy(values: Values, names: Collection[str], corrected: bool = False) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Statistic = Callable[[np.ndarray], float]
-"""A measure of one prompt's images: seed indices int [m], repeats allowed, to a number."""
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""A measure of one prompt's images: weights float [r, n], how often each of n seeds counts, to r numbers [r]."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,12 @@ class Replicates:
         return Interval(self.estimate, self.estimate + float(low), self.estimate + float(high))
 
 
-def _mean(numbers: list[float]) -> float:
-    finite = [number for number in numbers if np.isfinite(number)]
-    return float(np.mean(finite)) if finite else float("nan")
+def _mean_over_prompts(rows: list[np.ndarray], repeats: int) -> np.ndarray:
+    """Mean over prompts of rows [prompts, r], leaving out those that are nan: [r]."""
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), repeats)
+    measured = np.isfinite(table)
+    count = measured.sum(axis=0)
+    return np.where(measured, table, 0.0).sum(axis=0) / np.where(count > 0, count, np.nan)
 
 
 def bootstrap(statistics: Sequence[Statistic], counts: Sequence[int], repeats: int = 1000, seed: int = 0) -> Replicates:
@@ -58,13 +61,13 @@ def bootstrap(statistics: Sequence[Statistic], counts: Sequence[int], repeats: i
     statistics[i] measures prompt i, which has counts[i] images; prompts that cannot be measured (nan) are left out.
     """
     rng = np.random.default_rng(seed)
-    pairs = list(zip(statistics, counts, strict=True))
-    estimate = _mean([statistic(np.arange(count)) for statistic, count in pairs])
-    measured = [(statistic, count) for statistic, count in pairs if count > 0]
+    pairs = [(statistic, count) for statistic, count in zip(statistics, counts, strict=True) if count > 0]
+    estimate = _mean_over_prompts([statistic(np.ones((1, count))) for statistic, count in pairs], 1)
     draws = [
-        _mean([statistic(rng.integers(count, size=count)) for statistic, count in measured]) for _ in range(repeats)
+        statistic(rng.multinomial(count, np.full(count, 1 / count), size=repeats).astype(np.float64))
+        for statistic, count in pairs
     ]
-    return Replicates(estimate, np.array(draws, dtype=np.float64))
+    return Replicates(float(estimate[0]), _mean_over_prompts(draws, repeats))
 
 
 def share_of_gap(base: Replicates, distilled: Replicates, other: Replicates) -> Replicates:

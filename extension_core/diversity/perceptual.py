@@ -13,7 +13,7 @@ from torch.nn import functional
 MEASURES = ("structural", "lpips", "dreamsim")
 _SCALES = (64, 32, 16)
 _WINDOW = 7
-_PAIRS_AT_ONCE = 256
+_CELLS_AT_ONCE = 1 << 20
 _C1, _C2 = 0.01**2, 0.03**2
 
 
@@ -28,33 +28,36 @@ def _pictures(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _local_mean(maps: torch.Tensor) -> torch.Tensor:
-    return functional.avg_pool2d(maps, _WINDOW, stride=2)
-
-
-def _dissimilarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """(1 - SSIM) / 2 of pictures [p, 3, h, w], mean over places and channels: [p]."""
-    mean1, mean2 = _local_mean(first), _local_mean(second)
-    var1 = _local_mean(first * first) - mean1 * mean1
-    var2 = _local_mean(second * second) - mean2 * mean2
-    covariance = _local_mean(first * second) - mean1 * mean2
-    light = (2 * mean1 * mean2 + _C1) / (mean1 * mean1 + mean2 * mean2 + _C1)
-    structure = (2 * covariance + _C2) / (var1 + var2 + _C2)
-    return ((1 - light * structure) / 2).flatten(1).mean(1).clamp(0, 1)
+def _dissimilarities(pictures: torch.Tensor) -> torch.Tensor:
+    """(1 - SSIM) / 2, mean over windows and channels, of all pairs of pictures [n, 3, h, w]: [n, n]."""
+    n, channels, height, width = pictures.shape
+    single = pictures.reshape(n * channels, 1, height, width)
+    patches = functional.unfold(single, _WINDOW, stride=2)
+    windows = patches.reshape(n, channels, _WINDOW**2, -1).permute(1, 3, 0, 2).reshape(-1, n, _WINDOW**2)
+    total = pictures.new_zeros(n, n)
+    for part in windows.split(max(1, _CELLS_AT_ONCE // max(1, n * n))):
+        mean = part.mean(2, keepdim=True)
+        covariance = torch.bmm(part - mean, (part - mean).transpose(1, 2)) / _WINDOW**2
+        variance = covariance.diagonal(dim1=1, dim2=2).unsqueeze(2)
+        mean_t, variance_t = mean.transpose(1, 2), variance.transpose(1, 2)
+        light = (2 * mean * mean_t + _C1) / (mean * mean + mean_t * mean_t + _C1)
+        structure = (2 * covariance + _C2) / (variance + variance_t + _C2)
+        total += (1 - light * structure).sum(0)
+    return total / (2 * len(windows))
 
 
 @torch.inference_mode()
 def _structural(images: np.ndarray) -> np.ndarray:
     n = len(images)
-    rows, columns = np.triu_indices(n, 1)
-    total = torch.zeros(len(rows))
+    if n < 2:
+        return np.zeros((n, n))
     pictures = _pictures(images)
+    total = torch.zeros(n, n)
     for side in _SCALES:
-        small = functional.interpolate(pictures, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        for start in range(0, len(rows), _PAIRS_AT_ONCE):
-            part = slice(start, start + _PAIRS_AT_ONCE)
-            total[part] += _dissimilarity(small[rows[part]], small[columns[part]])
-    return _symmetric(n, (total / len(_SCALES)).numpy())
+        total += _dissimilarities(
+            functional.interpolate(pictures, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        )
+    return _symmetric(n, (total / len(_SCALES)).clamp(0, 1).numpy()[np.triu_indices(n, 1)])
 
 
 def _symmetric(n: int, upper: np.ndarray) -> np.ndarray:
@@ -98,13 +101,17 @@ def distance_matrix(images: np.ndarray, measure: str = "structural") -> np.ndarr
     return {"structural": _structural, "lpips": _lpips, "dreamsim": _dreamsim}[measure](images)
 
 
-def pairwise_mean(distances: np.ndarray, chosen: np.ndarray | None = None) -> float:
-    """Mean over pairs of different images of a matrix [n, n]; nan with fewer than two images.
+def pairwise_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean over pairs of different images of a matrix [n, n], for r weighted sets, weights [r, n]: float [r].
 
-    `chosen` int [m] picks images, repeats allowed (a bootstrap draw): pairs of an image with itself do not count.
+    Weights say how often each image counts (a bootstrap draw); an image's pairs with itself never do. No pair: nan.
     """
-    chosen = np.arange(len(distances)) if chosen is None else chosen
-    different = chosen[:, None] != chosen[None, :]
-    if not different.any():
-        return float("nan")
-    return float(distances[np.ix_(chosen, chosen)][different].mean())
+    off_diagonal = distances * (1 - np.eye(len(distances)))
+    pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
+    sums = ((weights @ off_diagonal) * weights).sum(axis=1)
+    return sums / np.where(pairs > 0, pairs, np.nan)
+
+
+def pairwise_mean(distances: np.ndarray) -> float:
+    """Mean over pairs of different images of a matrix [n, n]; nan with fewer than two images."""
+    return float(pairwise_means(distances, np.ones((1, len(distances))))[0])

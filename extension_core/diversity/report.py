@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from .attributes import Values, adherence, attribute_differences, attribute_entropy
+from .attributes import Values, adherence, attribute_differences, attribute_entropies
 from .intervals import Replicates, Statistic, bootstrap, share_of_gap
-from .perceptual import distance_matrix, pairwise_mean
+from .perceptual import distance_matrix, pairwise_means
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,13 @@ def _chosen_values(values: Values, chosen: np.ndarray) -> dict[str, np.ndarray]:
     return {name: column[chosen] for name, column in values.items()}
 
 
-def _entropy_of(values: Values, free: Mapping[str, int], chosen: np.ndarray) -> float:
-    return attribute_entropy(_chosen_values(values, chosen), free) if len(chosen) > 1 else float("nan")
+def _entropies_of(values: Values, free: Mapping[str, int], weights: np.ndarray) -> np.ndarray:
+    several = (weights > 0).sum(axis=1) > 1
+    return np.where(several, attribute_entropies(values, free, weights), np.nan)
 
 
-def _share_of(flags: np.ndarray, chosen: np.ndarray) -> float:
-    return float(flags[chosen].mean()) if len(chosen) else float("nan")
+def _shares_of(flags: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return weights @ flags.astype(np.float64) / weights.sum(axis=1)
 
 
 def measure(
@@ -83,10 +84,10 @@ def measure(
     return Measured(
         prompts=len(sets),
         images=sum(len(flags) for flags in follows),
-        adherence=draws([partial(_share_of, flags) for flags in follows], [len(flags) for flags in follows]),
-        entropy=draws([partial(_entropy_of, v, item.free) for item, v in zip(sets, kept, strict=True)], counts),
-        differing=draws([partial(pairwise_mean, matrix) for matrix in differences], counts),
-        perceptual=draws([partial(pairwise_mean, matrix) for matrix in distances], counts),
+        adherence=draws([partial(_shares_of, flags) for flags in follows], [len(flags) for flags in follows]),
+        entropy=draws([partial(_entropies_of, v, item.free) for item, v in zip(sets, kept, strict=True)], counts),
+        differing=draws([partial(pairwise_means, matrix) for matrix in differences], counts),
+        perceptual=draws([partial(pairwise_means, matrix) for matrix in distances], counts),
     )
 
 

@@ -103,7 +103,7 @@ def test_the_demo_writes_grids_and_measures_in_the_promised_form(
     webui: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     url, state = webui
-    demo(url, tmp_path / "out", ("a green monster", "a monster"), seeds=20)
+    demo(url, tmp_path / "out", ("a green monster", "a monster"), seeds=14)
     report = json.loads((tmp_path / "out" / "demo.json").read_text())
     for name, calls in (("base", 30), ("distilled", 4), ("hybrid", 4), ("hybrid_k2", 4)):
         entry = report[name]

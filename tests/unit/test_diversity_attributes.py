@@ -19,6 +19,7 @@ from extension_core.diversity import (
     joint_entropy,
     pairwise_mean,
 )
+from extension_core.diversity.attributes import entropies
 
 observations = arrays(np.int64, st.integers(1, 80), elements=st.integers(0, 5))
 
@@ -44,6 +45,14 @@ def test_order_of_images_and_names_of_values_do_not_matter(values: np.ndarray, r
     assert entropy(names[values]) == pytest.approx(entropy(values))
 
 
+@given(observations, st.integers(0, 1000))
+def test_weights_are_repetitions(values: np.ndarray, seed: int) -> None:
+    weights = np.random.default_rng(seed).integers(0, 3, (1, len(values)))
+    repeated = np.repeat(values, weights[0])
+    expected = entropy(repeated, labels=6)
+    assert entropies(values, weights, labels=6)[0] == pytest.approx(expected, nan_ok=True)
+
+
 def test_the_correction_removes_most_of_the_small_sample_bias() -> None:
     rng = np.random.default_rng(0)
     draws = [rng.integers(6, size=32) for _ in range(500)]
@@ -59,7 +68,7 @@ def test_no_images_have_no_entropy_and_one_value_has_none() -> None:
 
 def test_attribute_entropy_is_the_mean_over_free_attributes() -> None:
     values = {"a": np.array([0, 1, 0, 1]), "b": np.zeros(4, int), "c": np.arange(4)}
-    assert attribute_entropy(values, {"a": 2, "b": 3}, corrected=False) == pytest.approx(log(2) / 2)
+    assert attribute_entropy(values, {"a": 2, "b": 3}) == pytest.approx(log(2) / 2)
     with pytest.raises(ValueError, match="no free attributes"):
         attribute_entropy(values, {})
 

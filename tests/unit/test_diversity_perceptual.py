@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from extension_core.diversity import available_measures, distance_matrix, pairwise_mean
-from extension_core.diversity.perceptual import MEASURES
+from extension_core.diversity.perceptual import MEASURES, pairwise_means
 from extension_core.monsters import Attributes, draw, make_dataset
 
 
@@ -67,10 +67,15 @@ def test_monsters_that_differ_more_are_farther_apart() -> None:
     assert pairwise_mean(distance_matrix(alike)) < 0.5 * pairwise_mean(distance_matrix(varied))
 
 
-def test_pairs_of_an_image_with_itself_do_not_count() -> None:
-    matrix = np.array([[0.0, 1.0], [1.0, 0.0]])
-    assert pairwise_mean(matrix, np.array([0, 0, 1])) == 1.0
-    assert np.isnan(pairwise_mean(matrix, np.array([1, 1])))
+def test_weighted_pairs_are_pairs_of_a_drawn_set() -> None:
+    """An image drawn twice has two pairs with each other image, and none with itself."""
+    matrix = np.abs(np.subtract.outer(np.arange(4.0), np.array([0.0, 1.0, 2.0, 3.0]) ** 2))
+    matrix = matrix + matrix.T
+    drawn = np.array([0, 0, 3, 1])
+    expected = [matrix[i, j] for i in drawn for j in drawn if i != j]
+    weights = np.array([[2.0, 1.0, 0.0, 1.0], [0.0, 4.0, 0.0, 0.0]])
+    assert pairwise_means(matrix, weights)[0] == pytest.approx(np.mean(expected))
+    assert np.isnan(pairwise_means(matrix, weights)[1])
     assert np.isnan(pairwise_mean(np.zeros((1, 1))))
 
 
