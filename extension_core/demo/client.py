@@ -98,9 +98,12 @@ def _decode(text: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def infotext_number(infotext: str, key: str) -> int:
-    """The whole number after `key` in an infotext, e.g. 30 for "Steps". Raises DemoError when there is none."""
-    found = re.search(rf"(?:^|[\n,] ?){re.escape(key)}: (\d+)", infotext)
+def infotext_total(infotext: str, key: str) -> int:
+    """The sum of the whole numbers under `key` in an infotext: 30 for "Steps: 30", 4 for "base 1, distilled 3".
+
+    Raises DemoError when the infotext has no such key.
+    """
+    found = re.search(rf'(?:^|[\n,] ?){re.escape(key)}: ("[^"]*"|[^,\n]*)', infotext)
     if found is None:
         raise DemoError(f"the image's infotext has no {key!r}, so what ran is unknown: {infotext[-300:]!r}")
-    return int(found.group(1))
+    return sum(map(int, re.findall(r"\d+", found.group(1))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .client import infotext_number
+from .client import infotext_total
 
 SCRIPT = "Diversity Distillation"
 BASE, DISTILLED = "monsters_base", "monsters_distilled"
@@ -38,6 +38,7 @@ class Mode:
             "height": SIDE,
             "steps": self.steps,
             "sampler_name": self.sampler,
+            "scheduler": "Automatic",
             "cfg_scale": self.cfg,
         }
         if self.arguments is not None:
@@ -46,7 +47,7 @@ class Mode:
 
     def unet_calls(self, infotext: str) -> int:
         """U-Net calls for one image, as its infotext says what ran. The base's Euler calls once a step."""
-        return infotext_number(infotext, "Steps" if self.arguments is None else "DD U-Net calls")
+        return infotext_total(infotext, "Steps" if self.arguments is None else "DD U-Net calls")
 
 
 def _arguments(mode: str, switch_step: int) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _arguments(mode: str, switch_step: int) -> dict[str, Any]:
 
 
 MODES = (
-    Mode("base", "base model alone", 30, "Euler", 1.0, None),
+    Mode("base", "base model alone", 25, "Euler", 1.0, None),
     Mode("distilled", "distilled model alone", 4, "LCM", 1.0, _arguments("distilled", 1)),
     Mode("hybrid", "base for the first step, distilled for the rest", 4, "LCM", 1.0, _arguments("hybrid", 1)),
     Mode("hybrid_k2", "base for the first two steps, distilled for the rest", 4, "LCM", 1.0, _arguments("hybrid", 2)),

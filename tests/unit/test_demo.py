@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from extension_core.demo.__main__ import demo
-from extension_core.demo.client import DemoError, WebUI, infotext_number
+from extension_core.demo.client import DemoError, WebUI, infotext_total
 from extension_core.demo.modes import MODES, SCRIPT
 from extension_core.monsters import draw, from_labels, parse_prompt, sample_attributes
 from extension_core.options import Options
@@ -74,7 +74,9 @@ def _generate(request: dict[str, Any]) -> dict[str, Any]:
         buffer = io.BytesIO()
         Image.fromarray(draw(sample_attributes(rng, fixed), rng, request["width"])).save(buffer, "PNG")
         images.append(base64.b64encode(buffer.getvalue()).decode())
-    calls = f", DD U-Net calls: {request['steps']}" if options else ""
+    calls = (
+        f', DD plan: "x, 9 U-Net calls", DD U-Net calls: "base 1, distilled {request["steps"] - 1}"' if options else ""
+    )
     infotext = f"{request['prompt']}\nSteps: {request['steps']}, Sampler: {request['sampler_name']}{calls}, Version: 1"
     info = {"infotexts": ["a grid", *[infotext] * len(images)], "index_of_first_image": 1}
     return {"images": [images[0], *images], "info": json.dumps(info)}
@@ -105,7 +107,7 @@ def test_the_demo_writes_grids_and_measures_in_the_promised_form(
     url, state = webui
     demo(url, tmp_path / "out", ("a green monster", "a monster"), seeds=14)
     report = json.loads((tmp_path / "out" / "demo.json").read_text())
-    for name, calls in (("base", 30), ("distilled", 4), ("hybrid", 4), ("hybrid_k2", 4)):
+    for name, calls in (("base", 25), ("distilled", 4), ("hybrid", 4), ("hybrid_k2", 4)):
         entry = report[name]
         assert entry["unet_calls"] == calls
         assert entry["seconds"] > 0
@@ -141,11 +143,14 @@ def test_nothing_listens() -> None:
 
 
 def test_numbers_of_an_infotext() -> None:
-    text = "a monster, Steps: 9 of them\nSteps: 30, Sampler: Euler, DD U-Net calls: 4, Version: 1"
-    assert infotext_number(text, "DD U-Net calls") == 4
-    assert infotext_number("x\nSteps: 30, Size: 1x1", "Steps") == 30
+    text = (
+        'a monster, Steps: 9 of them\nSteps: 30, DD plan: "7 U-Net calls", DD U-Net calls: "base 1, distilled 3", V: 2'
+    )
+    assert infotext_total(text, "DD U-Net calls") == 4
+    assert infotext_total("x\nSteps: 30, Size: 1x1", "Steps") == 30
+    assert infotext_total("x\nSteps: 30, DD U-Net calls: 4", "DD U-Net calls") == 4
     with pytest.raises(DemoError, match="no 'DD U-Net calls'"):
-        infotext_number("x\nSteps: 30", "DD U-Net calls")
+        infotext_total("x\nSteps: 30", "DD U-Net calls")
 
 
 def test_requests_are_what_the_extension_accepts() -> None:
