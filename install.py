@@ -1,7 +1,7 @@
 """Run by the host's launcher at each start, in the host's own Python: adds what the extension needs and it lacks.
 
-The requirements are those of pyproject.toml. A version that the host has is never changed, not even a too old one: hosts
-pin theirs, and other extensions count on them. Nothing here may keep the host from starting.
+The requirements are those of pyproject.toml. A version that the host has is never changed, not even a too old one:
+hosts pin theirs, and other extensions count on them. Nothing here may keep the host from starting.
 """
 
 from __future__ import annotations
@@ -14,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 TITLE = "Diversity Distillation"
+THE_HOSTS = (
+    "torch",
+    "gradio",
+    "fastapi",
+    "pydantic",
+)  # a host that lacks one is no host; ours would be the wrong build
 PYPROJECT = Path(__file__).resolve().parent / "pyproject.toml"
 
 
@@ -43,12 +49,16 @@ def host_versions() -> dict[str, str]:
 
 
 def sort_out(wanted: list[Any], has: dict[str, str]) -> tuple[list[Any], list[str]]:
-    """Return what is missing, and a sentence for each requirement that the host meets with an unfit version."""
+    """Return what may be installed, and a sentence for each requirement that is the host's to meet."""
     versions = {name.lower().replace("_", "-"): version for name, version in has.items()}
     missing, unfit = [], []
     for requirement in wanted:
         version = versions.get(requirement.name.lower().replace("_", "-"))
-        if version is None:
+        if version is None and requirement.name in THE_HOSTS:
+            unfit.append(
+                f"{requirement} is needed and this Python has none; install.py is run by the host, in its own Python."
+            )
+        elif version is None:
             missing.append(requirement)
         elif not requirement.specifier.contains(version, prereleases=True):
             unfit.append(

@@ -98,6 +98,13 @@ def test_a_package_that_does_not_exist_is_one_sentence(host: Host) -> None:
     assert "ddabsent==9.9 could not be installed" in line
 
 
+def test_what_makes_a_host_is_never_installed(host: Host) -> None:
+    make_wheel(host.wheels, "torch", "2.13.0")
+    (line,) = host.install("torch>=2.0")
+    assert line.startswith("Diversity Distillation: torch>=2.0 is needed and this Python has none")
+    assert host.version("torch") is None
+
+
 def test_markers_of_other_platforms_do_not_count(host: Host) -> None:
     assert host.install("ddabsent; sys_platform == 'plan9'") == []
 
