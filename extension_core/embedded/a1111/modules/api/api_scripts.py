@@ -1,0 +1,95 @@
+"""Script arguments of API requests: defaults by position, the request's laid over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from fastapi.exceptions import HTTPException
+
+from modules import infotext_utils
+
+
+def script_name_to_index(name: str, scripts: list[Any]) -> int:
+    try:
+        return [script.title().lower() for script in scripts].index(name.lower())
+    except Exception as e:
+        raise HTTPException(status_code=422, detail=f"Script '{name}' not found") from e
+
+
+def get_script(script_name: str | None, script_runner: Any) -> Any:
+    if script_name is None or script_name == "":
+        return None, None
+    return script_runner.scripts[script_name_to_index(script_name, script_runner.scripts)]
+
+
+def get_selectable_script(script_name: str | None, script_runner: Any) -> tuple[Any, int | None]:
+    if script_name is None or script_name == "":
+        return None, None
+    index = script_name_to_index(script_name, script_runner.selectable_scripts)
+    return script_runner.selectable_scripts[index], index
+
+
+def init_default_script_args(script_runner: Any) -> list[Any]:
+    """Each script's `ui` is called once more (twice in fact, as the host does) in a Blocks that is thrown away, for its values."""
+    script_args: list[Any] = [None] * max([1, *(script.args_to for script in script_runner.scripts)])
+    script_args[0] = 0
+    with gr.Blocks():
+        for script in script_runner.scripts:
+            if script.ui(script.is_img2img):
+                script_args[script.args_from : script.args_to] = [elem.value for elem in script.ui(script.is_img2img)]
+    return script_args
+
+
+def init_script_args(
+    request: Any, default_script_args: list[Any], selectable_script: Any, selectable_idx: int | None, script_runner: Any,
+    *, input_script_args: dict[int, Any] | None = None,
+) -> list[Any]:
+    """An always-on script's arguments replace the first of its defaults; surplus ones are dropped without a word."""
+    script_args = default_script_args.copy()
+    for index, value in (input_script_args or {}).items():
+        script_args[index] = value
+    if selectable_script:
+        script_args[selectable_script.args_from : selectable_script.args_to] = request.script_args
+        script_args[0] = (selectable_idx or 0) + 1
+    for name, given in (request.alwayson_scripts or {}).items():
+        script = get_script(name, script_runner)
+        if script is None:
+            raise HTTPException(status_code=422, detail=f"always on script {name} not found")
+        if script.alwayson is False:
+            raise HTTPException(status_code=422, detail="Cannot have a selectable script in the always on scripts params")
+        if "args" in given:
+            for i in range(min(script.args_to - script.args_from, len(given["args"]))):
+                script_args[script.args_from + i] = given["args"][i]
+    return script_args
+
+
+def _field_value(field: Any, params: dict[str, Any], request: Any) -> Any:
+    value = field.function(params) if field.function else params.get(field.label)
+    if value is None:
+        return None
+    kind = request.__fields__[field.api].type_ if field.api in request.__fields__ else type(field.component.value)
+    if kind is type(None):
+        return None
+    if isinstance(value, dict) and value.get("__type__") == "generic_update":
+        value = value.get("value")
+    return kind(value) if value is not None and not isinstance(value, kind) else value
+
+
+def apply_infotext(request: Any, tabname: str, *, script_runner: Any, mentioned_script_args: dict[int, Any]) -> None:
+    """Fills what the request leaves open from its `infotext`, and collects values of script arguments."""
+    if not request.infotext:
+        return
+    fields = infotext_utils.paste_fields[tabname]["fields"]
+    already_set = request.dict(exclude_unset=True)
+    params = infotext_utils.parse_generation_parameters(request.infotext)
+    for field in fields:
+        if field.api and field.api not in already_set and (value := _field_value(field, params, request)) is not None:
+            setattr(request, field.api, value)
+    request.override_settings = request.override_settings or {}
+    for _, setting, value in infotext_utils.get_override_settings(params):
+        request.override_settings.setdefault(setting, value)
+    indexes = {id(v): i for i, v in enumerate(script_runner.inputs)}
+    for field in fields:
+        if id(field.component) in indexes and (value := _field_value(field, params, request)) is not None:
+            mentioned_script_args[indexes[id(field.component)]] = value

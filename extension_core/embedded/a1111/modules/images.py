@@ -1,0 +1,196 @@
+"""Pictures: resizing, grids, and PNG files that carry their infotext."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import math
+import os
+import re
+from typing import Any
+
+import numpy as np
+import piexif
+import piexif.helper
+from PIL import Image, ImageOps, PngImagePlugin
+
+from modules import script_callbacks, shared
+from modules.shared import opts
+
+LANCZOS = Image.Resampling.LANCZOS
+
+
+def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = None) -> Image.Image:
+    if rows is None:
+        rows = {0: batch_size}.get(opts.n_rows, opts.n_rows) if opts.n_rows >= 0 else round(math.sqrt(len(imgs)))
+    rows = max(1, min(int(rows), len(imgs)))
+    params = script_callbacks.ImageGridLoopParams(imgs, math.ceil(len(imgs) / rows), rows)
+    script_callbacks.image_grid_callback(params)
+    w, h = max(x.width for x in imgs), max(x.height for x in imgs)
+    grid = Image.new("RGB", size=(params.cols * w, params.rows * h), color="white")
+    for i, img in enumerate(params.imgs):
+        x, y = (i % params.cols) * w + (w - img.width) // 2, (i // params.cols) * h + (h - img.height) // 2
+        grid.paste(img, box=(x, y))
+    return grid
+
+
+def _upscale(im: Image.Image, width: int, height: int, upscaler_name: str | None) -> Image.Image:
+    if upscaler_name is None or upscaler_name == "None" or im.mode == "L":
+        return im.resize((width, height), resample=LANCZOS)
+    scale = max(width / im.width, height / im.height)
+    if scale > 1.0:
+        upscaler = next((x for x in shared.sd_upscalers if x.name == upscaler_name), None)
+        if upscaler is None:
+            upscaler = shared.sd_upscalers[0]
+            print(f"could not find upscaler named {upscaler_name or '<empty string>'}, using {upscaler.name} as a fallback")
+        im = upscaler.scaler.upscale(im, scale, upscaler.data_path)
+    return im if im.size == (width, height) else im.resize((width, height), resample=LANCZOS)
+
+
+def _spread_edges(res: Image.Image, resized: Image.Image, left: int, top: int) -> None:
+    """Fills the border around a fitted picture with its outermost pixels."""
+    width, height = res.size
+    if top > 0:
+        res.paste(resized.resize((width, top), box=(0, 0, width, 0)), box=(0, 0))
+        res.paste(resized.resize((width, top), box=(0, resized.height, width, resized.height)), box=(0, top + resized.height))
+    elif left > 0:
+        res.paste(resized.resize((left, height), box=(0, 0, 0, height)), box=(0, 0))
+        res.paste(resized.resize((left, height), box=(resized.width, 0, resized.width, height)), box=(left + resized.width, 0))
+
+
+def resize_image(resize_mode: int, im: Image.Image, width: int, height: int, upscaler_name: str | None = None) -> Image.Image:
+    """0: stretch; 1: fill and crop; 2: fit, the border filled from the edges."""
+    upscaler_name = upscaler_name or opts.upscaler_for_img2img
+    if resize_mode == 0:
+        return _upscale(im, width, height, upscaler_name)
+    wider = width / height > im.width / im.height
+    fill = resize_mode == 1
+    src_w = width if wider == fill else im.width * height // im.height
+    src_h = height if wider != fill else im.height * width // im.width
+    resized = _upscale(im, src_w, src_h, upscaler_name)
+    left, top = width // 2 - src_w // 2, height // 2 - src_h // 2
+    res = Image.new("RGB", (width, height))
+    res.paste(resized, box=(left, top))
+    if not fill:
+        _spread_edges(res, resized, left, top)
+    return res
+
+
+def gaussian_blur(mask: Image.Image, sigma_x: int, sigma_y: int) -> Image.Image:
+    """Blurs a greyscale picture with kernels as wide as OpenCV's caller chooses them, edges mirrored."""
+    from scipy import ndimage
+
+    pixels = np.array(mask).astype(np.float32)
+    for axis, sigma in ((1, sigma_x), (0, sigma_y)):
+        if sigma > 0:
+            radius = int(2.5 * sigma + 0.5)
+            kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2.0 * sigma**2))
+            pixels = ndimage.correlate1d(pixels, kernel / kernel.sum(), axis=axis, mode="mirror")
+            pixels = np.rint(pixels)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def sanitize_filename_part(text: str, replace_spaces: bool = True) -> str:
+    text = text.replace(" ", "_") if replace_spaces else text
+    return re.sub(r'[#<>:"/\\|?*\n\r\t]', "_", text).strip()[:128]
+
+
+def get_next_sequence_number(path: str, basename: str) -> int:
+    prefix = f"{basename}-" if basename else ""
+    numbers = [m.group(1) for x in os.listdir(path) if (m := re.match(re.escape(prefix) + r"(\d+)", x))]
+    return max(map(int, numbers), default=-1) + 1
+
+
+def save_image_with_geninfo(
+    image: Image.Image, geninfo: str | None, filename: str, extension: str | None = None, existing_pnginfo: dict[str, Any] | None = None,
+    pnginfo_section_name: str = "parameters",
+) -> None:
+    extension = (extension or os.path.splitext(filename)[1]).lower()
+    if extension == ".png":
+        chunks = None
+        if opts.enable_pnginfo:
+            chunks = PngImagePlugin.PngInfo()
+            for key, value in {**(existing_pnginfo or {}), pnginfo_section_name: geninfo}.items():
+                chunks.add_text(key, str(value))
+        image.save(filename, format="PNG", pnginfo=chunks)
+        return
+    exif = piexif.dump({"Exif": {piexif.ExifIFD.UserComment: piexif.helper.UserComment.dump(geninfo or "", encoding="unicode")}})
+    image = image.convert("RGB") if image.mode == "RGBA" else image
+    image.save(filename, quality=opts.jpeg_quality, **({"exif": exif} if opts.enable_pnginfo else {}))
+
+
+def save_image(
+    image: Image.Image, path: str, basename: str | None, seed: Any = None, prompt: Any = None, extension: str = "png", info: str | None = None,
+    short_filename: bool = False, no_prompt: bool = False, grid: bool = False, pnginfo_section_name: str = "parameters", p: Any = None,
+    existing_info: dict[str, Any] | None = None, forced_filename: str | None = None, suffix: str = "", save_to_dirs: bool | None = None,
+) -> tuple[str, str | None]:
+    """Writes "<number>-<seed><suffix>.<extension>" into `path` (below it in a folder of the day) and returns its name."""
+    del prompt, no_prompt
+    if save_to_dirs is None:
+        save_to_dirs = bool(opts.grid_save_to_dirs if grid else opts.save_to_dirs)
+    if save_to_dirs:
+        path = os.path.join(path, datetime.date.today().isoformat())
+    os.makedirs(path, exist_ok=True)
+    if forced_filename is None:
+        number = f"{get_next_sequence_number(path, basename or ''):0{5 if not basename else 4}}"
+        parts = [basename, number, None if seed is None or short_filename else str(seed)]
+        name = "-".join(x for x in parts if x)
+    else:
+        name = forced_filename
+    pnginfo = dict(existing_info or {})
+    if info is not None:
+        pnginfo[pnginfo_section_name] = info
+    params = script_callbacks.ImageSaveParams(image, p, os.path.join(path, f"{name}{suffix}.{extension}"), pnginfo)
+    script_callbacks.before_image_saved_callback(params)
+    info = params.pnginfo.get(pnginfo_section_name)
+    save_image_with_geninfo(params.image, info, params.filename, f".{extension}", params.pnginfo, pnginfo_section_name)
+    image.already_saved_as = params.filename  # type: ignore[attr-defined]
+    txt = None
+    if opts.save_txt and info is not None:
+        txt = os.path.splitext(params.filename)[0] + ".txt"
+        with open(txt, "w", encoding="utf8") as file:
+            file.write(info + "\n")
+    script_callbacks.image_saved_callback(params)
+    return params.filename, txt
+
+
+_PNG_FIELDS = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "exif", "loop", "background", "timestamp", "duration", "photoshop"}
+
+
+def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
+    """The infotext of a picture, and its other text fields."""
+    items = dict(image.info or {})
+    geninfo = items.pop("parameters", None)
+    if "exif" in items:
+        exif = piexif.load(items["exif"])
+        comment = exif.get("Exif", {}).get(piexif.ExifIFD.UserComment, b"")
+        geninfo = piexif.helper.UserComment.load(comment) if comment else geninfo
+    return geninfo, {k: v for k, v in items.items() if k not in _PNG_FIELDS}
+
+
+def flatten(img: Image.Image, bgcolor: str) -> Image.Image:
+    """Replaces transparency by a colour, and returns RGB."""
+    if img.mode == "RGBA":
+        background = Image.new("RGBA", img.size, bgcolor)
+        background.paste(img, mask=img)
+        img = background
+    return img.convert("RGB")
+
+
+def read(fp: Any, **kwargs: Any) -> Image.Image:
+    image = Image.open(fp, **kwargs)
+    info = image.info
+    image = ImageOps.exif_transpose(image) or image
+    image.info = info
+    return image
+
+
+def to_bytes(image: Image.Image) -> bytes:
+    """PNG with the picture's text fields."""
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in image.info.items():
+        if isinstance(key, str) and isinstance(value, str):
+            chunks.add_text(key, value)
+    with io.BytesIO() as out:
+        image.save(out, format="PNG", pnginfo=chunks)
+        return out.getvalue()

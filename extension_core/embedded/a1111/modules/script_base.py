@@ -1,0 +1,185 @@
+"""The class that scripts derive from, and what its hooks are handed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+AlwaysVisible = object()
+"""What `show` returns for a script that runs in every request, without being selected."""
+
+
+class MaskBlendArgs:
+    def __init__(
+        self, current_latent: Any, nmask: Any, init_latent: Any, mask: Any, blended_latent: Any, denoiser: Any = None, sigma: Any = None
+    ) -> None:
+        self.current_latent = current_latent
+        self.nmask = nmask
+        self.init_latent = init_latent
+        self.mask = mask
+        self.blended_latent = blended_latent
+        self.denoiser = denoiser
+        self.is_final_blend = denoiser is None
+        self.sigma = sigma
+
+
+class PostSampleArgs:
+    def __init__(self, samples: Any) -> None:
+        self.samples = samples
+
+
+class PostprocessImageArgs:
+    def __init__(self, image: Any) -> None:
+        self.image = image
+
+
+class PostProcessMaskOverlayArgs:
+    def __init__(self, index: int, mask_for_overlay: Any, overlay_image: Any) -> None:
+        self.index = index
+        self.mask_for_overlay = mask_for_overlay
+        self.overlay_image = overlay_image
+
+
+class PostprocessBatchListArgs:
+    def __init__(self, images: list[Any]) -> None:
+        self.images = images
+
+
+@dataclass
+class OnComponent:
+    component: Any
+
+
+ComponentCallback = Callable[[OnComponent], Any]
+
+
+class Script:
+    """One entry of the page. Hooks get the values of the components that `ui` returned, by position, after `p`; what they raise is
+    reported and swallowed, but for `run`, which is called in the open."""
+
+    name: str | None = None
+    section: str | None = None
+    filename: str = ""
+    args_from: int = 0
+    args_to: int = 0
+    alwayson = False
+    is_txt2img = False
+    is_img2img = False
+    tabname: str | None = None
+    group: Any = None
+    create_group = True
+    infotext_fields: list[Any] | None = None
+    paste_field_names: list[str] | None = None
+    api_info: Any = None
+    on_before_component_elem_id: list[tuple[str, ComponentCallback]] | None = None
+    on_after_component_elem_id: list[tuple[str, ComponentCallback]] | None = None
+    setup_for_ui_only = False
+    controls: Any = None
+
+    HOOKS: ClassVar[tuple[str, ...]] = (
+        "setup", "before_process", "process", "before_process_batch", "after_extra_networks_activate", "process_batch",
+        "process_before_every_sampling", "postprocess_batch", "postprocess_batch_list", "on_mask_blend", "post_sample",
+        "postprocess_image", "postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess", "before_hr",
+    )
+
+    def title(self) -> str:
+        """The name in the dropdown and, in lower case, in the API. Must be overridden."""
+        raise NotImplementedError
+
+    def ui(self, is_img2img: bool) -> Any:
+        """Makes the components and returns those whose values the hooks get. Called once a tab, and again by the API for defaults."""
+
+    def show(self, is_img2img: bool) -> Any:
+        """False: absent from this tab; True: selectable in the dropdown; AlwaysVisible: part of every request."""
+        return True
+
+    def run(self, p: Any, *args: Any) -> Any:
+        """For a selected script: does the whole generation and returns its Processed."""
+
+    def setup(self, p: Any, *args: Any) -> None:
+        """When `p` has both its scripts and its arguments, before anything runs."""
+
+    def before_process(self, p: Any, *args: Any) -> None:
+        """First hook; the checkpoint of the request is not settled yet."""
+
+    def process(self, p: Any, *args: Any) -> None:
+        """Once a request, after prompts and seeds are laid out."""
+
+    def before_process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """Before `<lora:...>` and the like are taken out of the prompts; kwargs: batch_number, prompts, seeds, subseeds."""
+
+    def after_extra_networks_activate(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """Also called for the hires pass; kwargs as above and extra_network_data."""
+
+    def process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """Before conditioning is computed."""
+
+    def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """Before each sampling, so twice with hires; kwargs: x, noise, c, uc."""
+
+    def postprocess_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """kwargs: batch_number, images (float [B, 3, H, W], 0 to 1)."""
+
+    def postprocess_batch_list(self, p: Any, pp: PostprocessBatchListArgs, *args: Any, **kwargs: Any) -> None:
+        """As above with a list that may be changed."""
+
+    def on_mask_blend(self, p: Any, mba: MaskBlendArgs, *args: Any) -> None:
+        """At each blending of an inpainting, and at the last one with no denoiser."""
+
+    def post_sample(self, p: Any, ps: PostSampleArgs, *args: Any) -> None:
+        """Latents after sampling, before they are decoded."""
+
+    def postprocess_image(self, p: Any, pp: PostprocessImageArgs, *args: Any) -> None:
+        """Each image."""
+
+    def postprocess_maskoverlay(self, p: Any, ppmo: PostProcessMaskOverlayArgs, *args: Any) -> None:
+        """Each image of an inpainting, before the original is laid around it."""
+
+    def postprocess_image_after_composite(self, p: Any, pp: PostprocessImageArgs, *args: Any) -> None:
+        """Each image, after that."""
+
+    def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
+        """Last hook; not reached where something outside a hook raised."""
+
+    def before_component(self, component: Any, **kwargs: Any) -> None:
+        """Before any component of the page is made."""
+
+    def after_component(self, component: Any, **kwargs: Any) -> None:
+        """After any component of the page is made."""
+
+    def before_hr(self, p: Any, *args: Any) -> None:
+        """Before the hires pass samples."""
+
+    def on_before_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
+        if self.on_before_component_elem_id is None:
+            self.on_before_component_elem_id = []
+        self.on_before_component_elem_id.append((elem_id, callback))
+
+    def on_after_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
+        if self.on_after_component_elem_id is None:
+            self.on_after_component_elem_id = []
+        self.on_after_component_elem_id.append((elem_id, callback))
+
+    def describe(self) -> str:
+        return ""
+
+    def elem_id(self, item_id: str) -> str:
+        """An id for the page, made of the tab (where the script shows alike in both), the title and `item_id`."""
+        tab = ("img2img_" if self.is_img2img else "txt2img_") if self.show(True) == self.show(False) else ""
+        title = re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.title().lower()))
+        return f"script_{tab}{title}_{item_id}"
+
+
+class ScriptBuiltinUI(Script):
+    """Parts of the page that are built as scripts. Over the API their `setup` does not run, so they do not override the request."""
+
+    setup_for_ui_only = True
+
+    def elem_id(self, item_id: str) -> str:
+        tab = ("img2img_" if self.is_img2img else "txt2img_") if self.show(True) == self.show(False) else ""
+        return f"{tab}{item_id}"
+
+    def show(self, is_img2img: bool) -> Any:
+        return AlwaysVisible

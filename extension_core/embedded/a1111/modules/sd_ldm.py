@@ -1,0 +1,175 @@
+"""The model as the host's samplers and extensions see it: Stable Diffusion 1.x's latent diffusion, built from an ldm yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import yaml
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from extension_core.embedded import networks
+from extension_core.embedded.networks import noise
+from modules.paths_internal import default_ckpt_dir
+
+
+class DiagonalGaussianDistribution:
+    """What the VAE's encoder returns; `sample` draws from torch's global generator, as ldm's does."""
+
+    def __init__(self, mean: torch.Tensor, logvar: torch.Tensor) -> None:
+        self.mean = mean
+        self.logvar = torch.clamp(logvar, -30.0, 20.0)
+        self.std = torch.exp(0.5 * self.logvar)
+        self.var = torch.exp(self.logvar)
+
+    def sample(self) -> torch.Tensor:
+        return self.mean + self.std * torch.randn(self.mean.shape).to(device=self.mean.device)
+
+    def mode(self) -> torch.Tensor:
+        return self.mean
+
+
+class AutoencoderKL(networks.AutoencoderKL):
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.quant_conv.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.quant_conv.weight.device
+
+
+class FrozenCLIPEmbedder(torch.nn.Module):
+    """The checkpoint's text encoder before the host wraps it. `folder` holds config.json and the tokenizer's files; the weights come
+    with the checkpoint."""
+
+    def __init__(self, folder: str, max_length: int = 77) -> None:
+        super().__init__()
+        self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder)
+        self.transformer = CLIPTextModel(CLIPTextConfig.from_pretrained(folder))
+        self.max_length = max_length
+        self.is_trainable = False
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+class DiffusionWrapper(torch.nn.Module):
+    """`conditioning_key` says how conditioning enters: "crossattn", or "hybrid" for inpainting models, whose mask and masked image are
+    further input channels."""
+
+    def __init__(self, diffusion_model: torch.nn.Module, conditioning_key: str) -> None:
+        super().__init__()
+        self.diffusion_model = diffusion_model
+        self.conditioning_key = conditioning_key
+
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, c_concat: list[torch.Tensor] | None = None, c_crossattn: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        if self.conditioning_key in ("hybrid", "concat"):
+            x = torch.cat([x, *(c_concat or [])], dim=1)
+        context = torch.cat(c_crossattn or [], 1)
+        return self.diffusion_model(x, t, context=context)
+
+
+def _text_encoder_folder(version: str, config_path: str) -> str:
+    """A relative `version` is a folder beside the yaml; a name that is no folder (the published files' "openai/...") means the
+    tokenizer that comes with this WebUI."""
+    for folder in (os.path.join(os.path.dirname(config_path), version), version):
+        if os.path.isfile(os.path.join(folder, "vocab.json")):
+            return folder
+    return os.path.join(default_ckpt_dir, "clip")
+
+
+@contextmanager
+def _without_initialisation() -> Iterator[None]:
+    """Weights are about to be overwritten; drawing them first would take longer than reading them."""
+    names = [x for x in dir(torch.nn.init) if x.endswith("_") and not x.startswith(("_", "ones", "zeros", "constant"))]
+    kept = {name: getattr(torch.nn.init, name) for name in names}
+    try:
+        for name in names:
+            setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(torch.nn.init, name, function)
+
+
+class LatentDiffusion(torch.nn.Module):
+    """Attributes that the loader adds: sd_checkpoint_info, sd_model_hash, sd_model_checkpoint, used_config, is_sd1, is_sdxl, ..."""
+
+    alphas_cumprod: Any
+    betas: torch.Tensor
+    is_sd1 = is_sd2 = is_sdxl = is_ssd = is_sd3 = False
+    is_sdxl_inpaint = False
+
+    def __init__(self, params: dict[str, Any], config_path: str) -> None:
+        super().__init__()
+        first, text = params["first_stage_config"]["params"], params["cond_stage_config"].get("params") or {}
+        unet = {k: v for k, v in params["unet_config"]["params"].items() if k not in ("image_size", "use_checkpoint", "legacy", "use_fp16")}
+        self.parameterization: str = params.get("parameterization", "eps")
+        self.scale_factor: float = params.get("scale_factor", 0.18215)
+        self.num_timesteps: int = params.get("timesteps", 1000)
+        self.cond_stage_key = params.get("cond_stage_key", "txt")
+        self.lowvram = False
+        self.latent_channels = first["embed_dim"]
+        with _without_initialisation():
+            self.model = DiffusionWrapper(networks.UNetModel(**unet), params.get("conditioning_key") or "crossattn")
+            self.first_stage_model = AutoencoderKL(first["ddconfig"], first["embed_dim"])
+            self.cond_stage_model: Any = FrozenCLIPEmbedder(
+                _text_encoder_folder(text.get("version", ""), config_path), text.get("max_length", 77)
+            )
+        schedule = (self.num_timesteps, params.get("linear_start", noise.LINEAR_START), params.get("linear_end", noise.LINEAR_END))
+        self.register_buffer("betas", noise.betas(*schedule).float())
+        self.register_buffer("alphas_cumprod", noise.alphas_cumprod(*schedule).float())
+        self.first_stage_model.requires_grad_(False)
+        self.cond_stage_model.requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.betas.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    @contextmanager
+    def ema_scope(self, context: str | None = None) -> Iterator[None]:
+        del context
+        yield
+
+    def apply_model(self, x_noisy: torch.Tensor, t: torch.Tensor, cond: Any, return_ids: bool = False) -> torch.Tensor:
+        """The U-Net's raw prediction [B, C, h, w] at timesteps [B] (fractions allowed), in the number type of the input."""
+        del return_ids
+        if not isinstance(cond, dict):
+            cond = {"c_crossattn": cond if isinstance(cond, list) else [cond]}
+        dtype = self.dtype
+        cond = {k: [x.to(dtype) for x in v] if isinstance(v, list) else v for k, v in cond.items()}
+        return self.model(x_noisy.to(dtype), t.to(dtype), **cond).to(x_noisy.dtype)
+
+    def get_learned_conditioning(self, c: Any) -> Any:
+        return self.cond_stage_model(c)
+
+    def encode_first_stage(self, x: torch.Tensor) -> DiagonalGaussianDistribution:
+        return DiagonalGaussianDistribution(*self.first_stage_model.encode(x))
+
+    def get_first_stage_encoding(self, encoder_posterior: Any) -> torch.Tensor:
+        z = encoder_posterior.sample() if isinstance(encoder_posterior, DiagonalGaussianDistribution) else encoder_posterior
+        return self.scale_factor * z
+
+    def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
+        return self.first_stage_model.decode(1.0 / self.scale_factor * z)
+
+
+def from_config(config_path: str) -> LatentDiffusion:
+    """A model of uninitialised weights. ValueError where the yaml describes something else than this layout."""
+    with open(config_path, encoding="utf8") as file:
+        config = yaml.safe_load(file)
+    params = config.get("model", {}).get("params")
+    if not params or "unet_config" not in params or "cond_stage_config" not in params:
+        raise ValueError(f"{config_path} is not an ldm configuration of Stable Diffusion 1.x: model.params.unet_config is missing.")
+    return LatentDiffusion(params, config_path)

@@ -1,0 +1,120 @@
+"""Samplers that count in timesteps: what their denoiser receives as `sigma` is a timestep, and what it returns is eps."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+import torch
+
+from modules import devices, sd_samplers_common, sd_samplers_timesteps_impl, shared
+from modules.script_callbacks import ExtraNoiseParams, extra_noise_callback
+from modules.sd_samplers_cfg_denoiser import CFGDenoiser
+from modules.shared import opts
+
+samplers_timesteps: list[tuple[str, Any, list[str], dict[str, Any]]] = [
+    ("DDIM", sd_samplers_timesteps_impl.ddim, ["ddim"], {}),
+    ("DDIM CFG++", sd_samplers_timesteps_impl.ddim_cfgpp, ["ddim_cfgpp"], {}),
+    ("PLMS", sd_samplers_timesteps_impl.plms, ["plms"], {}),
+    ("UniPC", sd_samplers_timesteps_impl.unipc, ["unipc"], {}),
+]
+samplers_data_timesteps = [
+    sd_samplers_common.SamplerData(label, lambda model, funcname=funcname: CompVisSampler(funcname, model), aliases, options)
+    for label, funcname, aliases, options in samplers_timesteps
+]
+
+
+class CompVisTimestepsDenoiser(torch.nn.Module):
+    def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.inner_model = model
+
+    def forward(self, input: torch.Tensor, timesteps: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        return self.inner_model.apply_model(input, timesteps, **kwargs)
+
+
+class CompVisTimestepsVDenoiser(CompVisTimestepsDenoiser):
+    def predict_eps_from_z_and_v(self, x_t: torch.Tensor, t: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        alpha = self.inner_model.alphas_cumprod[t.to(torch.int)][:, None, None, None]
+        return torch.sqrt(alpha) * v + torch.sqrt(1 - alpha) * x_t
+
+    def forward(self, input: torch.Tensor, timesteps: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        return self.predict_eps_from_z_and_v(input, timesteps, super().forward(input, timesteps, **kwargs))
+
+
+class CFGDenoiserTimesteps(CFGDenoiser):
+    """Keeps the schedule of the model that was loaded when it was made."""
+
+    def __init__(self, sampler: Any) -> None:
+        super().__init__(sampler)
+        self.alphas = shared.sd_model.alphas_cumprod
+        self.mask_before_denoising = True
+
+    def get_pred_x0(self, x_in: torch.Tensor, x_out: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        a_t = self.alphas[sigma.to(dtype=torch.int)][:, None, None, None]
+        return (x_in - (1 - a_t).sqrt() * x_out) / a_t.sqrt()
+
+    @property
+    def inner_model(self) -> Any:
+        if self.model_wrap is None:
+            v = shared.sd_model.parameterization == "v"
+            self.model_wrap = (CompVisTimestepsVDenoiser if v else CompVisTimestepsDenoiser)(shared.sd_model)
+        return self.model_wrap
+
+
+class CompVisSampler(sd_samplers_common.Sampler):
+    def __init__(self, funcname: Any, sd_model: Any) -> None:
+        del sd_model
+        super().__init__(funcname)
+        self.eta_option_field = "eta_ddim"
+        self.eta_infotext_field = "Eta DDIM"
+        self.eta_default = 0.0
+        self.model_wrap_cfg = CFGDenoiserTimesteps(self)
+        self.model_wrap = self.model_wrap_cfg.inner_model
+
+    def get_timesteps(self, p: Any, steps: int) -> torch.Tensor:
+        """Every (1000 // steps)-th timestep plus one, rising: often more than `steps` of them."""
+        discard = self.config is not None and self.config.options.get("discard_next_to_last_sigma", False)
+        if opts.always_discard_next_to_last_sigma and not discard:
+            discard = True
+            p.extra_generation_params["Discard penultimate sigma"] = True
+        steps += 1 if discard else 0
+        return torch.clip(torch.asarray(list(range(0, 1000, 1000 // steps)), device=devices.device) + 1, 0, 999)
+
+    def sample_img2img(
+        self, p: Any, x: torch.Tensor, noise: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None,
+        image_conditioning: Any = None,
+    ) -> Any:
+        steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
+        timesteps = self.get_timesteps(p, steps)
+        alpha = shared.sd_model.alphas_cumprod[timesteps[t_enc]]
+        xi = x * torch.sqrt(alpha) + noise * torch.sqrt(1 - alpha)
+        if opts.img2img_extra_noise > 0:
+            p.extra_generation_params["Extra noise"] = opts.img2img_extra_noise
+            extra = ExtraNoiseParams(noise, x, xi)
+            extra_noise_callback(extra)
+            xi += extra.noise * opts.img2img_extra_noise * torch.sqrt(alpha)
+        arguments = self.initialize(p)
+        offered = {"timesteps": timesteps[:t_enc], "is_img2img": True}
+        known = inspect.signature(self.func).parameters
+        arguments.update({k: v for k, v in offered.items() if k in known})
+        self.model_wrap_cfg.init_latent = x
+        self.last_latent = x
+        self.sampler_extra_args = self._extra_args(p, conditioning, unconditional_conditioning, image_conditioning)
+        return self._run(p, t_enc + 1, xi, arguments)
+
+    def sample(
+        self, p: Any, x: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None, image_conditioning: Any = None
+    ) -> Any:
+        steps = steps or p.steps
+        arguments = self.initialize(p)
+        if "timesteps" in inspect.signature(self.func).parameters:
+            arguments["timesteps"] = self.get_timesteps(p, steps)
+        self.last_latent = x
+        self.sampler_extra_args = self._extra_args(p, conditioning, unconditional_conditioning, image_conditioning)
+        return self._run(p, steps, x, arguments)
+
+
+sys.modules["modules.sd_samplers_compvis"] = sys.modules[__name__]
+VanillaStableDiffusionSampler = CompVisSampler

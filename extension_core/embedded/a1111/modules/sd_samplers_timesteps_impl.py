@@ -1,0 +1,140 @@
+"""Samplers on timesteps: DDIM (Song et al. 2020), its CFG++ variant (Chung et al. 2024), PLMS (Liu et al. 2022) and UniPC. The model
+predicts eps; `timesteps` [n] rise and are gone through backwards, the last (lowest) pair's step left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import k_diffusion.sampling
+import numpy as np
+import torch
+import tqdm
+
+from modules import shared
+from modules.uni_pc import NoiseScheduleVP, UniPC
+
+Callback = Callable[[dict[str, Any]], Any]
+
+
+class _Schedule:
+    """Signal levels of the timesteps and of the ones before them, in the precision the host uses for each."""
+
+    def __init__(self, model: Any, x: torch.Tensor, timesteps: torch.Tensor) -> None:
+        alphas_cumprod = model.inner_model.inner_model.alphas_cumprod
+        previous = torch.nn.functional.pad(timesteps[:-1], pad=(1, 0))
+        self.alphas = alphas_cumprod[timesteps]
+        self.alphas_prev = alphas_cumprod[previous].to(torch.float64)
+        self.sqrt_one_minus_alphas = torch.sqrt(1 - self.alphas)
+        self.s_x = x.new_ones((x.shape[0], 1, 1, 1))
+
+    def noise_levels(self, eta: float) -> torch.Tensor:
+        a, a_prev = self.alphas.cpu(), self.alphas_prev.cpu().numpy()
+        return eta * np.sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev))
+
+    def x0(self, x: torch.Tensor, eps: torch.Tensor, index: int) -> torch.Tensor:
+        a_t = self.alphas[index].item() * self.s_x
+        return (x - self.sqrt_one_minus_alphas[index].item() * self.s_x * eps) / a_t.sqrt()
+
+    def previous(self, index: int) -> torch.Tensor:
+        return self.alphas_prev[index].item() * self.s_x
+
+
+def _report(callback: Callback | None, x: torch.Tensor, i: int, x0: torch.Tensor) -> None:
+    if callback is not None:
+        callback({"x": x, "i": i, "sigma": 0, "sigma_hat": 0, "denoised": x0})
+
+
+def _ddim(
+    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None, callback: Callback | None, disable: bool | None,
+    eta: float, use_uncond_direction: bool,
+) -> torch.Tensor:
+    schedule = _Schedule(model, x, timesteps)
+    sigmas = schedule.noise_levels(eta)
+    s_in = x.new_ones(x.shape[0])
+    for i in tqdm.trange(len(timesteps) - 1, disable=disable):
+        index = len(timesteps) - 1 - i
+        e_t = model(x, timesteps[index].item() * s_in, **(extra_args or {}))
+        direction = model.last_noise_uncond if use_uncond_direction else e_t
+        a_prev, sigma_t = schedule.previous(index), sigmas[index].item() * schedule.s_x
+        pred_x0 = schedule.x0(x, e_t, index)
+        dir_xt = (1.0 - a_prev - sigma_t**2).sqrt() * direction
+        x = a_prev.sqrt() * pred_x0 + dir_xt + sigma_t * k_diffusion.sampling.torch.randn_like(x)
+        _report(callback, x, i, pred_x0)
+    return x
+
+
+@torch.no_grad()
+def ddim(
+    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
+    disable: bool | None = None, eta: float = 0.0,
+) -> torch.Tensor:
+    return _ddim(model, x, timesteps, extra_args, callback, disable, eta, False)
+
+
+@torch.no_grad()
+def ddim_cfgpp(
+    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
+    disable: bool | None = None, eta: float = 0.0,
+) -> torch.Tensor:
+    """Renoises along the unconditional prediction. CFG is divided by 12.5, so that its usual range becomes 0 to 1."""
+    model.cond_scale_miltiplier = 1 / 12.5
+    model.need_last_noise_uncond = True
+    return _ddim(model, x, timesteps, extra_args, callback, disable, eta, True)
+
+
+# Adams-Bashforth weights by number of earlier predictions at hand, latest first
+_MULTISTEP = {1: ([3, -1], 2), 2: ([23, -16, 5], 12), 3: ([55, -59, 37, -9], 24)}
+
+
+@torch.no_grad()
+def plms(
+    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
+    disable: bool | None = None,
+) -> torch.Tensor:
+    """Calls the model once more in the first step."""
+    schedule = _Schedule(model, x, timesteps)
+    extra_args = extra_args or {}
+    s_in = x.new_ones([x.shape[0]])
+    old_eps: list[torch.Tensor] = []
+
+    def step(eps: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        pred_x0, a_prev = schedule.x0(x, eps, index), schedule.previous(index)
+        return a_prev.sqrt() * pred_x0 + (1.0 - a_prev).sqrt() * eps, pred_x0
+
+    for i in tqdm.trange(len(timesteps) - 1, disable=disable):
+        index = len(timesteps) - 1 - i
+        e_t = model(x, timesteps[index].item() * s_in, **extra_args)
+        if not old_eps:
+            ahead, _ = step(e_t, index)
+            e_t_prime = (e_t + model(ahead, timesteps[max(index - 1, 0)].item() * s_in, **extra_args)) / 2
+        else:
+            weights, divisor = _MULTISTEP[len(old_eps)]
+            e_t_prime = sum(w * e for w, e in zip(weights, [e_t, *reversed(old_eps)])) / divisor
+        x, pred_x0 = step(e_t_prime, index)
+        old_eps = [*old_eps, e_t][-3:]
+        _report(callback, x, i, pred_x0)
+    return x
+
+
+def unipc(
+    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
+    disable: bool | None = None, is_img2img: bool = False,
+) -> torch.Tensor:
+    """Takes of `timesteps` only how many they are and, in img2img, the highest; spaces its own between. Passes fractional timesteps."""
+    del disable
+    schedule = NoiseScheduleVP(model.inner_model.inner_model.alphas_cumprod)
+    start = float(timesteps[-1] / 1000 + 1 / 1000) if is_img2img else None
+    index = 0
+
+    def eps(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return model(x, (t - 1.0 / schedule.total_N) * 1000.0, **(extra_args or {}))
+
+    def after_update(x: torch.Tensor, x0: torch.Tensor | None) -> None:
+        nonlocal index
+        _report(callback, x, index, x0)  # type: ignore[arg-type]
+        index += 1
+
+    solver = UniPC(eps, schedule, shared.opts.uni_pc_variant, after_update)
+    o = shared.opts
+    return solver.sample(x, len(timesteps), start, o.uni_pc_order, o.uni_pc_skip_type, o.uni_pc_lower_order_final)
