@@ -12,7 +12,7 @@ import torch
 import tqdm
 
 from modules import shared
-from modules.uni_pc import NoiseScheduleVP, UniPC
+from modules.models.diffusion.uni_pc import uni_pc
 
 Callback = Callable[[dict[str, Any]], Any]
 
@@ -40,7 +40,7 @@ class _Schedule:
         return self.alphas_prev[index].item() * self.s_x
 
 
-def _report(callback: Callback | None, x: torch.Tensor, i: int, x0: torch.Tensor) -> None:
+def _report(callback: Callback | None, x: torch.Tensor, i: int, x0: torch.Tensor | None) -> None:
     if callback is not None:
         callback({"x": x, "i": i, "sigma": 0, "sigma_hat": 0, "denoised": x0})
 
@@ -117,24 +117,38 @@ def plms(
     return x
 
 
+class UniPCCFG(uni_pc.UniPC):
+    """UniPC over the guided denoiser, which is asked at fractional timesteps."""
+
+    def __init__(self, cfg_model: Any, extra_args: dict[str, Any], callback: Callback | None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(None, *args, after_update=self._after_update, **kwargs)
+        self.cfg_model = cfg_model
+        self.extra_args = extra_args
+        self.callback = callback
+        self.index = 0
+
+    def _after_update(self, x: torch.Tensor, model_x: torch.Tensor | None) -> None:
+        _report(self.callback, x, self.index, model_x)
+        self.index += 1
+
+    def get_model_input_time(self, t_continuous: torch.Tensor) -> torch.Tensor:
+        return (t_continuous - 1.0 / self.noise_schedule.total_N) * 1000.0
+
+    def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.cfg_model(x, self.get_model_input_time(t), **self.extra_args)
+
+
 def unipc(
     model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
     disable: bool | None = None, is_img2img: bool = False,
 ) -> torch.Tensor:
-    """Takes of `timesteps` only how many they are and, in img2img, the highest; spaces its own between. Passes fractional timesteps."""
+    """Takes of `timesteps` only how many they are and, in img2img, the highest; spaces its own between."""
     del disable
-    schedule = NoiseScheduleVP(model.inner_model.inner_model.alphas_cumprod)
-    start = float(timesteps[-1] / 1000 + 1 / 1000) if is_img2img else None
-    index = 0
-
-    def eps(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return model(x, (t - 1.0 / schedule.total_N) * 1000.0, **(extra_args or {}))
-
-    def after_update(x: torch.Tensor, x0: torch.Tensor | None) -> None:
-        nonlocal index
-        _report(callback, x, index, x0)  # type: ignore[arg-type]
-        index += 1
-
-    solver = UniPC(eps, schedule, shared.opts.uni_pc_variant, after_update)
     o = shared.opts
-    return solver.sample(x, len(timesteps), start, o.uni_pc_order, o.uni_pc_skip_type, o.uni_pc_lower_order_final)
+    ns = uni_pc.NoiseScheduleVP("discrete", alphas_cumprod=model.inner_model.inner_model.alphas_cumprod)
+    t_start = float(timesteps[-1] / 1000 + 1 / 1000) if is_img2img else None
+    solver = UniPCCFG(model, extra_args or {}, callback, ns, predict_x0=True, thresholding=False, variant=o.uni_pc_variant)
+    return solver.sample(
+        x, steps=len(timesteps), t_start=t_start, skip_type=o.uni_pc_skip_type, method="multistep", order=o.uni_pc_order,
+        lower_order_final=o.uni_pc_lower_order_final,
+    )

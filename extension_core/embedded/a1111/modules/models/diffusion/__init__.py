@@ -1,0 +1,1 @@
+"""Numerical solvers beside k-diffusion's, under the host's names."""
