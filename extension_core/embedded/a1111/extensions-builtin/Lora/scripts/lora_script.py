@@ -1,0 +1,47 @@
+"""Registers the LoRA loader, on every execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import extra_networks_lora
+import gradio as gr
+import lora_patches
+import networks
+from modules import extra_networks, script_callbacks, shared
+
+
+def unload() -> None:
+    networks.originals.undo()
+
+
+def before_ui() -> None:
+    networks.extra_network_lora = extra_networks_lora.ExtraNetworkLora()
+    extra_networks.register_extra_network(networks.extra_network_lora)
+    extra_networks.register_extra_network_alias(networks.extra_network_lora, "lyco")
+
+
+def api_networks(_: Any, app: Any) -> None:
+    @app.get("/sdapi/v1/loras")
+    async def get_loras() -> list[dict[str, Any]]:
+        found = networks.available_networks.values()
+        return [{"name": x.name, "alias": x.alias, "path": x.filename, "metadata": x.metadata} for x in found]
+
+    @app.post("/sdapi/v1/refresh-loras")
+    async def refresh_loras() -> None:
+        networks.list_available_networks()
+
+
+networks.originals = lora_patches.LoraPatches()
+script_callbacks.on_model_loaded(networks.assign_network_names_to_compvis_modules)
+script_callbacks.on_script_unloaded(unload)
+script_callbacks.on_before_ui(before_ui)
+script_callbacks.on_app_started(api_networks)
+
+shared.options_templates.update(shared.options_section(("extra_networks", "Extra Networks"), {
+    "sd_lora": shared.OptionInfo("None", "Add network to prompt", gr.Dropdown, lambda: {"choices": ["None", *networks.available_networks]}),
+    "lora_preferred_name": shared.OptionInfo("Alias from file", "When adding to prompt, refer to Lora by"),
+    "lora_add_hashes_to_infotext": shared.OptionInfo(True, "Add Lora hashes to infotext"),
+    "lora_in_memory_limit": shared.OptionInfo(0, "Number of Lora networks to keep cached in memory", gr.Number, {"precision": 0}),
+    "lora_functional": shared.OptionInfo(False, "Lora/Networks: use old method that takes longer"),
+}))
