@@ -30,8 +30,8 @@ class Boundary:
 
     def phase(self, level: float) -> Phase:
         """The model for one noise level, in the unit of the boundary."""
-        if self.level == math.inf:
-            return Phase.DISTILLED
+        if math.isinf(self.level):
+            return Phase.DISTILLED if self.level > 0 else Phase.BASE
         return Phase.BASE if level > self.level + TOLERANCE * abs(self.level) else Phase.DISTILLED
 
 

@@ -1,0 +1,48 @@
+"""Small random checkpoints and a LoRA, in the formats users have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from extension_core.distill.export import random_checkpoint
+
+_UNET = "model.diffusion_model."
+_TEXT = "cond_stage_model.transformer."
+_LAYERS = ("attn1.to_q", "attn1.to_k", "attn2.to_v", "ff.net.0.proj", "in_layers.2", "self_attn.q_proj", "mlp.fc1")
+
+
+def make_pairs(folder: Path) -> None:
+    """folder/models: tiny_base, tiny_distilled (same text encoder), tiny_distilled_otherte; folder/Lora: tiny_lora."""
+    models, loras = folder / "models", folder / "Lora"
+    loras.mkdir(parents=True, exist_ok=True)
+    base = random_checkpoint(models / "tiny_base.safetensors", seed=1)
+    random_checkpoint(models / "tiny_distilled.safetensors", seed=2, shared_with=base)
+    random_checkpoint(models / "tiny_distilled_otherte.safetensors", seed=3)
+    make_lora(base, loras / "tiny_lora.safetensors", seed=4)
+
+
+def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4) -> Path:
+    """A random LoRA on some U-Net and text encoder layers of a checkpoint, in kohya's key names."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, torch.Tensor] = {}
+    for key, weight in load_file(checkpoint).items():
+        layer = key.removesuffix(".weight")
+        if layer == key or not layer.endswith(_LAYERS) or weight.ndim not in (2, 4):
+            continue
+        name = _kohya_name(layer)
+        inputs, kernel = weight.shape[1], tuple(weight.shape[2:])
+        up = torch.randn((weight.shape[0], rank, *(1 for _ in kernel)), generator=generator) * 0.05
+        down = torch.randn((rank, inputs, *kernel), generator=generator) * 0.05
+        tensors |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down, f"{name}.alpha": torch.tensor(4.0)}
+    save_file(tensors, path, metadata={"ss_network_module": "networks.lora", "ss_output_name": path.stem})
+    return path
+
+
+def _kohya_name(layer: str) -> str:
+    """ldm's layer name as kohya writes it; the hosts accept ldm's U-Net block names under the lora_unet prefix."""
+    if layer.startswith(_TEXT):
+        return "lora_te_" + layer.removeprefix(_TEXT).replace(".", "_")
+    return "lora_unet_" + layer.removeprefix(_UNET).replace(".", "_")

@@ -1,0 +1,128 @@
+"""A WebUI under test, spoken to over its API alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+TITLE = "Diversity Distillation"
+FAULTS = "DD faults"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of txt2img or img2img: [n] uint8 images and the host's info, or an error."""
+
+    status: int
+    images: list[np.ndarray]
+    info: dict[str, Any]
+    body: dict[str, Any]
+
+    @property
+    def infotext(self) -> str:
+        return self.info["infotexts"][0]
+
+    @property
+    def sentence(self) -> str:
+        """What an API client reads of an error."""
+        return str(self.body.get("errors") or self.body.get("detail") or self.body)
+
+    def same_as(self, other: Reply) -> bool:
+        """Bit for bit the same images."""
+        self.must_work(), other.must_work()
+        return len(self.images) == len(other.images) and all(
+            np.array_equal(a, b) for a, b in zip(self.images, other.images, strict=True)
+        )
+
+    def distance(self, other: Reply) -> float:
+        """Mean absolute difference in 8-bit levels."""
+        pairs = zip(self.images, other.images, strict=True)
+        return float(np.mean([np.abs(a.astype(float) - b.astype(float)).mean() for a, b in pairs]))
+
+    def must_work(self) -> Reply:
+        assert self.status == 200, f"HTTP {self.status}: {self.sentence}"
+        return self
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two checkpoints of one architecture on the host, and what goes with them; names as the host lists them."""
+
+    base: str
+    distilled: str
+    other_text_encoder: str | None
+    lora: str | None
+
+    def __str__(self) -> str:
+        return self.base.removesuffix("_base")
+
+
+class WebUI:
+    """A running host."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def call(self, path: str, payload: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """GET, or POST where there is a payload."""
+        data = None if payload is None else json.dumps(payload).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=600) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"{}")
+
+    def get(self, path: str) -> Any:
+        status, body = self.call(path)
+        assert status == 200, f"{path}: HTTP {status} {body}"
+        return body
+
+    def generate(
+        self,
+        model: str,
+        settings: dict[str, Any] | None = None,
+        path: str = "/sdapi/v1/txt2img",
+        faults: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+        **request: Any,
+    ) -> Reply:
+        """One request on a checkpoint; `settings` is the extension's dict, None leaves the extension out."""
+        payload: dict[str, Any] = {
+            **{"prompt": "a red cat", "negative_prompt": "bad", "seed": 1, "steps": 4, "cfg_scale": 5},
+            **{"width": 64, "height": 64, "sampler_name": "Euler", "scheduler": "Automatic"},
+            **request,
+            "override_settings": {"sd_model_checkpoint": model, **(options or {})},
+            "alwayson_scripts": {},
+        }
+        if settings is not None:
+            payload["alwayson_scripts"][TITLE] = {"args": [settings]}
+        if faults is not None:
+            payload["alwayson_scripts"][FAULTS] = {"args": [faults]}
+        status, body = self.call(path, payload)
+        if status != 200:
+            return Reply(status, [], {}, body)
+        images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))) for image in body["images"]]
+        return Reply(status, images, json.loads(body["info"]), body)
+
+    def samplers(self) -> list[str]:
+        return [sampler["name"] for sampler in self.get("/sdapi/v1/samplers")]
+
+    def fingerprint(self) -> str:
+        """Hash of every parameter and buffer of the host's live model (route of the faults extension)."""
+        return self.get("/dd-faults/fingerprint")["sha256"]
+
+
+def png_base64(image: np.ndarray) -> str:
+    """An image as the API takes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,52 @@
+"""The WebUI under test: the one that DD_WEBUI_URL names, or the embedded one with random checkpoints.
+
+A real host is expected to list checkpoints called NAME_base and NAME_distilled (and perhaps NAME_distilled_otherte, with
+another text encoder, and a LoRA NAME_lora), and to have tests/e2e/faults among its extensions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.client import Pair, WebUI
+from tests.e2e.embedded_host import running_embedded
+
+
+@pytest.fixture(scope="session")
+def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUI]:
+    """A running host with the extension."""
+    url = os.environ.get("DD_WEBUI_URL")
+    if url:
+        yield WebUI(url)
+        return
+    with running_embedded(tmp_path_factory.mktemp("webui")) as embedded:
+        yield WebUI(embedded)
+
+
+@pytest.fixture(scope="session")
+def pairs(webui: WebUI) -> list[Pair]:
+    """Every pair that the host has; DD_PAIRS (comma-separated) picks some."""
+    names = {Path(model["filename"]).stem for model in webui.get("/sdapi/v1/sd-models")}
+    loras = {lora["name"] for lora in webui.get("/sdapi/v1/loras")}
+    wanted = os.environ.get("DD_PAIRS", "").split(",")
+    found = []
+    for base in sorted(name for name in names if name.endswith("_base")):
+        stem = base.removesuffix("_base")
+        if f"{stem}_distilled" not in names or (wanted != [""] and stem not in wanted):
+            continue
+        other, lora = f"{stem}_distilled_otherte", f"{stem}_lora"
+        found.append(
+            Pair(base, f"{stem}_distilled", other if other in names else None, lora if lora in loras else None)
+        )
+    assert found, f"the host lists no NAME_base beside a NAME_distilled: {sorted(names)}"
+    return found
+
+
+@pytest.fixture(scope="session")
+def pair(pairs: list[Pair]) -> Pair:
+    """The pair with the most to it; for tests where one pair tells everything."""
+    return max(pairs, key=lambda p: (p.lora is not None, p.other_text_encoder is not None, "15" in p.base))

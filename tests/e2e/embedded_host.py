@@ -1,0 +1,55 @@
+"""Starts the embedded WebUI with small random checkpoints, for the tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 240
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
+    """URL of an embedded WebUI that has random pairs, a LoRA and the faults extension; stopped on leaving."""
+    from tests.e2e.checkpoints import make_pairs
+
+    make_pairs(folder)
+    port = free_port()
+    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]
+    command += ["--port", str(port), "--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]
+    command += ["--data-dir", str(folder / "data"), "--extensions", str(ROOT / "tests" / "e2e" / "faults"), *extra]
+    log = (folder / "webui.log").open("w")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(process, url, folder / "webui.log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if "Startup time:" in log.read_text():
+            urllib.request.urlopen(url + "/sdapi/v1/samplers", timeout=30).close()
+            return
+        time.sleep(0.3)
+    raise RuntimeError(f"the embedded WebUI did not start:\n{log.read_text()[-4000:]}")

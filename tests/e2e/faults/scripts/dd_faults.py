@@ -1,0 +1,160 @@
+"""Test support, loaded by a WebUI as an extension: makes things go wrong on request, and tells the model's hash.
+
+Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
+    "hook":   raise in this script's hook of that name
+    "inside": raise in the function with this dotted name while the request runs
+    "record": keep the request's noises, conditioning and final latents; GET /dd-faults/record gives them
+    "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, interrupt, skip
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+from typing import Any
+from unittest import mock
+
+import gradio as gr
+import torch
+from modules import script_callbacks, scripts, shared
+from safetensors.torch import save
+
+
+class Injected(RuntimeError):
+    """The fault itself."""
+
+
+def _raise(*_args: Any, **_kwargs: Any) -> None:
+    raise Injected("injected fault")
+
+
+class Faults(scripts.Script):
+    sorting_priority = -100
+
+    def title(self) -> str:
+        return "DD faults"
+
+    def show(self, is_img2img: bool) -> object:
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        return [gr.JSON(value={}, visible=False, label="faults")]
+
+    def before_process(self, p: Any, faults: Any) -> None:
+        if not isinstance(faults, dict) or not faults:
+            return
+        undo = _arm(faults)
+        original = p.sample
+
+        def sample(*args: Any, **kwargs: Any) -> Any:
+            try:
+                if not faults.get("record"):
+                    return original(*args, **kwargs)
+                return _recorded(p, original, *args, **kwargs)
+            finally:
+                undo()
+
+        p.sample = sample
+
+    def _fail(self, hook: str, faults: Any) -> None:
+        if isinstance(faults, dict) and faults.get("hook") == hook:
+            raise Injected(f"injected fault in {hook}")
+
+
+def _hook(name: str) -> Any:
+    def hook(self: Faults, p: Any, faults: Any, *_args: Any, **_kwargs: Any) -> None:
+        self._fail(name, faults)
+
+    return hook
+
+
+HOOKS = ("process", "before_process_batch", "process_batch", "process_before_every_sampling", "before_hr",
+         "postprocess_batch", "postprocess_batch_list", "postprocess_image", "postprocess")  # fmt: skip
+for _name in HOOKS:
+    setattr(Faults, _name, _hook(_name))
+
+
+_RECORD: dict[str, torch.Tensor] = {}
+
+
+def _recorded(p: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+    """Noises in the order they were drawn, the positive conditioning [1, T, D], and what sampling returned."""
+    noises: list[torch.Tensor] = []
+    draw = p.rng.next
+
+    def drawn() -> torch.Tensor:
+        noises.append(draw().clone())
+        return noises[-1].clone()
+
+    p.rng.next = drawn
+    cond = p.c.batch[0][0].schedules[0].cond
+    latents = sample(*args, **kwargs)
+    _RECORD.clear()
+    _RECORD.update({f"noise.{i}": noise for i, noise in enumerate(noises)}, latents=latents)
+    _RECORD["cond"] = cond[None] if isinstance(cond, torch.Tensor) else cond["crossattn"][None]
+    if isinstance(cond, dict):
+        _RECORD["vector"] = cond["vector"][None]
+    return latents
+
+
+def _record() -> dict[str, str]:
+    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in _RECORD.items()}
+    return {"safetensors": base64.b64encode(save(tensors)).decode()}
+
+
+def _arm(faults: dict[str, Any]) -> Any:
+    undos = []
+    if "inside" in faults:
+        module, _, name = faults["inside"].rpartition(".")
+        owner: Any = _resolve(module)
+        patch = mock.patch.object(owner, name, _raise)
+        patch.start()
+        undos.append(patch.stop)
+    if "call" in faults:
+        undos.append(_arm_call(int(faults["call"]), faults.get("kind", "error")))
+    return lambda: [undo() for undo in undos]
+
+
+def _resolve(path: str) -> Any:
+    try:
+        return importlib.import_module(path)
+    except ImportError:
+        module, _, name = path.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+
+def _arm_call(at: int, kind: str) -> Any:
+    count = 0
+
+    def before(_module: Any, _args: Any) -> None:
+        nonlocal count
+        count += 1
+        if count != at:
+            return
+        if kind == "oom":
+            raise torch.OutOfMemoryError("injected: out of memory")
+        if kind == "interrupt":
+            shared.state.interrupted = True
+        elif kind == "skip":
+            shared.state.skipped = True
+        else:
+            raise Injected(f"injected fault in U-Net call {at}")
+
+    return shared.sd_model.model.diffusion_model.register_forward_pre_hook(before).remove
+
+
+def _fingerprint() -> dict[str, str]:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(shared.sd_model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return {"sha256": digest.hexdigest()}
+
+
+def _add_route(_blocks: Any, app: Any) -> None:
+    app.add_api_route("/dd-faults/fingerprint", _fingerprint, methods=["GET"])
+    app.add_api_route("/dd-faults/record", _record, methods=["GET"])
+
+
+script_callbacks.on_app_started(_add_route)

@@ -1,0 +1,152 @@
+"""The images of a hybrid request against what the host makes by itself of the same models."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Pair, Reply, WebUI
+
+# Same operations on both sides: a CFG other than 1 in both phases and the host's own schedule.
+ALIKE = {"family": "custom", "base_cfg": 5, "distilled_cfg": 5}
+# DPM fast and DPM adaptive walk on a grid of their own and are run once for each phase; LCM's 50 sigmas make the
+# Refiner's ratio at least 0.95 at once; none of the three can be made to switch after the same step.
+REFINER_CANNOT = ("DPM fast", "DPM adaptive", "LCM")
+STEPS = 4
+SAMPLERS = (
+    *("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a", "Euler"),
+    *("LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "Restart"),
+    *("DDIM", "DDIM CFG++", "PLMS", "UniPC", "LCM"),
+)
+
+
+def settings(pair: Pair, **values: Any) -> dict[str, Any]:
+    return {"distilled_model": pair.distilled, **ALIKE, **values}
+
+
+def switch_timestep(reply: Reply) -> int:
+    found = re.search(r"DD switch: sigma [\d.]+ timestep (\d+)", reply.infotext)
+    assert found, reply.infotext
+    return int(found.group(1))
+
+
+def refiner_at(timestep: int) -> float:
+    """A switch-at that lets the base make every call above this timestep and none at it (apply_refiner, 1.10.1)."""
+    return (999 - timestep) / 1000 - 0.004
+
+
+def prompt(pair: Pair, lora: bool) -> str:
+    return f"a red cat <lora:{pair.lora}:0.8>" if lora else "a red cat"
+
+
+def test_the_list_of_samplers_is_the_hosts(webui: WebUI) -> None:
+    """No sampler of the host goes untested."""
+    assert set(webui.samplers()) == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["plain", "lora"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_equals_the_host(webui: WebUI, pairs: list[Pair], sampler: str, lora: bool) -> None:
+    """Distilled is the distilled checkpoint loaded natively, base the base, hybrid the host's Refiner: bit for bit."""
+    wrong = {str(pair): found for pair in pairs if (found := _differences(webui, pair, sampler, lora))}
+    assert not wrong
+
+
+def _differences(webui: WebUI, pair: Pair, sampler: str, lora: bool) -> list[str]:
+    request = {"sampler_name": sampler, "prompt": prompt(pair, lora)}
+    off = webui.generate(pair.base, **request)
+    hybrid = webui.generate(pair.base, settings(pair), **request)
+    distilled = webui.generate(pair.base, settings(pair, mode="distilled"), **request)
+    base = webui.generate(pair.base, settings(pair, mode="base"), **request)
+    again = webui.generate(pair.base, **request)
+    checks = {
+        "mode base is not the base": base.same_as(off),
+        "off after hybrid is not the base": again.same_as(off),
+        "hybrid is the base": not hybrid.same_as(off),
+        "hybrid is the distilled model": not hybrid.same_as(distilled),
+    }
+    if sampler not in REFINER_CANNOT:
+        at = refiner_at(switch_timestep(hybrid))
+        refined = webui.generate(pair.base, **request, refiner_checkpoint=pair.distilled, refiner_switch_at=at)
+        checks["hybrid is not the Refiner's image"] = hybrid.same_as(refined)
+    native = webui.generate(pair.distilled, **request)
+    checks["mode distilled is not the distilled checkpoint"] = distilled.same_as(native)
+    return [what for what, holds in checks.items() if not holds]
+
+
+@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ SDE", "LCM", "PLMS"])
+def test_switch_step_0_and_all(webui: WebUI, pairs: list[Pair], sampler: str) -> None:
+    """k = 0 is mode distilled, k = all is mode base."""
+    for pair in pairs:
+        for k, mode in ((0, "distilled"), (STEPS, "base")):
+            by_step = webui.generate(pair.base, settings(pair, switch_step=k), sampler_name=sampler)
+            by_mode = webui.generate(pair.base, settings(pair, mode=mode), sampler_name=sampler)
+            assert by_step.same_as(by_mode), (pair, mode)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M", "Heun", "DDIM", "UniPC"])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_other_text_encoder(webui: WebUI, pairs: list[Pair], sampler: str, k: int) -> None:
+    """With a second file whose text encoder differs, each phase reads the prompt with its own model's."""
+    for pair in (p for p in pairs if p.other_text_encoder):
+        request = {"sampler_name": sampler, "prompt": prompt(pair, lora=True)}
+        chosen = settings(pair, distilled_model=pair.other_text_encoder, switch_step=k)
+        hybrid = webui.generate(pair.base, chosen, **request)
+        if k == 1:
+            native = webui.generate(pair.other_text_encoder, **request)
+            assert webui.generate(pair.base, {**chosen, "switch_step": 0}, **request).same_as(native)
+            shared = webui.generate(pair.base, {**chosen, "text_encoder": "base"}, **request)
+            assert not shared.same_as(hybrid)
+        at = refiner_at(switch_timestep(hybrid))
+        refined = webui.generate(
+            pair.base, **request, refiner_checkpoint=pair.other_text_encoder, refiner_switch_at=at
+        )
+        assert hybrid.same_as(refined), pair
+
+
+def test_cfg_1_leaves_the_unconditional_half_out(webui: WebUI, pairs: list[Pair]) -> None:
+    """Within rounding of the host's own CFG 1, which computes it."""
+    for pair in pairs:
+        request = {"sampler_name": "Euler", "cfg_scale": 1}
+        native = webui.generate(pair.distilled, **request)
+        ours = webui.generate(pair.base, settings(pair, mode="distilled", distilled_cfg=1), **request)
+        assert ours.must_work().distance(native.must_work()) < 0.5, pair
+
+
+def test_each_phase_has_its_own_cfg(webui: WebUI, pair: Pair) -> None:
+    """The base's CFG changes the hybrid image, and not the distilled phase's part in it."""
+    low = webui.generate(pair.base, settings(pair, base_cfg=1))
+    high = webui.generate(pair.base, settings(pair, base_cfg=9))
+    only_distilled = [webui.generate(pair.base, settings(pair, mode="distilled", base_cfg=cfg)) for cfg in (1, 9)]
+    assert not low.same_as(high)
+    assert only_distilled[0].same_as(only_distilled[1])
+
+
+@pytest.mark.parametrize("sampler", ["Euler a", "DPM++ 2M", "DDIM"])
+def test_batches_variations_and_prompt_features(webui: WebUI, pair: Pair, sampler: str) -> None:
+    """Batches, batch count, variation seeds, AND, prompt editing, attention and clip skip as on the Refiner's way."""
+    requests: list[dict[str, Any]] = [
+        {"batch_size": 2, "n_iter": 2},
+        {"subseed": 7, "subseed_strength": 0.4},
+        {"prompt": "a red cat AND a (blue:1.3) dog :0.7"},
+        {"prompt": "a [red:green:0.5] cat, [fish|bird] BREAK on a table"},
+        {"tiling": True},
+        {"options": {"CLIP_stop_at_last_layers": 2}},
+    ]
+    for request in requests:
+        hybrid = webui.generate(pair.base, settings(pair, switch_step=2), sampler_name=sampler, **request)
+        at = refiner_at(switch_timestep(hybrid.must_work()))
+        refined = webui.generate(
+            pair.base, sampler_name=sampler, **request, refiner_checkpoint=pair.distilled, refiner_switch_at=at
+        )
+        assert hybrid.same_as(refined), request
+
+
+def test_cfg_1_with_and_prompts_still_uses_the_unconditional_half(webui: WebUI, pair: Pair) -> None:
+    """AND adds each part to the unconditional prediction, at CFG 1 too."""
+    request = {"prompt": "a red cat AND a blue dog :0.7", "cfg_scale": 1}
+    native = webui.generate(pair.distilled, **request)
+    ours = webui.generate(pair.base, settings(pair, mode="distilled", distilled_cfg=1), **request)
+    assert ours.same_as(native)

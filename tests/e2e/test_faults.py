@@ -1,0 +1,117 @@
+"""Whatever ends a request, the host's model is what it was, the next image is right, and the user reads why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Pair, Reply, WebUI
+
+HOOKS = ("process", "before_process_batch", "process_batch", "process_before_every_sampling", "postprocess_batch",
+         "postprocess_image", "postprocess")  # fmt: skip
+OURS = (
+    "extension_core.hosts.a1111.request.plan_pass",
+    "extension_core.hosts.a1111.request.own_conds",
+    "extension_core.hosts.a1111.request.apply_family",
+    "extension_core.hosts.a1111.model.load_second_model",
+    "extension_core.hosts.a1111.model.check_file",
+    "extension_core.hosts.a1111.sampler.RunningPass.attach",
+    "extension_core.hosts.a1111.sampler.needs_no_uncond",
+    "extension_core.session.Session.infotext",
+)
+
+
+@pytest.fixture
+def settings(pair: Pair) -> dict[str, Any]:
+    return {"distilled_model": pair.distilled, "family": "custom", "base_cfg": 5, "distilled_cfg": 5, "switch_step": 2}
+
+
+class Before:
+    """What must still hold after a fault."""
+
+    def __init__(self, webui: WebUI, pair: Pair, settings: dict[str, Any]) -> None:
+        self.webui, self.pair, self.settings = webui, pair, settings
+        self.off = webui.generate(pair.base).must_work()
+        self.hybrid = webui.generate(pair.base, settings).must_work()
+        self.fingerprint = webui.fingerprint()
+
+    def holds(self) -> None:
+        assert self.webui.fingerprint() == self.fingerprint
+        assert self.webui.generate(self.pair.base).same_as(self.off)
+        assert self.webui.generate(self.pair.base, self.settings).same_as(self.hybrid)
+        assert self.webui.fingerprint() == self.fingerprint
+
+
+@pytest.fixture
+def before(webui: WebUI, pair: Pair, settings: dict[str, Any]) -> Before:
+    return Before(webui, pair, settings)
+
+
+def faulty(before: Before, faults: dict[str, Any], **request: Any) -> Reply:
+    return before.webui.generate(before.pair.base, before.settings, faults=faults, **request)
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize(("kind", "said"), [("error", "injected fault in U-Net call"), ("oom", "out of memory")])
+def test_a_failing_model_call(before: Before, call: int, kind: str, said: str) -> None:
+    reply = faulty(before, {"call": call, "kind": kind})
+    assert reply.status == 500
+    assert said in reply.sentence
+    before.holds()
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["interrupt", "skip"])
+def test_stopped_at_a_step(before: Before, call: int, kind: str) -> None:
+    """The host keeps the image made so far."""
+    faulty(before, {"call": call, "kind": kind}).must_work()
+    before.holds()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_another_extension_fails_in_a_hook(before: Before, hook: str) -> None:
+    """The host swallows it; our image is the same."""
+    assert faulty(before, {"hook": hook}).same_as(before.hybrid)
+    before.holds()
+
+
+@pytest.mark.parametrize("inside", OURS)
+def test_we_fail_inside(before: Before, inside: str) -> None:
+    """A fault of our own, wherever it happens, is told and leaves nothing behind."""
+    if inside.endswith("load_second_model"):  # nothing to load while it is resident
+        before.webui.generate(before.pair.distilled).must_work()
+    reply = faulty(before, {"inside": inside})
+    assert reply.status in (422, 500), "the fault went unnoticed"
+    assert "injected fault" in reply.sentence
+    before.holds()
+
+
+def test_interrupt_from_outside(before: Before) -> None:
+    """The user's interrupt button, at some moment of a longer run."""
+    request = {"steps": 60, "width": 128, "height": 128, "batch_size": 2}
+    replies: list[Reply] = []
+    worker = threading.Thread(
+        target=lambda: replies.append(before.webui.generate(before.pair.base, before.settings, **request))
+    )
+    worker.start()
+    for _ in range(200):
+        if before.webui.get("/sdapi/v1/progress")["state"]["sampling_step"] >= 3:
+            break
+        time.sleep(0.05)
+    before.webui.call("/sdapi/v1/interrupt", {})
+    worker.join(300)
+    replies[0].must_work()
+    before.holds()
+
+
+def test_model_changes_between_requests(webui: WebUI, pair: Pair, settings: dict[str, Any]) -> None:
+    """The second set belongs to one base: after a change of checkpoint it is made anew."""
+    first = webui.generate(pair.base, settings).must_work()
+    native = webui.generate(pair.distilled).must_work()
+    swapped = webui.generate(pair.distilled, {**settings, "distilled_model": pair.base, "switch_step": 4})
+    assert swapped.same_as(native)
+    assert webui.generate(pair.base, settings).same_as(first)
+    assert webui.generate(pair.distilled).same_as(native)

@@ -1,0 +1,134 @@
+"""Hybrid latents against the paper's own procedure, written with diffusers' models and schedulers."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, create_unet_diffusers_config_from_ldm
+from safetensors.torch import load, load_file
+
+from tests.e2e.client import Pair, WebUI
+
+TRAINED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
+TOLERANCE = 1e-4
+
+Record = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def described(webui: WebUI, pairs: list[Pair]) -> Pair:
+    """A pair with a yaml beside each file, which diffusers' own conversion reads."""
+    files = {Path(m["filename"]).stem: Path(m["filename"]) for m in webui.get("/sdapi/v1/sd-models")}
+    found = [p for p in pairs if files[p.base].with_suffix(".yaml").is_file() and "xl" not in p.base]
+    assert found, "no SD 1.x pair of the host has a yaml beside it"
+    return found[0]
+
+
+def diffusers_unet(webui: WebUI, name: str) -> UNet2DConditionModel:
+    """A checkpoint's U-Net in diffusers, by diffusers' own conversion of names and configuration."""
+    path = next(Path(m["filename"]) for m in webui.get("/sdapi/v1/sd-models") if Path(m["filename"]).stem == name)
+    original = yaml.safe_load(path.with_suffix(".yaml").read_text())
+    original["model"]["params"]["unet_config"]["params"].setdefault("legacy", False)
+    tensors = {key: tensor.float() for key, tensor in load_file(path).items()}
+    config = create_unet_diffusers_config_from_ldm(original, tensors, image_size=64)
+    model = UNet2DConditionModel.from_config(config)
+    model.load_state_dict(convert_ldm_unet_checkpoint(tensors, dict(model.config)))
+    return model.eval()
+
+
+def record(webui: WebUI, pair: Pair, settings: dict[str, Any], **request: Any) -> Record:
+    chosen = {"distilled_model": pair.distilled, **settings}
+    webui.generate(pair.base, chosen, faults={"record": True}, **request).must_work()
+    return load(base64.b64decode(webui.get("/dd-faults/record")["safetensors"]))
+
+
+class _Noises:
+    """Hands diffusers' schedulers the noises that the host drew, in order."""
+
+    def __init__(self, recorded: Record) -> None:
+        self.left = [recorded[f"noise.{i}"] for i in range(1, len(recorded)) if f"noise.{i}" in recorded]
+
+
+@torch.no_grad()
+def by_the_paper(
+    scheduler: Any,
+    models: tuple[UNet2DConditionModel, UNet2DConditionModel],
+    recorded: Record,
+    latents: torch.Tensor,
+    k: int,
+    skip: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> torch.Tensor:
+    """The authors' loop (evaluation code of paper A): base U-Net for index < k, distilled for the rest, guidance off."""
+    noises = _Noises(recorded).left
+    monkeypatch.setattr("diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *_a, **_k: noises.pop(0))
+    base, distilled = models
+    for index, t in enumerate(scheduler.timesteps):
+        if skip and index < k:
+            if hasattr(scheduler, "_step_index") and scheduler.step_index is None:
+                scheduler.set_begin_index(k)
+            continue
+        unet = base if index < k else distilled
+        scaled = scheduler.scale_model_input(latents, t)
+        eps = unet(scaled, t, encoder_hidden_states=recorded["cond"]).sample
+        latents = scheduler.step(eps, t, latents, return_dict=False)[0]
+    return latents
+
+
+def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+CASES = {
+    "LCM": (LCMScheduler, {"original_inference_steps": 50}, {"family": "dmd2"}),
+    "Euler": (
+        EulerDiscreteScheduler,
+        {"timestep_spacing": "trailing", "prediction_type": "epsilon"},
+        {"family": "lightning"},
+    ),
+    "DDIM": (
+        DDIMScheduler,
+        {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": False},
+        {"family": "hyper"},
+    ),
+}
+
+
+@pytest.mark.parametrize("skip", [False, True], ids=["hybrid", "skip first"])
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_latents_equal_the_paper_procedure_in_diffusers(
+    webui: WebUI, described: Pair, name: str, k: int, skip: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same weights, initial latent and noises; relative error at most 1e-4."""
+    kind, extra, family = CASES[name]
+    settings = {**family, "mode": "skip_first" if skip else "hybrid", "switch_step": k}
+    recorded = record(webui, described, settings)
+    scheduler = kind(**TRAINED, **extra)
+    scheduler.set_timesteps(4)
+    latents = _initial(name, scheduler, recorded["noise.0"], skip, k)
+    models = (diffusers_unet(webui, described.base), diffusers_unet(webui, described.distilled))
+    theirs = by_the_paper(scheduler, models, recorded, latents, k, skip, monkeypatch)
+    assert relative_error(recorded["latents"], theirs) <= TOLERANCE
+
+
+def _initial(name: str, scheduler: Any, noise: torch.Tensor, skip: bool, k: int) -> torch.Tensor:
+    """The host's initial latent in the scheduler's scale.
+
+    k-diffusion hosts start at noise * sigma_0 unless told otherwise; in a variance-preserving scale that is
+    noise * sigma_0 / sqrt(1 + sigma_0^2). Skip first starts from unit noise at step k, as the authors' code does.
+    """
+    alphas = scheduler.alphas_cumprod
+    start = scheduler.timesteps[k if skip else 0].long()
+    sigma = ((1 - alphas[start]) / alphas[start]).sqrt()
+    if name == "DDIM":
+        return noise
+    if skip:
+        return noise if name == "LCM" else noise * (1 + sigma**2).sqrt()
+    return noise * sigma / (1 + sigma**2).sqrt() if name == "LCM" else noise * sigma
