@@ -105,14 +105,14 @@ def webui(python: Path, flavour: str, port: int, headless: bool) -> Iterator[sub
 
 def flavours_built() -> tuple[str, ...]:
     """Return the flavours that extension_core/embedded offers, read without importing it (it needs an environment)."""
-    tree = ast.parse((ROOT / "extension_core" / "embedded" / "__init__.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "extension_core" / "embedded" / "start.py").read_text(encoding="utf-8"))
     for node in tree.body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         if any(isinstance(t, ast.Name) and t.id == "FLAVOURS" for t in targets):
             return tuple(ast.literal_eval(node.value))  # type: ignore[union-attr]
-    raise Refusal("extension_core/embedded/__init__.py names no FLAVOURS; the checkout is damaged, clone it again.")
+    raise Refusal("extension_core/embedded/start.py names no FLAVOURS; the checkout is damaged, clone it again.")
 
 
 def check_flavour(flavour: str) -> None:

@@ -59,8 +59,9 @@ class Project:
         for package, main in ((embedded, SERVER), (demo, CLIENT)):
             package.mkdir(parents=True)
             (package / "__main__.py").write_text(main)
-        (embedded / "__init__.py").write_text('FLAVOURS: tuple[str, ...] = ("a1111",)\n')
-        (demo / "__init__.py").write_text("")
+        (embedded / "start.py").write_text('FLAVOURS: tuple[str, ...] = ("a1111",)\n')
+        for package in (embedded, demo):
+            (package / "__init__.py").touch()
         self.pin(test=["ddtool==1.0"])
         self.environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "DD_ENVS": str(self.envs)}
         self.environ.pop("DD_TORCH_INDEX", None)
