@@ -70,13 +70,13 @@ def _wait() -> str:
 def _launch(demo: Any) -> Any:
     """Starts gradio's server and adds the host's routes to it. A request in between finds the middleware already built and kills the server,
     as on the real host."""
-    from modules import initialize_util, progress, ui
+    from modules import initialize_util, progress, ui, ui_gradio_extensions
     from modules.shared_cmd_options import cmd_opts
 
     app, _, _ = demo.launch(
         share=cmd_opts.share, server_name=initialize_util.gradio_server_name(), server_port=cmd_opts.port,
         auth=initialize_util.get_gradio_auth_creds() or None, inbrowser=cmd_opts.autolaunch, prevent_thread_lock=True,
-        allowed_paths=[cmd_opts.data_dir], app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc"},
+        allowed_paths=ui_gradio_extensions.allowed_paths(), app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc"},
         root_path=f"/{cmd_opts.subpath}" if cmd_opts.subpath else "", quiet=False,
     )
     app.user_middleware = [x for x in app.user_middleware if x.cls.__name__ != "CORSMiddleware"]

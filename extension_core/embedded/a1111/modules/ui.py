@@ -1,24 +1,79 @@
-"""The page."""
+"""The whole page."""
+
 from __future__ import annotations
+
+import os
 from typing import Any
+
 import gradio as gr
-from modules import scripts, infotext_utils
-random_symbol = "\U0001f3b2\ufe0f"
-reuse_symbol = "\u267b\ufe0f"
+
+from modules import infotext_utils, script_callbacks, shared, ui_img2img, ui_txt2img, ui_utils
+from modules.shared import opts
+from modules.ui_common import (
+    create_refresh_button, paste_symbol, plaintext_to_html, random_symbol, refresh_symbol, reuse_symbol,
+)
+from modules.ui_gradio_extensions import reload_javascript
+from modules.ui_settings import UiSettings
+
+txt2img_paste_fields: Any = []
+img2img_paste_fields: Any = []
+
+
+def create_override_settings_dropdown(tabname: str, row: Any) -> Any:
+    from modules import ui_parts
+
+    del row
+    return ui_parts.override_settings(tabname)
+
 
 def create_ui() -> gr.Blocks:
+    """Builds everything afresh; each script's `ui` is called once a tab."""
+    global txt2img_paste_fields, img2img_paste_fields
+    reload_javascript()
     infotext_utils.reset()
-    with gr.Blocks() as demo:
-        for runner, img in ((scripts.scripts_txt2img, False), (scripts.scripts_img2img, True)):
-            scripts.scripts_current = runner
-            runner.initialize_scripts(is_img2img=img)
-            runner.prepare_ui()
-            for s in ("sampler", "seed", "accordions"):
-                runner.setup_ui_for_section(s)
-            runner.setup_ui()
-            infotext_utils.add_paste_fields("img2img" if img else "txt2img", None, runner.infotext_fields)
-    scripts.scripts_current = None
+    settings = UiSettings()
+    settings.register_settings()
+    txt2img_interface, output = ui_txt2img.create_interface()
+    txt2img_paste_fields = infotext_utils.paste_fields["txt2img"]["fields"]
+    img2img_interface = ui_img2img.create_interface(output.buttons, output.gallery)
+    img2img_paste_fields = infotext_utils.paste_fields["img2img"]["fields"]
+    interfaces: list[tuple[Any, str, str]] = [
+        (txt2img_interface, "txt2img", "txt2img"),
+        (img2img_interface, "img2img", "img2img"),
+        (ui_utils.create_pnginfo_interface(), "PNG Info", "pnginfo"),
+    ]
+    interfaces += script_callbacks.ui_tabs_callback()
+    settings.create_ui()
+    interfaces.append((settings.interface, "Settings", "settings"))
+    shared.tab_names = [label for _, label, _ in interfaces]
+    with gr.Blocks(theme=shared.gradio_theme, analytics_enabled=False, title="Stable Diffusion (embedded)") as demo:
+        settings.add_quicksettings()
+        infotext_utils.connect_paste_params_buttons()
+        with gr.Tabs(elem_id="tabs"):
+            for interface, label, ifid in interfaces:
+                if label not in opts.hidden_tabs:
+                    with gr.TabItem(label, id=ifid, elem_id=f"tab_{ifid}"):
+                        interface.render()
+        gr.HTML(ui_utils.footer(), elem_id="footer")
+        settings.add_functionality(demo)
+        for button in output.buttons.values():
+            button.click(
+                fn=infotext_utils.image_from_url_text, _js="extract_image_from_gallery", inputs=[output.gallery],
+                outputs=[infotext_utils.paste_fields["img2img"]["init_img"]], show_progress=False,
+            )
+            button.click(fn=None, _js="switch_to_img2img", inputs=[], outputs=[])
     return demo
 
+
 def setup_ui_api(app: Any) -> None:
-    return None
+    def quicksettings_hint() -> list[dict[str, Any]]:
+        return [{"name": k, "label": v.label} for k, v in opts.data_labels.items()]
+
+    app.add_api_route("/internal/quicksettings-hint", quicksettings_hint, methods=["GET"])
+    app.add_api_route("/internal/ping", lambda: {}, methods=["GET"])
+
+
+__all__ = [
+    "create_refresh_button", "create_ui", "os", "paste_symbol", "plaintext_to_html", "random_symbol", "refresh_symbol", "reuse_symbol",
+    "setup_ui_api",
+]

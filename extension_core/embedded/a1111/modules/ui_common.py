@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from modules import infotext_utils
 from modules.ui_components import ToolButton
 
 random_symbol = "\U0001f3b2\ufe0f"
@@ -46,3 +48,39 @@ def setup_dialog(button_show: Any, dialog: Any, *, button_close: Any = None) -> 
     button_show.click(fn=lambda: gr.update(visible=True), inputs=[], outputs=[dialog])
     if button_close is not None:
         button_close.click(fn=lambda: gr.update(visible=False), inputs=[], outputs=[dialog])
+
+
+class OutputPanel:
+    """Gallery, and below it infotext and log; errors appear in the log as `<div class='error'>`."""
+
+    def __init__(self, tabname: str) -> None:
+        with gr.Column(elem_id=f"{tabname}_results"):
+            with gr.Column(variant="panel", elem_id=f"{tabname}_results_panel"), gr.Group(elem_id=f"{tabname}_gallery_container"):
+                self.gallery = gr.Gallery(
+                    label="Output", show_label=False, elem_id=f"{tabname}_gallery", columns=4, preview=True, height=600, object_fit="contain"
+                )
+            with gr.Row(elem_id=f"image_buttons_{tabname}", elem_classes="image-buttons"):
+                self.buttons = infotext_utils.create_buttons(["img2img"]) if tabname == "txt2img" else {}
+            with gr.Group():
+                self.infotext = gr.HTML(elem_id=f"html_info_{tabname}", elem_classes="infotext")
+                self.html_log = gr.HTML(elem_id=f"html_log_{tabname}", elem_classes="html-log")
+                self.generation_info = gr.Textbox(visible=False, elem_id=f"generation_info_{tabname}")
+        self.outputs = [self.gallery, self.generation_info, self.infotext, self.html_log]
+        update = gr.Button(visible=False, elem_id=f"{tabname}_generation_info_button")
+        update.click(
+            fn=_select_infotext, _js="(x, y, z) => [x, y, selected_gallery_index()]",
+            inputs=[self.generation_info, self.infotext, self.infotext], outputs=[self.infotext, self.infotext], show_progress=False,
+        )
+
+
+def _select_infotext(generation_info: str, html_info: str, img_index: Any) -> tuple[Any, Any]:
+    try:
+        texts = json.loads(generation_info)["infotexts"]
+        return plaintext_to_html(texts[int(img_index)]), gr.update()
+    except (ValueError, KeyError, IndexError, TypeError):
+        return html_info, gr.update()
+
+
+def create_output_panel(tabname: str, outdir: str, toprow: Any = None) -> OutputPanel:
+    del outdir, toprow
+    return OutputPanel(tabname)
