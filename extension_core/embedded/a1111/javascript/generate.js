@@ -40,12 +40,7 @@ function switch_to_img2img() {
 }
 
 function showSubmitButtons(tabname, show) {
-    for (const [name, visible] of [["interrupt", !show], ["skip", !show]]) {
-        const button = gradioApp().getElementById(`${tabname}_${name}`);
-        if (button) {
-            button.style.display = visible ? "block" : "none";
-        }
-    }
+    gradioApp().getElementById(tabname + "_generate_box").classList.toggle("running", !show);
 }
 
 function randomId() {

@@ -110,5 +110,5 @@ class UiSettings:
                 return self.run_settings_single(value, key)
 
             event(fn=change, inputs=[component], outputs=[component, text_settings], show_progress=key == "sd_model_checkpoint")
-        shown = list(self.quicksettings)
-        demo.load(fn=lambda: [get_value_for_setting(key) for key in shown], inputs=[], outputs=list(self.quicksettings.values()), queue=False)
+        for key, component in self.quicksettings.items():
+            demo.load(fn=lambda key=key: get_value_for_setting(key), inputs=[], outputs=[component], queue=False)
