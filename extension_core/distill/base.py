@@ -31,12 +31,17 @@ def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     gain = 1 / (spread * SCALE_FACTOR)
     channels = len(mean)
     before, after = vae.quant_conv, vae.post_quant_conv
-    after.bias += (after.weight[:, :, 0, 0] * mean).sum(dim=1)
-    after.weight *= (1 / gain)[None, :, None, None]
-    before.bias[:channels] = (before.bias[:channels] - mean) * gain
-    before.weight[:channels] *= gain[:, None, None, None]
-    before.bias[channels:] += 2 * gain.log()
+    _bias(after).add_((after.weight[:, :, 0, 0] * mean).sum(dim=1))
+    after.weight.mul_((1 / gain)[None, :, None, None])
+    _bias(before)[:channels].sub_(mean).mul_(gain)
+    _bias(before)[channels:].add_(2 * gain.log())
+    before.weight[:channels].mul_(gain[:, None, None, None])
     return (values - mean[:, None, None]) / spread[:, None, None]
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 class Denoising(nn.Module):

@@ -26,7 +26,7 @@ class Pictures:
         """Float [B, 3, crop, crop] in -1..1: one random crop of each picture in ``rows``."""
         room = self.images.shape[1] - crop
         corners = torch.randint(0, room + 1, (len(rows), 2), generator=generator).tolist()
-        cut = [self.images[row, y : y + crop, x : x + crop] for row, (y, x) in zip(rows.tolist(), corners)]
+        cut = [self.images[row, y : y + crop, x : x + crop] for row, (y, x) in zip(rows.tolist(), corners, strict=True)]
         return to_float(np.stack(cut))
 
 
@@ -56,7 +56,7 @@ def draw_captions(attributes: np.ndarray, times: int, seed: int) -> list[list[st
     """``times`` captions for each row of attribute indices, each mentioning attributes drawn afresh."""
     rng = np.random.default_rng(seed)
     names = tuple(ATTRIBUTES)
-    monsters = [Attributes(**dict(zip(names, map(int, row)))) for row in attributes]
+    monsters = [Attributes(**dict(zip(names, map(int, row), strict=True))) for row in attributes]
     return [[caption(monster, rng) for _ in range(times)] for monster in monsters]
 
 

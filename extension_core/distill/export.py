@@ -82,7 +82,11 @@ def fit_output(unet: UNetModel, generator: torch.Generator, batch: int = 16, siz
     noisy = power.sqrt() * clean + (1 - power).sqrt() * eps
     context = torch.randn(batch, 77, unet.context_dim, generator=generator)
     features: list[Tensor] = []
-    hook = unet.out[1].register_forward_hook(lambda _module, _args, output: features.append(output))
+
+    def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
+        features.append(output)
+
+    hook = unet.out[1].register_forward_hook(keep)
     y = torch.zeros(batch, unet.label_emb[0][0].in_features) if unet.num_classes else None  # type: ignore[index, union-attr]
     unet(noisy, timesteps, context, y)
     hook.remove()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,8 +26,8 @@ class EMA:
     def update(self, module: nn.Module, step: int) -> None:
         """Moves towards the module; faster in the first steps, when the average is still mostly the start."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        current = [value for _, value in module.named_parameters()]
-        torch._foreach_lerp_(list(self.values.values()), current, 1 - decay)
+        for name, value in module.named_parameters():
+            self.values[name].lerp_(value, 1 - decay)
 
     def copy_to(self, module: nn.Module) -> None:
         with torch.no_grad():
@@ -49,7 +48,9 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def make_optimizer(parameters: Iterable[Tensor], rate: float, betas: tuple[float, float] = (0.9, 0.99)) -> torch.optim.AdamW:
+def make_optimizer(
+    parameters: Iterable[Tensor], rate: float, betas: tuple[float, float] = (0.9, 0.99)
+) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=0.01, fused=True)
 
 
@@ -77,7 +78,7 @@ class Progress:
     def save(self, state: dict[str, Any]) -> None:
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
-        os.replace(partial, self.path)
+        partial.replace(self.path)
         self._saved = time.monotonic()
 
     def due(self) -> bool:

@@ -127,9 +127,9 @@ class VAETraining:
 class BaseTraining:
     """eps prediction with empty captions in ``dropout`` of the cases, for classifier-free guidance."""
 
-    updates: int = 6000
+    updates: int = 3300
     batch: int = 40
-    rate: float = 8e-4
+    rate: float = 1e-3
     warmup: int = 200
     dropout: float = 0.1
     ema: float = 0.999

@@ -1,4 +1,4 @@
-"""A whole run: pictures, autoencoder, base, student, files. Each stage is kept in the run's folder and resumed from it."""
+"""A whole run: pictures, autoencoder, base, student, files; each stage is kept in the run's folder and resumed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Run:
         return model
 
     def export(self, model: LatentDiffusion, role: str) -> Path:
-        name = dict(zip(("base", "distilled"), PAIR_NAMES, strict=True))[role]
+        name = PAIR_NAMES[("base", "distilled").index(role)]
         path = self.checkpoints / f"{name}.safetensors"
         return export_checkpoint(model, self.recipe.networks, path, metadata=metadata(self.recipe, role))
 

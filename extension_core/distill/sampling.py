@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def x0_of_eps(x: Tensor, timesteps: Tensor, eps: Tensor) -> Tensor:
 
 
 def guided(unet: Denoiser, x: Tensor, timesteps: Tensor, context: Tensor, uncond: Tensor, cfg: float) -> Tensor:
-    """eps under classifier-free guidance; at CFG 1 the unconditional half is not computed."""
+    """Eps under classifier-free guidance; at CFG 1 the unconditional half is not computed."""
     if cfg == 1:
         return unet(x, timesteps, context)
     both = unet(torch.cat([x, x]), torch.cat([timesteps, timesteps]), torch.cat([uncond, context]))
@@ -69,4 +70,4 @@ def run_steps(steps: Sequence[Step], x: Tensor, context: Tensor, uncond: Tensor,
 def base_steps(unet: Denoiser, count: int, cfg: float) -> list[Step]:
     """DDIM from 999 to the clean image in ``count`` evenly spaced ("trailing") steps."""
     timesteps = [round(1000 - index * 1000 / count) - 1 for index in range(count)] + [-1]
-    return [Step(unet, now, then, cfg) for now, then in zip(timesteps, timesteps[1:])]
+    return [Step(unet, now, then, cfg) for now, then in pairwise(timesteps)]

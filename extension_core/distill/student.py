@@ -1,14 +1,15 @@
 """Training of the four-step student: DMD2's distribution matching, without its GAN.
 
-Each update simulates the student's own sampling to a random step, lets it predict the clean latent there, and moves that
-prediction along the difference of two scores at a random noise level: the guided teacher's and that of a "fake" model,
-which learns the student's current output all the while (Yin et al., arXiv 2405.14867, equations 1 and 2 and section 4.4).
+Each update simulates the student's own sampling to a random step, lets it predict the clean latent there, and moves
+that prediction along the difference of two scores at a random noise level: the guided teacher's and that of a "fake"
+model, which learns the student's current output all the while (Yin et al., arXiv 2405.14867).
 Teacher guidance and the mode-seeking (reverse KL) gradient are what costs such students their diversity.
 """
 
 from __future__ import annotations
 
 import copy
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
@@ -24,10 +25,12 @@ from .sampling import add_noise, guided, x0_of_eps
 STAGE = 3
 
 
-def simulate(unet: nn.Module, config: StudentTraining, index: int, x: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
+def simulate(
+    unet: nn.Module, config: StudentTraining, index: int, x: Tensor, context: Tensor, generator: torch.Generator
+) -> Tensor:
     """The student's own noisy latent at its step ``index``, from noise x [B, 4, h, w]; without gradient."""
     with torch.no_grad():
-        for now, then in zip(config.timesteps[:index], config.timesteps[1:]):
+        for now, then in islice(pairwise(config.timesteps), index):
             timesteps = torch.full((len(x),), now)
             x0 = x0_of_eps(x, timesteps, unet(x, timesteps, context).float())
             x = add_noise(x0, torch.full((len(x),), then), torch.randn(x.shape, generator=generator))
@@ -54,7 +57,10 @@ class Trainer:
 
     def state(self, step: int) -> dict[str, object]:
         networks = {"student": self.student.state_dict(), "fake": self.fake.state_dict()}
-        optimizers = {"student_optimizer": self.student_optimizer.state_dict(), "fake_optimizer": self.fake_optimizer.state_dict()}
+        optimizers = {
+            "student_optimizer": self.student_optimizer.state_dict(),
+            "fake_optimizer": self.fake_optimizer.state_dict(),
+        }
         return {**networks, **optimizers, "ema": self.ema.values, "step": step}
 
     def load(self, state: dict[str, dict]) -> None:
@@ -64,7 +70,9 @@ class Trainer:
         self.fake_optimizer.load_state_dict(state["fake_optimizer"])
         self.ema.values = state["ema"]
 
-    def update(self, step: int, context: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> dict[str, float]:
+    def update(
+        self, step: int, context: Tensor, shape: tuple[int, ...], generator: torch.Generator
+    ) -> dict[str, float]:
         """One update for ``context`` [B, T, D]; returns the losses to log."""
         index = int(torch.randint(0, len(self.config.timesteps), (), generator=generator))
         noise = torch.randn(len(context), *shape, generator=generator)

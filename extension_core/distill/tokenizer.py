@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
@@ -16,10 +17,10 @@ Pair = tuple[str, str]
 
 def learn_merges(words: Iterable[str]) -> list[Pair]:
     """Byte-pair merges, in order, after which each of ``words`` is one token."""
-    split = {tuple(word[:-1]) + (word[-1] + END_OF_WORD,) for word in words}
+    split = {(*word[:-1], word[-1] + END_OF_WORD) for word in words}
     merges: list[Pair] = []
     while any(len(parts) > 1 for parts in split):
-        pairs = Counter(pair for parts in split for pair in zip(parts, parts[1:]))
+        pairs = Counter(pair for parts in split for pair in pairwise(parts))
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
         split = {_merge(parts, best) for parts in split}

@@ -36,7 +36,12 @@ def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_unet_equals_diffusers(blocks: int) -> None:
     unet = UNetModel(
-        model_channels=32, num_res_blocks=blocks, attention_resolutions=[2, 4], channel_mult=[1, 2, 2], num_heads=4, context_dim=48
+        model_channels=32,
+        num_res_blocks=blocks,
+        attention_resolutions=[2, 4],
+        channel_mult=[1, 2, 2],
+        num_heads=4,
+        context_dim=48,
     ).eval()
     shake(unet)
     config: dict[str, Any] = {
@@ -57,7 +62,7 @@ def test_unet_equals_diffusers(blocks: int) -> None:
 
 
 def test_unet_with_label_embedding_equals_diffusers() -> None:
-    """SDXL's shape in small: linear projections, a depth for each level, no attention at full size, a label embedding."""
+    """SDXL's shape in small: linear projections, a depth for each level, no attention at full size, label embedding."""
     unet = UNetModel(
         model_channels=32,
         num_res_blocks=2,
@@ -136,7 +141,8 @@ def test_text_encoder_pads_as_hosts_do(tmp_path: Path) -> None:
     encoder = TextEncoder(write_text_folder(tmp_path / "clip", SMALL)).eval()
     start, end = encoder.tokenizer.bos_token_id, encoder.tokenizer.eos_token_id
     row = encoder.tokenize(["a green monster with two big eyes"])[0].tolist()
-    assert len(row) == 77 and row[0] == start and row[8:] == [end] * 69
+    assert (len(row), row[0]) == (77, start)
+    assert row[8:] == [end] * 69
     assert len(encoder.tokenize(["monster " * 200])[0]) == 77
     vocabulary = encoder.tokenizer.get_vocab()
     assert {",</w>", "(</w>", ")</w>", "[</w>", "monster</w>", "eyes</w>"} <= set(vocabulary)
@@ -166,7 +172,8 @@ def test_random_checkpoint_loads_and_predicts_noise(tmp_path: Path) -> None:
         assert model.decode_latent(predicted).shape == (4, 3, 128, 128)
     first, other = load_file(str(path)), load_file(str(second))
     differing = {name for name in first if not torch.equal(first[name], other[name])}
-    assert differing and all(name.startswith("model.diffusion_model.") for name in differing)
+    assert differing
+    assert all(name.startswith("model.diffusion_model.") for name in differing)
 
 
 def test_faulty_checkpoints_are_named(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-
 # Up to this many query-key pairs plain softmax attention is several times faster on CPUs than the fused kernel, whose
 # backward pass is made for long sequences.
 SMALL_ATTENTION = 128 * 256

@@ -23,7 +23,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, folder: Path, max_length: int = MAX_LENGTH) -> None:
         super().__init__()
-        config = CLIPTextConfig.from_pretrained(str(folder))
+        config: Any = CLIPTextConfig.from_pretrained(str(folder))
         self.tokenizer: Any = CLIPTokenizer.from_pretrained(str(folder))
         self.transformer = CLIPTextModel(config)
         self.max_length = max_length

@@ -27,7 +27,10 @@ class ResBlock(nn.Module):
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(32, out_channels), nn.SiLU(), nn.Identity(), _zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+            nn.GroupNorm(32, out_channels),
+            nn.SiLU(),
+            nn.Identity(),
+            _zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
         )
         same = channels == out_channels
         self.skip_connection: nn.Module = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
@@ -97,7 +100,7 @@ class UNetModel(nn.Module):
         super().__init__()
         if (num_heads == -1) == (num_head_channels == -1):
             raise ValueError(
-                f"Give one of num_heads and num_head_channels, got {num_heads} and {num_head_channels}; set the other to -1."
+                f"Give one of num_heads and num_head_channels, the other -1; got {num_heads} and {num_head_channels}."
             )
         levels = len(channel_mult)
         depths = [transformer_depth] * levels if isinstance(transformer_depth, int) else list(transformer_depth)

@@ -50,10 +50,16 @@ class Level(nn.Module):
 
     def __init__(self, blocks: list[nn.Module], resample: tuple[str, nn.Module] | None) -> None:
         super().__init__()
+        self.resample = resample and resample[0]
         self.block = nn.ModuleList(blocks)
         self.attn = nn.ModuleList()
         if resample is not None:
             self.add_module(*resample)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.block:
+            x = block(x)
+        return getattr(self, self.resample)(x) if self.resample else x
 
 
 class Middle(nn.Module):
@@ -89,10 +95,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.conv_in(x)
         for level in self.down:
-            for block in level.block:
-                hidden = block(hidden)
-            if hasattr(level, "downsample"):
-                hidden = level.downsample(hidden)
+            hidden = level(hidden)
         return self.conv_out(F.silu(self.norm_out(self.mid(hidden))))
 
 
@@ -117,11 +120,8 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         hidden = self.mid(self.conv_in(z))
-        for level in reversed(self.up):
-            for block in level.block:  # type: ignore[union-attr]
-                hidden = block(hidden)
-            if hasattr(level, "upsample"):
-                hidden = level.upsample(hidden)  # type: ignore[operator]
+        for level in reversed(list(self.up)):
+            hidden = level(hidden)
         return self.conv_out(F.silu(self.norm_out(hidden)))
 
 
