@@ -236,7 +236,7 @@ def _note(request: PassRequest, options: Options, nominal: Boundary, split: Spli
         return ""
     start, switch = (schedule.to_timestep(level, request.unit) for level in (request.run[0], nominal.level))
     return (
-        f"Diversity Distillation: the {request.name} starts at timestep {start:.0f}, at or below the switch at "
+        f"The {request.name} starts at timestep {start:.0f}, at or below the switch at "
         f"{switch:.0f}, so the base would never run and the distilled model makes all of it; raise the denoising "
         "strength or lower the switch step to use the base."
     )

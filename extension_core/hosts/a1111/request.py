@@ -71,8 +71,9 @@ class Request:
         p, session = self.p, self.session
         setattr(p, _ATTRIBUTE, self)
         p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
-        p.extra_generation_params.update(session.infotext())
-        for note in (*session.plan.notes, *_same_model_note(self.path)):
+        notes = (*session.plan.notes, *_same_model_note(self.path))
+        p.extra_generation_params.update(session.infotext(notes))
+        for note in notes:
             p.comment(note)
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         if self.passes.own_levels:
@@ -185,6 +186,6 @@ def _same_model_note(path: Path | None) -> tuple[str, ...]:
     if path is None or Path(shared.sd_model.sd_checkpoint_info.filename) != path:
         return ()
     return (
-        f"Diversity Distillation: the distilled model '{path.name}' is the loaded checkpoint itself, so switching has "
+        f"The distilled model '{path.name}' is the loaded checkpoint itself, so switching has "
         "no effect.",
     )

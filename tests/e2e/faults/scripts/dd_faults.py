@@ -42,9 +42,10 @@ class Faults(scripts.Script):
         return [gr.JSON(value={}, visible=False, label="faults")]
 
     def before_process(self, p: Any, faults: Any) -> None:
+        _disarm()
         if not isinstance(faults, dict) or not faults:
             return
-        undo = _arm(faults)
+        _arm(faults)
         original = p.sample
 
         def sample(*args: Any, **kwargs: Any) -> Any:
@@ -53,7 +54,7 @@ class Faults(scripts.Script):
                     return original(*args, **kwargs)
                 return _recorded(p, original, *args, **kwargs)
             finally:
-                undo()
+                _disarm()
 
         p.sample = sample
 
@@ -103,17 +104,23 @@ def _record() -> dict[str, str]:
     return {"safetensors": base64.b64encode(save(tensors)).decode()}
 
 
-def _arm(faults: dict[str, Any]) -> Any:
-    undos = []
+# A refused request never comes to `p.sample`, so the next request disarms too.
+_UNDO: list[Any] = []
+
+
+def _disarm() -> None:
+    while _UNDO:
+        _UNDO.pop()()
+
+
+def _arm(faults: dict[str, Any]) -> None:
     if "inside" in faults:
         module, _, name = faults["inside"].rpartition(".")
-        owner: Any = _resolve(module)
-        patch = mock.patch.object(owner, name, _raise)
+        patch = mock.patch.object(_resolve(module), name, _raise)
         patch.start()
-        undos.append(patch.stop)
+        _UNDO.append(patch.stop)
     if "call" in faults:
-        undos.append(_arm_call(int(faults["call"]), faults.get("kind", "error")))
-    return lambda: [undo() for undo in undos]
+        _UNDO.append(_arm_call(int(faults["call"]), faults.get("kind", "error")))
 
 
 def _resolve(path: str) -> Any:
