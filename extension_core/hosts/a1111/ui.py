@@ -35,7 +35,7 @@ def build(script: Any, host_settings: dict[str, Any]) -> list[Any]:
         models=model.checkpoint_titles,
         samplers=lambda: [sampler.name for sampler in sd_samplers.visible_samplers()],
         refresh_button=_refresh_button,
-        elem_id=lambda name: script.elem_id(f"diversity_{name}"),
+        elem_id=lambda name: script.elem_id(name),
         tooltip=lambda text: {"tooltip": text},
     )
     built = panel.build(parts)
