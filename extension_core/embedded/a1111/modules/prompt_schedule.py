@@ -15,7 +15,7 @@ from typing import Union
 Node = Union[str, "Scheduled", "Alternate"]
 Nodes = list[Node]
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*\]")
-_PLAIN = re.compile(r"(?:[^\\\[\]():|]|\\.)+", re.S)
+_PLAIN = re.compile(r"(?:[^\\\[\]():|]|\\.)+")
 
 
 @dataclass

@@ -32,11 +32,10 @@ class SamplerData(SamplerDataTuple):
 def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
     """(steps of the full schedule, steps of it that run less one). With a given number of steps (hires) or the setting to do them all,
     the schedule is lengthened so that they fit below the start noise."""
-    strength = min(p.denoising_strength, 0.999)
     if opts.img2img_fix_steps or steps is not None:
         requested = steps or p.steps
-        return (int(requested / strength) if p.denoising_strength > 0 else 0), requested - 1
-    return p.steps, int(strength * p.steps)
+        return (int(requested / min(p.denoising_strength, 0.999)) if p.denoising_strength > 0 else 0), requested - 1
+    return p.steps, int(min(p.denoising_strength, 0.999) * p.steps)
 
 
 approximation_indexes = {"Full": 0, "Approx NN": 1, "Approx cheap": 2, "TAESD": 3}

@@ -17,12 +17,15 @@ API_NOT_ALLOWED = {
 
 
 def _request_model(name: str, of: type, extra: dict[str, tuple[Any, Any]]) -> type[BaseModel]:
+    """Where base class and subclass disagree the base's default counts, as in the host: `denoising_strength` of txt2img is None over the
+    API, and hires without one fails."""
     hints = get_type_hints(of)
     fields: dict[str, Any] = {}
-    for f in dataclasses.fields(of):
-        if f.init and f.name not in API_NOT_ALLOWED:
-            default = None if isinstance(f.default, property) or f.default is dataclasses.MISSING else f.default
-            fields[f.name] = (Optional[hints[f.name]], default)
+    for cls in of.__mro__[:-1]:
+        for f in dataclasses.fields(cls):
+            if f.init and f.name not in API_NOT_ALLOWED:
+                default = None if isinstance(f.default, property) or f.default is dataclasses.MISSING else f.default
+                fields[f.name] = (Optional[hints[f.name]], default)
     fields.update({key: (Optional[kind], default) for key, (kind, default) in extra.items()})
     return create_model(name, **fields)
 
