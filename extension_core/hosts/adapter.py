@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from extension_core.errors import DiversityError
+from extension_core.hosts.refusal import refuse
+from extension_core.ui.panel import build_disabled
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,16 @@ class Adapter:
 
 def choose() -> Adapter:
     """The adapter for this host, or one that only says why there is none."""
+    if importlib.util.find_spec("modules_forge") is not None:
+        return unavailable(
+            "Diversity Distillation does not support Forge yet: this host has 'modules_forge'; use AUTOMATIC1111 1.10 "
+            "or newer until it does."
+        )
     from extension_core.hosts.a1111 import capabilities
 
     missing = capabilities.missing()
     if missing:
-        return _unavailable(
+        return unavailable(
             "Diversity Distillation needs AUTOMATIC1111 1.10 or newer; this host lacks "
             f"{', '.join(missing[:3])}: update it or remove the extension."
         )
@@ -41,18 +51,14 @@ def choose() -> Adapter:
     return Adapter(model.watch_model_changes, ui.note_setting, ui.build, request.begin, request.before_sampling)
 
 
-def _unavailable(sentence: str) -> Adapter:
-    from extension_core.hosts.refusal import refuse
-    from extension_core.errors import DiversityError
+def unavailable(sentence: str) -> Adapter:
+    """An adapter that shows the sentence on the page and answers requests over the API with it."""
 
     def build_panel(script: Any, _settings: dict[str, Any]) -> list[Any]:
-        from extension_core.ui.panel import build_disabled
-
-        build_disabled(sentence, script.elem_id)
-        return []
+        return [build_disabled(sentence, script.elem_id)]
 
     def begin(p: Any, args: Sequence[Any]) -> None:
-        if args:
+        if args and args[0]:
             refuse(p, DiversityError(sentence))
 
     return Adapter(lambda: None, lambda *_: None, build_panel, begin, lambda _p: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from extension_core.sampling.routing import Boundary, Phase
 from extension_core.sampling.schedule import Levels
@@ -23,11 +24,9 @@ def call_levels(sampler: str, levels: Levels) -> list[float] | None:
 
 
 def _calls(sampler: str, levels: Levels) -> Iterator[float]:
-    for i, (level, following) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for i, (level, following) in enumerate(pairwise(levels)):
         yield level
-        if sampler == "PLMS" and i == 0:
-            yield following
-        elif following > 0 and sampler in _SECOND_AT_END:
+        if (sampler == "PLMS" and i == 0) or (following > 0 and sampler in _SECOND_AT_END):
             yield following
         elif following > 0 and sampler in _SECOND_IN_BETWEEN:
             yield (level * following) ** 0.5

@@ -79,7 +79,9 @@ def detect_family(file_name: str, metadata: Mapping[str, str]) -> Detection:
         for name, pattern in _NAME_PATTERNS:
             if re.search(pattern, text, re.IGNORECASE):
                 return Detection(FAMILIES[name], steps, f"{where} says {FAMILIES[name].label}")
-    return Detection(FAMILIES["custom"], steps, "neither file name nor metadata names a family")
+    return Detection(
+        FAMILIES["custom"], steps, "neither file name nor metadata names a family, so the host's settings are kept"
+    )
 
 
 def steps_for(detection: Detection, requested: int) -> int:

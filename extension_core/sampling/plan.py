@@ -76,9 +76,15 @@ class PassPlan:
         if self.split.base and self.base_sampler != self.sampler:
             parts.append(f"base by {self.base_sampler}")
         guidance = {"base": f"{self.base_cfg:g}", "distilled": f"{self.distilled_cfg:g}"}
-        used = [guidance[phase] for phase, levels in zip(guidance, (self.split.base, self.split.distilled), strict=True) if levels]
+        used = [
+            guidance[phase]
+            for phase, levels in zip(guidance, (self.split.base, self.split.distilled), strict=True)
+            if levels
+        ]
         parts.append("CFG " + "/".join(used))
-        parts.append(f"{sum(self.calls.values())} U-Net calls" if self.calls else "as many U-Net calls as the sampler takes")
+        parts.append(
+            f"{sum(self.calls.values())} U-Net calls" if self.calls else "as many U-Net calls as the sampler takes"
+        )
         return ", ".join(parts)
 
 

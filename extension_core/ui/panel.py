@@ -70,10 +70,14 @@ def build(host: HostParts) -> Panel:
     return Panel([made[spec.name] for spec in FIELDS], plan_line)
 
 
-def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> None:
-    """An accordion that only says why the extension cannot work here."""
+def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
+    """An accordion that only says why the extension cannot work here.
+
+    Its one hidden input is where an API request lays its arguments, so that the request is refused, not ignored.
+    """
     with gr.Accordion("Diversity Distillation (unavailable)", open=False, elem_id=elem_id("unavailable")):
         gr.HTML(value=f"<p>{sentence}</p>", elem_classes=["diversity-plan"])
+        return gr.Checkbox(value=False, visible=False, elem_id=elem_id("enabled"))
 
 
 def _component(spec: Field, host: HostParts) -> Any:

@@ -96,8 +96,8 @@ def check_prediction(file_name: str, second: str | None, base: str) -> None:
     """
     if second is not None and second != base:
         raise DiversityError(
-            f"The distilled model '{file_name}' predicts {second} but the loaded checkpoint predicts {base}; choose two "
-            "models with the same prediction type."
+            f"The distilled model '{file_name}' predicts {second} but the loaded checkpoint predicts {base}; choose "
+            "two models with the same prediction type."
         )
 
 
@@ -111,7 +111,7 @@ def check_text_encoder(file_name: str, choice: str, file_shapes: Shapes, host_sh
     usable = {name for name in host_shapes if file_shapes.get(name) == host_shapes[name]}
     # The hosts add parameters of their own (SD 2's logit_scale may be absent from files), so a few may be missing.
     complete = bool(found) and all(name in usable or name.endswith("logit_scale") for name in host_shapes)
-    if choice == "base" or not found and choice == "auto":
+    if choice == "base" or (not found and choice == "auto"):
         return False
     if not found:
         raise DiversityError(

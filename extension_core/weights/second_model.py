@@ -55,9 +55,7 @@ class SecondModel:
             self.text.activate(False)
 
 
-def load_second_model(
-    path: Path, unet: Sequence[NamedParameter], text: Sequence[NamedParameter]
-) -> SecondModel:
+def load_second_model(path: Path, unet: Sequence[NamedParameter], text: Sequence[NamedParameter]) -> SecondModel:
     """Read a file's U-Net, and text encoder where `text` is not empty, as second sets; equal tensors are shared.
 
     The host's model is not touched. A text encoder equal to the host's costs nothing and gives `text=None`.

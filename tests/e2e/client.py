@@ -97,8 +97,15 @@ class WebUI:
     ) -> Reply:
         """One request on a checkpoint; `settings` is the extension's dict, None leaves the extension out."""
         payload: dict[str, Any] = {
-            **{"prompt": "a red cat", "negative_prompt": "bad", "seed": 1, "steps": 4, "cfg_scale": 5},
-            **{"width": 64, "height": 64, "sampler_name": "Euler", "scheduler": "Automatic"},
+            "prompt": "a red cat",
+            "negative_prompt": "bad",
+            "seed": 1,
+            "steps": 4,
+            "cfg_scale": 5,
+            "width": 64,
+            "height": 64,
+            "sampler_name": "Euler",
+            "scheduler": "Automatic",
             **request,
             "override_settings": {"sd_model_checkpoint": model, **(options or {})},
             "alwayson_scripts": {},

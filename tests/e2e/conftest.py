@@ -1,7 +1,7 @@
 """The WebUI under test: the one that DD_WEBUI_URL names, or the embedded one with random checkpoints.
 
-A real host is expected to list checkpoints called NAME_base and NAME_distilled (and perhaps NAME_distilled_otherte, with
-another text encoder, and a LoRA NAME_lora), and to have tests/e2e/faults among its extensions.
+A real host is expected to list checkpoints called NAME_base and NAME_distilled (and perhaps NAME_distilled_otherte,
+with another text encoder, and a LoRA NAME_lora), and to have tests/e2e/faults among its extensions.
 """
 
 from __future__ import annotations

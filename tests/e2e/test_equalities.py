@@ -100,9 +100,7 @@ def test_other_text_encoder(webui: WebUI, pairs: list[Pair], sampler: str, k: in
             shared = webui.generate(pair.base, {**chosen, "text_encoder": "base"}, **request)
             assert not shared.same_as(hybrid)
         at = refiner_at(switch_timestep(hybrid))
-        refined = webui.generate(
-            pair.base, **request, refiner_checkpoint=pair.other_text_encoder, refiner_switch_at=at
-        )
+        refined = webui.generate(pair.base, **request, refiner_checkpoint=pair.other_text_encoder, refiner_switch_at=at)
         assert hybrid.same_as(refined), pair
 
 
@@ -150,3 +148,35 @@ def test_cfg_1_with_and_prompts_still_uses_the_unconditional_half(webui: WebUI, 
     native = webui.generate(pair.distilled, **request)
     ours = webui.generate(pair.base, settings(pair, mode="distilled", distilled_cfg=1), **request)
     assert ours.same_as(native)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"always_discard_next_to_last_sigma": True},
+        {"sgm_noise_multiplier": True},
+        {"batch_cond_uncond": False},
+        {"pad_cond_uncond": True},
+        {"skip_early_cond": 0.3},
+        {"s_min_uncond": 4.0, "s_min_uncond_all": True},
+        {"eta_ancestral": 0.5, "s_noise": 1.02},
+        {"eta_noise_seed_delta": 31337},
+        {"use_old_karras_scheduler_sigmas": True},
+        {"no_dpmpp_sde_batch_determinism": False, "enable_quantization": True},
+    ],
+    ids=lambda options: "+".join(options),
+)
+def test_the_hosts_settings_keep_working(webui: WebUI, pair: Pair, options: dict[str, Any]) -> None:
+    """Settings that change schedule, noise or guidance act in a hybrid request as in the host's own."""
+    request = {"sampler_name": "DPM++ 2S a", "options": options, "steps": 5, "prompt": "a red cat " * 30}
+    hybrid = webui.generate(pair.base, settings(pair, switch_step=2), **request)
+    at = refiner_at(switch_timestep(hybrid.must_work()))
+    refined = webui.generate(pair.base, **request, refiner_checkpoint=pair.distilled, refiner_switch_at=at)
+    assert hybrid.same_as(refined)
+
+
+def test_discarded_sigmas_do_not_shorten_a_family(webui: WebUI, pair: Pair) -> None:
+    chosen = {"distilled_model": pair.distilled, "family": "dmd2"}
+    plain = webui.generate(pair.base, chosen)
+    discarding = webui.generate(pair.base, chosen, options={"always_discard_next_to_last_sigma": True})
+    assert plain.same_as(discarding)

@@ -65,7 +65,7 @@ def by_the_paper(
     skip: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> torch.Tensor:
-    """The authors' loop (evaluation code of paper A): base U-Net for index < k, distilled for the rest, guidance off."""
+    """The authors' loop (paper A): base U-Net for index < k, distilled for the rest, guidance off."""
     noises = _Noises(recorded).left
     monkeypatch.setattr("diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *_a, **_k: noises.pop(0))
     base, distilled = models

@@ -66,4 +66,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_runs(tmp_path: Path) -> None:
 def test_legacy_text_encoder_names() -> None:
     old = "cond_stage_model.transformer.encoder.layers.0.mlp.fc1.weight"
     new = "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight"
-    assert file_keys([old, "model.diffusion_model.x"]) == {new: old, "model.diffusion_model.x": "model.diffusion_model.x"}
+    assert file_keys([old, "model.diffusion_model.x"]) == {
+        new: old,
+        "model.diffusion_model.x": "model.diffusion_model.x",
+    }

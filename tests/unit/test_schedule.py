@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler
@@ -60,4 +62,4 @@ def test_finer_keeps_both_ends_and_descends(steps: int, n: int, grid: str, whole
     part = levels[: k + 1]
     refined = finer(part, n, SCHEDULE, "sigma", whole)
     assert (refined[0], refined[-1], len(refined)) == (part[0], part[-1], n + 1)
-    assert all(a > b for a, b in zip(refined, refined[1:], strict=False))
+    assert all(a > b for a, b in pairwise(refined))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # (module, attribute path) of everything without which a request would run wrong; since A1111 1.9 or 1.10.
 NEEDED: tuple[tuple[str, str], ...] = (
@@ -17,7 +17,7 @@ NEEDED: tuple[tuple[str, str], ...] = (
     ("modules.sd_models", "model_data"),
     ("modules.sd_unet", "apply_unet"),
 )
-NEEDED_OPTIONS = ("skip_early_cond",)
+NEEDED_OPTION = "skip_early_cond"
 
 
 def missing() -> list[str]:
@@ -27,9 +27,23 @@ def missing() -> list[str]:
 
 def _missing() -> Iterator[str]:
     for module_name, path in NEEDED:
-        try:
-            value = importlib.import_module(module_name)
-            for part in path.split("."):
-                value = getattr(value, part)
-        except (ImportError, AttributeError):
+        if not _has(module_name, path):
             yield f"{module_name}.{path}"
+    if NEEDED_OPTION not in _option_names():
+        yield f"the setting {NEEDED_OPTION}"
+
+
+def _has(module_name: str, path: str) -> bool:
+    try:
+        value: object = importlib.import_module(module_name)
+        for part in path.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def _option_names() -> Iterable[str]:
+    from modules import shared
+
+    return getattr(getattr(shared, "opts", None), "data_labels", {})

@@ -37,7 +37,7 @@ def begin(p: Any, args: Sequence[Any]) -> None:
         options = Options.from_args(args)
         if options.enabled:
             Request(p, options).take_over()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
         refuse(p, error)
 
 
@@ -87,7 +87,7 @@ class Request:
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
             RunningPass(self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
             self._attached += 1
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
             self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
 
@@ -123,8 +123,8 @@ class Request:
         """The host drops a script's hook silently if another script breaks the chain; the image would be the base's."""
         if self._attached == 0 and not (shared.state.interrupted or shared.state.skipped):
             raise RequestRefused(
-                "Diversity Distillation was not asked before sampling, so this image would be the base model's alone; "
-                "the host is too old or another extension has replaced its sampling: see the requirements in the README."
+                "Diversity Distillation was not asked before sampling, so this image would be the base model's; "
+                "the host is too old or another extension replaced its sampling: see the requirements in the README."
             )
 
     def _sigmas_for_host(self, steps: int) -> torch.Tensor:
@@ -185,7 +185,4 @@ def apply_family(p: Any, options: Options, detection: Detection) -> str:
 def _same_model_note(path: Path | None) -> tuple[str, ...]:
     if path is None or Path(shared.sd_model.sd_checkpoint_info.filename) != path:
         return ()
-    return (
-        f"The distilled model '{path.name}' is the loaded checkpoint itself, so switching has "
-        "no effect.",
-    )
+    return (f"The distilled model '{path.name}' is the loaded checkpoint itself, so switching has no effect.",)

@@ -48,7 +48,7 @@ class RunningPass:
         sampler.func = self._phases(sampler, sampler.func)
 
     def _timesteps_for_host(self, _p: Any, steps: int) -> torch.Tensor:
-        """Ascending, a family's without its 0: `sample_img2img` takes the level of the noise it adds from this list (1.10.1)."""
+        """Ascending, a family's without its 0: the host takes the level of the noise it adds from it (1.10.1)."""
         levels = self.passes.for_host(self.plan.sampler, steps)
         return _ascending(levels if self.passes.grid == "host" else levels[:-1])
 
@@ -142,7 +142,9 @@ class RunningPass:
         self._route(base, Boundary(levels[-1]))
         first, last = (self.session.plan.schedule.to_sigma(self.plan.split.base[end], own) for end in (0, -1))
         try:
-            x = base.func(base.model_wrap_cfg, rescale(x, first, own, unit), **with_levels(arguments, base.func, levels))
+            x = base.func(
+                base.model_wrap_cfg, rescale(x, first, own, unit), **with_levels(arguments, base.func, levels)
+            )
         finally:
             if base.last_latent is not None:
                 sampler.last_latent = base.last_latent

@@ -35,7 +35,7 @@ def build(script: Any, host_settings: dict[str, Any]) -> list[Any]:
         models=model.checkpoint_titles,
         samplers=lambda: [sampler.name for sampler in sd_samplers.visible_samplers()],
         refresh_button=_refresh_button,
-        elem_id=lambda name: script.elem_id(name),
+        elem_id=script.elem_id,
         tooltip=lambda text: {"tooltip": text},
     )
     built = panel.build(parts)
@@ -80,9 +80,15 @@ def _preview(options: Options, steps: int, sampler: str, scheduler: str) -> tupl
     if path is not None and sd_models.model_data.sd_model is not None:
         model.check_file(path, options.text_encoder)
     request = SimpleNamespace(
-        **{"steps": steps, "sampler_name": sampler, "scheduler": scheduler, "hr_scheduler": None},
-        **{"enable_hr": False, "is_hr_pass": False, "firstpass_image": None},
-        **{"sampler_noise_scheduler_override": None, "extra_generation_params": {}},
+        steps=steps,
+        sampler_name=sampler,
+        scheduler=scheduler,
+        hr_scheduler=None,
+        enable_hr=False,
+        is_hr_pass=False,
+        firstpass_image=None,
+        sampler_noise_scheduler_override=None,
+        extra_generation_params={},
     )
     grid = apply_family(request, options, detection)
     schedule = model.noise_schedule()
