@@ -1,4 +1,6 @@
-"""`python -m extension_core.embedded --flavour a1111 --port 7861`: starts the embedded WebUI. `--help` lists the flavour's options."""
+"""`python -m extension_core.embedded --flavour a1111 --port 7861`: starts the embedded WebUI. `--help` lists the
+flavour's options.
+"""
 
 from __future__ import annotations
 

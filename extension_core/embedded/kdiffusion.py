@@ -1,9 +1,10 @@
 """Makes `k_diffusion.sampling`, `.external` and `.utils` importable without k-diffusion's training half.
 
-k-diffusion's `__init__` imports augmentation, evaluation and model code, and with them wandb, kornia, clip, clean-fid and torchvision.
-A WebUI needs three modules of it, none of which uses those. So the package is entered into `sys.modules` as an empty package that knows
-its own path; submodules are then found as usual and its `__init__` never runs. `utils` asks for `torchvision.transforms.functional`
-for converting images alone, which no sampler does: where torchvision is absent, an empty stand-in takes the place of that one import.
+k-diffusion's `__init__` imports augmentation, evaluation and model code, and with them wandb, kornia, clip, clean-fid
+and torchvision. A WebUI needs three modules of it, none of which uses those. So the package is entered into
+`sys.modules` as an empty package that knows its own path; submodules are then found as usual and its `__init__` never
+runs. `utils` asks for `torchvision.transforms.functional` for converting images alone, which no sampler does: where
+torchvision is absent, an empty stand-in takes the place of that one import.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def _stand_in_for_torchvision() -> list[str]:
 
 
 def load_k_diffusion() -> ModuleType:
-    """Imports the three modules once and returns the package; later `import k_diffusion.sampling` finds them. Raises ImportError where
-    k-diffusion is not installed."""
+    """Imports the three modules once and returns the package; later `import k_diffusion.sampling` finds them. Raises
+    ImportError where k-diffusion is not installed.
+    """
     if "k_diffusion" in sys.modules:
         return sys.modules["k_diffusion"]
     spec = importlib.util.find_spec("k_diffusion")

@@ -14,14 +14,17 @@ FLAVOURS = ("a1111",)
 def prepare(flavour: str, arguments: Sequence[str]) -> ModuleType:
     """Makes `modules` of the flavour importable, with `arguments` as its command line, and returns its `webui` module.
 
-    One flavour a process. ValueError for an unknown one, RuntimeError where another package `modules` is loaded already.
+    One flavour a process. ValueError for an unknown one, RuntimeError where another package `modules` is loaded
+    already.
     """
     if flavour not in FLAVOURS:
         raise ValueError(f"{flavour!r} is not a flavour of the embedded WebUI; choose one of {', '.join(FLAVOURS)}.")
     folder = Path(__file__).resolve().parent / flavour
     loaded = getattr(sys.modules.get("modules"), "__file__", None)
     if loaded is not None and not Path(loaded).is_relative_to(folder):
-        raise RuntimeError(f"Another package `modules` is loaded from {loaded}; start the embedded WebUI in a process of its own.")
+        raise RuntimeError(
+            f"Another package `modules` is loaded from {loaded}; start the embedded WebUI in a process of its own."
+        )
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     sys.argv = [str(folder / "webui.py"), *arguments]

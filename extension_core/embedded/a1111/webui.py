@@ -19,7 +19,6 @@ def create_api(app: Any) -> Any:
 def api_app() -> tuple[Any, Any]:
     """The application without a page, started up, and its Api."""
     from fastapi import FastAPI
-
     from modules import initialize, initialize_util, script_callbacks
 
     initialize.initialize()
@@ -48,7 +47,9 @@ def api_only() -> None:
     port = cmd_opts.port or 7861
     print(f"Running on local URL:  http://127.0.0.1:{port}")
     print(f"Startup time: {startup_timer.summary()}.", flush=True)
-    thread = threading.Thread(target=api.launch, args=(initialize_util.gradio_server_name(), port, cmd_opts.subpath or ""), daemon=True)
+    thread = threading.Thread(
+        target=api.launch, args=(initialize_util.gradio_server_name(), port, cmd_opts.subpath or ""), daemon=True
+    )
     thread.start()
     _stop_after(cmd_opts.listen_timeout)
     _wait()
@@ -68,16 +69,23 @@ def _wait() -> str:
 
 
 def _launch(demo: Any) -> Any:
-    """Starts gradio's server and adds the host's routes to it. A request in between finds the middleware already built and kills the server,
-    as on the real host."""
+    """Starts gradio's server and adds the host's routes to it. A request in between finds the middleware already built
+    and kills the server, as on the real host.
+    """
     from modules import initialize_util, progress, ui, ui_gradio_extensions
     from modules.shared_cmd_options import cmd_opts
 
     app, _, _ = demo.launch(
-        share=cmd_opts.share, server_name=initialize_util.gradio_server_name(), server_port=cmd_opts.port,
-        auth=initialize_util.get_gradio_auth_creds() or None, inbrowser=cmd_opts.autolaunch, prevent_thread_lock=True,
-        allowed_paths=ui_gradio_extensions.allowed_paths(), app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc"},
-        root_path=f"/{cmd_opts.subpath}" if cmd_opts.subpath else "", quiet=False,
+        share=cmd_opts.share,
+        server_name=initialize_util.gradio_server_name(),
+        server_port=cmd_opts.port,
+        auth=initialize_util.get_gradio_auth_creds() or None,
+        inbrowser=cmd_opts.autolaunch,
+        prevent_thread_lock=True,
+        allowed_paths=ui_gradio_extensions.allowed_paths(),
+        app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc"},
+        root_path=f"/{cmd_opts.subpath}" if cmd_opts.subpath else "",
+        quiet=False,
     )
     app.user_middleware = [x for x in app.user_middleware if x.cls.__name__ != "CORSMiddleware"]
     initialize_util.setup_middleware(app)

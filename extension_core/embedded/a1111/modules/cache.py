@@ -1,4 +1,6 @@
-"""Values kept between runs in one JSON file a subject: file hashes and file metadata, valid while the file is not newer."""
+"""Values kept between runs in one JSON file a subject: file hashes and file metadata, valid while the file is not
+newer.
+"""
 
 from __future__ import annotations
 

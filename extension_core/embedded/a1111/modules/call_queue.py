@@ -44,7 +44,9 @@ def wrap_gradio_gpu_call(func: Callable[..., Any], extra_outputs: list[Any] | No
     return wrap_gradio_call(f, extra_outputs=extra_outputs, add_stats=True)
 
 
-def wrap_gradio_call(func: Callable[..., Any], extra_outputs: list[Any] | None = None, add_stats: bool = False) -> Callable[..., Any]:
+def wrap_gradio_call(
+    func: Callable[..., Any], extra_outputs: list[Any] | None = None, add_stats: bool = False
+) -> Callable[..., Any]:
     @wraps(func)
     def f(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -60,13 +62,17 @@ def wrap_gradio_call(func: Callable[..., Any], extra_outputs: list[Any] | None =
 def _time_taken(seconds: float) -> str:
     minutes = int(seconds // 60)
     text = (f"{minutes} min. " if minutes else "") + f"{seconds % 60:.1f} sec."
-    return f"<div class='performance'><p class='time'>Time taken: <wbr><span class='measurement'>{text}</span></p></div>"
+    return (
+        f"<div class='performance'><p class='time'>Time taken: <wbr><span class='measurement'>{text}</span></p></div>"
+    )
 
 
 def wrap_gradio_call_no_job(
     func: Callable[..., Any], extra_outputs: list[Any] | None = None, add_stats: bool = False
 ) -> Callable[..., Any]:
-    """An exception becomes `<div class='error'>Type: text</div>` in the last output, the others becoming `extra_outputs`."""
+    """An exception becomes `<div class='error'>Type: text</div>` in the last output, the others becoming
+    `extra_outputs`.
+    """
 
     @wraps(func)
     def f(*args: Any, extra_outputs_array: list[Any] | None = extra_outputs, **kwargs: Any) -> tuple[Any, ...]:

@@ -22,11 +22,19 @@ class ExtraNoiseParams:
 
 
 class CFGDenoiserParams:
-    """Before the U-Net runs. `x`, `sigma` and `image_cond` hold conditional rows, then one unconditional row an image; `sampling_step`
-    is that of the last finished step, so it reads 0, 0, 1, 2 over four steps."""
+    """Before the U-Net runs. `x`, `sigma` and `image_cond` hold conditional rows, then one unconditional row an image;
+    `sampling_step` is that of the last finished step, so it reads 0, 0, 1, 2 over four steps.
+    """
 
     def __init__(
-        self, x: Any, image_cond: Any, sigma: Any, sampling_step: int, total_sampling_steps: int, text_cond: Any, text_uncond: Any,
+        self,
+        x: Any,
+        image_cond: Any,
+        sigma: Any,
+        sampling_step: int,
+        total_sampling_steps: int,
+        text_cond: Any,
+        text_uncond: Any,
         denoiser: Any = None,
     ) -> None:
         self.x = x

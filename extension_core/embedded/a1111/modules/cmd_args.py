@@ -1,10 +1,14 @@
-"""Command line options: those of the host that its extension interface depends on, and a few of the embedded WebUI's own."""
+"""Command line options: those of the host that its extension interface depends on, and a few of the embedded WebUI's
+own.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-parser = argparse.ArgumentParser(prog="python -m extension_core.embedded", description="The embedded WebUI, A1111 flavour.")
+parser = argparse.ArgumentParser(
+    prog="python -m extension_core.embedded", description="The embedded WebUI, A1111 flavour."
+)
 
 _own = parser.add_argument_group("embedded")
 _own.add_argument("--extensions-dir", "--extensions", type=str, default=None, help="folder with further extensions")

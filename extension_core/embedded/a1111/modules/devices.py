@@ -1,4 +1,6 @@
-"""Devices and number types, and the check for NaNs. `rng` adds its functions here, as extensions call them from this module."""
+"""Devices and number types, and the check for NaNs. `rng` adds its functions here, as extensions call them from this
+module.
+"""
 
 from __future__ import annotations
 
@@ -78,9 +80,10 @@ def test_for_nans(x: torch.Tensor, where: str) -> None:
 
     if shared.cmd_opts.disable_nan_check or not torch.isnan(x[(0,) * len(x.shape)]):
         return
-    message = {"unet": "A tensor with NaNs was produced in Unet.", "vae": "A tensor with NaNs was produced in VAE."}.get(
-        where, "A tensor with NaNs was produced."
-    )
+    message = {
+        "unet": "A tensor with NaNs was produced in Unet.",
+        "vae": "A tensor with NaNs was produced in VAE.",
+    }.get(where, "A tensor with NaNs was produced.")
     raise NansException(message + " Use --disable-nan-check commandline argument to disable this check.")
 
 

@@ -55,14 +55,23 @@ class ExtensionMetadata:
                 continue
             name = section.removeprefix("callbacks/")
             if not name.startswith(self.canonical_name):
-                errors.report(f"Callback order section for extension {self.canonical_name} is referencing the wrong extension: {section}")
+                errors.report(
+                    f"Callback order section for extension {self.canonical_name} is referencing the wrong extension: {section}"
+                )
                 continue
             before = self.parse_list(self.config.get(section, "Before", fallback=""))
             yield CallbackOrderInfo(name, before, self.parse_list(self.config.get(section, "After", fallback="")))
 
 
 class Extension:
-    def __init__(self, name: str, path: str, enabled: bool = True, is_builtin: bool = False, metadata: ExtensionMetadata | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        enabled: bool = True,
+        is_builtin: bool = False,
+        metadata: ExtensionMetadata | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self.enabled = enabled
@@ -121,7 +130,9 @@ def list_extensions() -> None:
         name = os.path.basename(path)
         metadata = ExtensionMetadata(path, name.lower())
         if metadata.canonical_name in loaded_extensions:
-            errors.report(f'Duplicate canonical name "{metadata.canonical_name}" found in extension "{path}"; it is left out.')
+            errors.report(
+                f'Duplicate canonical name "{metadata.canonical_name}" found in extension "{path}"; it is left out.'
+            )
             continue
         extension = Extension(name, path, name not in shared.opts.disabled_extensions, is_builtin, metadata)
         extensions.append(extension)
@@ -130,7 +141,9 @@ def list_extensions() -> None:
 
 
 def find_extension(filename: str) -> Extension | None:
-    """The extension in whose folder a file lies; None for the host's own files, which here lie inside a checkout that is an extension."""
+    """The extension in whose folder a file lies; None for the host's own files, which here lie inside a checkout that
+    is an extension.
+    """
     parent = os.path.dirname(os.path.realpath(filename))
     while parent not in (script_path, os.path.dirname(parent)):
         if parent in extension_paths:

@@ -31,8 +31,9 @@ class ExtraNetworkParams:
 
 
 class ExtraNetwork:
-    """A kind of network. `activate` is called in every run, with an empty list where the prompt does not mention it, and each call
-    overrides the one before."""
+    """A kind of network. `activate` is called in every run, with an empty list where the prompt does not mention it,
+    and each call overrides the one before.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -76,7 +77,9 @@ def lookup_extra_networks(extra_network_data: ExtraNetworkData) -> dict[ExtraNet
 
 
 def activate(p: Any, extra_network_data: ExtraNetworkData) -> None:
-    """Activates the networks mentioned, then all others with nothing. `activate(p, {})` therefore drops those of the prompt."""
+    """Activates the networks mentioned, then all others with nothing. `activate(p, {})` therefore drops those of the
+    prompt.
+    """
     wanted = lookup_extra_networks(extra_network_data)
     activated = []
     for network, args in [*wanted.items(), *((n, []) for n in extra_network_registry.values() if n not in wanted)]:
@@ -93,7 +96,12 @@ def activate(p: Any, extra_network_data: ExtraNetworkData) -> None:
                 errors.display(e, f"activating extra network {network.name}")
     if p.scripts is not None:
         p.scripts.after_extra_networks_activate(
-            p, batch_number=p.iteration, prompts=p.prompts, seeds=p.seeds, subseeds=p.subseeds, extra_network_data=extra_network_data
+            p,
+            batch_number=p.iteration,
+            prompts=p.prompts,
+            seeds=p.seeds,
+            subseeds=p.subseeds,
+            extra_network_data=extra_network_data,
         )
 
 

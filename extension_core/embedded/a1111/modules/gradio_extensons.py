@@ -1,5 +1,6 @@
-"""Changes to gradio 3.41.2 that the host makes and extensions rely on: any component takes `tooltip`, gets a class "gradio-<kind>", and is
-announced to scripts before and after it is made. (The host's file name, typing error included.)"""
+"""Changes to gradio 3.41.2 that the host makes and extensions rely on: any component takes `tooltip`, gets a class
+"gradio-<kind>", and is announced to scripts before and after it is made. (The host's file name, typing error included.)
+"""
 
 from __future__ import annotations
 

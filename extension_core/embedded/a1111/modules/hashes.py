@@ -49,6 +49,9 @@ def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str | No
             value = addnet_hash_safetensors(file)
     else:
         value = calculate_sha256(filename)
-    cache("hashes-addnet" if use_addnet_hash else "hashes")[title] = {"mtime": os.path.getmtime(filename), "sha256": value}
+    cache("hashes-addnet" if use_addnet_hash else "hashes")[title] = {
+        "mtime": os.path.getmtime(filename),
+        "sha256": value,
+    }
     dump_cache()
     return value

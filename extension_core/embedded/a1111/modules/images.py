@@ -42,7 +42,9 @@ def _upscale(im: Image.Image, width: int, height: int, upscaler_name: str | None
         upscaler = next((x for x in shared.sd_upscalers if x.name == upscaler_name), None)
         if upscaler is None:
             upscaler = shared.sd_upscalers[0]
-            print(f"could not find upscaler named {upscaler_name or '<empty string>'}, using {upscaler.name} as a fallback")
+            print(
+                f"could not find upscaler named {upscaler_name or '<empty string>'}, using {upscaler.name} as a fallback"
+            )
         im = upscaler.scaler.upscale(im, scale, upscaler.data_path)
     return im if im.size == (width, height) else im.resize((width, height), resample=LANCZOS)
 
@@ -52,13 +54,19 @@ def _spread_edges(res: Image.Image, resized: Image.Image, left: int, top: int) -
     width, height = res.size
     if top > 0:
         res.paste(resized.resize((width, top), box=(0, 0, width, 0)), box=(0, 0))
-        res.paste(resized.resize((width, top), box=(0, resized.height, width, resized.height)), box=(0, top + resized.height))
+        res.paste(
+            resized.resize((width, top), box=(0, resized.height, width, resized.height)), box=(0, top + resized.height)
+        )
     elif left > 0:
         res.paste(resized.resize((left, height), box=(0, 0, 0, height)), box=(0, 0))
-        res.paste(resized.resize((left, height), box=(resized.width, 0, resized.width, height)), box=(left + resized.width, 0))
+        res.paste(
+            resized.resize((left, height), box=(resized.width, 0, resized.width, height)), box=(left + resized.width, 0)
+        )
 
 
-def resize_image(resize_mode: int, im: Image.Image, width: int, height: int, upscaler_name: str | None = None) -> Image.Image:
+def resize_image(
+    resize_mode: int, im: Image.Image, width: int, height: int, upscaler_name: str | None = None
+) -> Image.Image:
     """0: stretch; 1: fill and crop; 2: fit, the border filled from the edges."""
     upscaler_name = upscaler_name or opts.upscaler_for_img2img
     if resize_mode == 0:
@@ -102,7 +110,11 @@ def get_next_sequence_number(path: str, basename: str) -> int:
 
 
 def save_image_with_geninfo(
-    image: Image.Image, geninfo: str | None, filename: str, extension: str | None = None, existing_pnginfo: dict[str, Any] | None = None,
+    image: Image.Image,
+    geninfo: str | None,
+    filename: str,
+    extension: str | None = None,
+    existing_pnginfo: dict[str, Any] | None = None,
     pnginfo_section_name: str = "parameters",
 ) -> None:
     extension = (extension or os.path.splitext(filename)[1]).lower()
@@ -114,15 +126,30 @@ def save_image_with_geninfo(
                 chunks.add_text(key, str(value))
         image.save(filename, format="PNG", pnginfo=chunks)
         return
-    exif = piexif.dump({"Exif": {piexif.ExifIFD.UserComment: piexif.helper.UserComment.dump(geninfo or "", encoding="unicode")}})
+    exif = piexif.dump(
+        {"Exif": {piexif.ExifIFD.UserComment: piexif.helper.UserComment.dump(geninfo or "", encoding="unicode")}}
+    )
     image = image.convert("RGB") if image.mode == "RGBA" else image
     image.save(filename, quality=opts.jpeg_quality, **({"exif": exif} if opts.enable_pnginfo else {}))
 
 
 def save_image(
-    image: Image.Image, path: str, basename: str | None, seed: Any = None, prompt: Any = None, extension: str = "png", info: str | None = None,
-    short_filename: bool = False, no_prompt: bool = False, grid: bool = False, pnginfo_section_name: str = "parameters", p: Any = None,
-    existing_info: dict[str, Any] | None = None, forced_filename: str | None = None, suffix: str = "", save_to_dirs: bool | None = None,
+    image: Image.Image,
+    path: str,
+    basename: str | None,
+    seed: Any = None,
+    prompt: Any = None,
+    extension: str = "png",
+    info: str | None = None,
+    short_filename: bool = False,
+    no_prompt: bool = False,
+    grid: bool = False,
+    pnginfo_section_name: str = "parameters",
+    p: Any = None,
+    existing_info: dict[str, Any] | None = None,
+    forced_filename: str | None = None,
+    suffix: str = "",
+    save_to_dirs: bool | None = None,
 ) -> tuple[str, str | None]:
     """Writes "<number>-<seed><suffix>.<extension>" into `path` (below it in a folder of the day) and returns its name."""
     del prompt, no_prompt
@@ -154,7 +181,19 @@ def save_image(
     return params.filename, txt
 
 
-_PNG_FIELDS = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "exif", "loop", "background", "timestamp", "duration", "photoshop"}
+_PNG_FIELDS = {
+    "jfif",
+    "jfif_version",
+    "jfif_unit",
+    "jfif_density",
+    "dpi",
+    "exif",
+    "loop",
+    "background",
+    "timestamp",
+    "duration",
+    "photoshop",
+}
 
 
 def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]]:

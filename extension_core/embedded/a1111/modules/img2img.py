@@ -15,7 +15,9 @@ IMG2IMG, INPAINT, INPAINT_UPLOAD = 0, 2, 4
 """Tabs by the host's numbers."""
 
 
-def _image_and_mask(mode: int, init_img: Any, init_img_with_mask: Any, init_img_inpaint: Any, init_mask_inpaint: Any) -> tuple[Any, Any]:
+def _image_and_mask(
+    mode: int, init_img: Any, init_img_with_mask: Any, init_img_inpaint: Any, init_mask_inpaint: Any
+) -> tuple[Any, Any]:
     if mode == INPAINT:
         return init_img_with_mask["image"], processing.create_binary_mask(init_img_with_mask["mask"])
     if mode == INPAINT_UPLOAD:
@@ -24,7 +26,9 @@ def _image_and_mask(mode: int, init_img: Any, init_img_with_mask: Any, init_img_
 
 
 def img2img(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, str, str]:
-    """`args` in the order of ui_img2img's inputs; what follows the named ones goes to scripts. ValueError without a picture."""
+    """`args` in the order of ui_img2img's inputs; what follows the named ones goes to scripts. ValueError without a
+    picture.
+    """
     (
         mode, prompt, negative_prompt, styles, init_img, init_img_with_mask, init_img_inpaint, init_mask_inpaint, mask_blur, inpainting_fill,
         n_iter, batch_size, cfg_scale, denoising_strength, height, width, resize_mode, inpaint_full_res, inpaint_full_res_padding,

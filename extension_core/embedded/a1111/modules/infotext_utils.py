@@ -26,8 +26,14 @@ type_of_gr_update = type(gr.update())
 
 class ParamBinding:
     def __init__(
-        self, paste_button: Any, tabname: str, source_text_component: Any = None, source_image_component: Any = None,
-        source_tabname: str | None = None, override_settings_component: Any = None, paste_field_names: list[str] | None = None,
+        self,
+        paste_button: Any,
+        tabname: str,
+        source_text_component: Any = None,
+        source_image_component: Any = None,
+        source_tabname: str | None = None,
+        override_settings_component: Any = None,
+        paste_field_names: list[str] | None = None,
     ) -> None:
         self.paste_button = paste_button
         self.tabname = tabname
@@ -39,7 +45,9 @@ class ParamBinding:
 
 
 class PasteField(tuple[Any, Any]):
-    """A component and where its value comes from: an infotext label, or a function of all parameters. `api` names the request's field."""
+    """A component and where its value comes from: an infotext label, or a function of all parameters. `api` names the
+    request's field.
+    """
 
     def __new__(cls, component: Any, target: Any, *, api: str | None = None) -> PasteField:
         del api
@@ -92,7 +100,11 @@ def image_from_url_text(filedata: Any) -> Image.Image | None:
 
 def add_paste_fields(tabname: str, init_img: Any, fields: Any, override_settings_component: Any = None) -> None:
     fields = [x if isinstance(x, PasteField) else PasteField(*x) for x in fields or []]
-    paste_fields[tabname] = {"init_img": init_img, "fields": fields, "override_settings_component": override_settings_component}
+    paste_fields[tabname] = {
+        "init_img": init_img,
+        "fields": fields,
+        "override_settings_component": override_settings_component,
+    }
 
 
 def create_buttons(tabs_list: list[str]) -> dict[str, Any]:
@@ -108,7 +120,9 @@ def connect_paste_params_buttons() -> None:
         target = paste_fields[binding.tabname]
         overrides = binding.override_settings_component or target["override_settings_component"]
         if binding.source_text_component is not None and target["fields"]:
-            connect_paste(binding.paste_button, target["fields"], binding.source_text_component, overrides, binding.tabname)
+            connect_paste(
+                binding.paste_button, target["fields"], binding.source_text_component, overrides, binding.tabname
+            )
 
 
 def _prompts_and_line(text: str) -> tuple[str, str, str]:
@@ -140,10 +154,24 @@ def _values(line: str) -> dict[str, Any]:
 
 # What is absent was at its default when the picture was made.
 _ABSENT_MEANS: dict[str, Any] = {
-    "Clip skip": "1", "Hires sampler": "Use same sampler", "Hires schedule type": "Use same scheduler", "Hires checkpoint": "Use same checkpoint",
-    "Hires prompt": "", "Hires negative prompt": "", "Mask mode": "Inpaint masked", "Masked content": "original",
-    "Inpaint area": "Whole picture", "Masked area padding": 32, "RNG": "GPU", "Schedule type": "Automatic", "Schedule max sigma": 0,
-    "Schedule min sigma": 0, "Schedule rho": 0, "VAE Encoder": "Full", "VAE Decoder": "Full", "FP8 weight": "Disable",
+    "Clip skip": "1",
+    "Hires sampler": "Use same sampler",
+    "Hires schedule type": "Use same scheduler",
+    "Hires checkpoint": "Use same checkpoint",
+    "Hires prompt": "",
+    "Hires negative prompt": "",
+    "Mask mode": "Inpaint masked",
+    "Masked content": "original",
+    "Inpaint area": "Whole picture",
+    "Masked area padding": 32,
+    "RNG": "GPU",
+    "Schedule type": "Automatic",
+    "Schedule max sigma": 0,
+    "Schedule min sigma": 0,
+    "Schedule rho": 0,
+    "VAE Encoder": "Full",
+    "VAE Decoder": "Full",
+    "FP8 weight": "Disable",
     "Refiner switch by sampling steps": False,
 }
 
@@ -177,7 +205,9 @@ infotext_to_setting_name_mapping: list[tuple[str, str]] = []
 
 
 def _setting_of_label() -> list[tuple[str, str]]:
-    return [(info.infotext, k) for k, info in shared.opts.data_labels.items() if info.infotext] + infotext_to_setting_name_mapping
+    return [
+        (info.infotext, k) for k, info in shared.opts.data_labels.items() if info.infotext
+    ] + infotext_to_setting_name_mapping
 
 
 def create_override_settings_dict(text_pairs: list[str]) -> dict[str, Any]:
@@ -235,7 +265,9 @@ def _last_params() -> str:
         return ""
 
 
-def connect_paste(button: Any, paste_fields: Any, input_comp: Any, override_settings_component: Any, tabname: str) -> None:
+def connect_paste(
+    button: Any, paste_fields: Any, input_comp: Any, override_settings_component: Any, tabname: str
+) -> None:
     """Makes `button` fill the fields from the text in `input_comp`; from the last generation where that is empty."""
     del tabname
     if override_settings_component is not None:

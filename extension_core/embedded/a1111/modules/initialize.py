@@ -34,7 +34,9 @@ def initialize() -> None:
 
 
 def initialize_rest(*, reload_script_modules: bool = False) -> None:
-    """At start and at every "Reload UI". Scripts are executed afresh; what they import is not, unless a setting asks for it."""
+    """At start and at every "Reload UI". Scripts are executed afresh; what they import is not, unless a setting asks
+    for it.
+    """
     del reload_script_modules
     from modules import extensions, extra_networks, scripts, sd_models, sd_samplers, sd_vae, shared, upscaler
 

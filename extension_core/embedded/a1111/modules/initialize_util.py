@@ -25,7 +25,9 @@ def configure_opts_onchange() -> None:
 
 
 def setup_middleware(app: Any) -> None:
-    """Compression, and access from the page's own origin alone. Rebuilds gradio's middleware, which fails once a request was served."""
+    """Compression, and access from the page's own origin alone. Rebuilds gradio's middleware, which fails once a
+    request was served.
+    """
     from fastapi.middleware.cors import CORSMiddleware
     from fastapi.middleware.gzip import GZipMiddleware
 

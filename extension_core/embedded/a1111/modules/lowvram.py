@@ -1,4 +1,6 @@
-"""Moving parts of the model to the graphics card on demand is not part of this host; the questions extensions ask are answered."""
+"""Moving parts of the model to the graphics card on demand is not part of this host; the questions extensions ask are
+answered.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ def _widened(low: int, high: int, wanted: float, limit: int) -> tuple[int, int]:
     return low, min(high, limit)
 
 
-def expand_crop_region(crop_region: Box, processing_width: int, processing_height: int, image_width: int, image_height: int) -> Box:
+def expand_crop_region(
+    crop_region: Box, processing_width: int, processing_height: int, image_width: int, image_height: int
+) -> Box:
     """Widened in one direction to the shape in which it will be processed."""
     x1, y1, x2, y2 = crop_region
     ratio = processing_width / processing_height

@@ -18,9 +18,18 @@ class OptionInfo:
     """One setting. `component_args` may be a callable, asked again whenever the page is built."""
 
     def __init__(
-        self, default: Any = None, label: str = "", component: Any = None, component_args: Any = None,
-        onchange: Callable[[], Any] | None = None, section: tuple[str | None, str] | None = None, refresh: Any = None,
-        comment_before: str = "", comment_after: str = "", infotext: str | None = None, restrict_api: bool = False,
+        self,
+        default: Any = None,
+        label: str = "",
+        component: Any = None,
+        component_args: Any = None,
+        onchange: Callable[[], Any] | None = None,
+        section: tuple[str | None, str] | None = None,
+        refresh: Any = None,
+        comment_before: str = "",
+        comment_after: str = "",
+        infotext: str | None = None,
+        restrict_api: bool = False,
         category_id: str | None = None,
     ) -> None:
         self.default = default
@@ -81,8 +90,9 @@ _own_fields = {"data_labels", "data", "restricted_opts", "typemap"}
 
 
 class Options:
-    """Attribute access to the settings. A setting missing in `data` (never saved) reads as its default; so an override of it cannot be
-    told apart from a saved value later, which is why `process_images` does not restore such a one."""
+    """Attribute access to the settings. A setting missing in `data` (never saved) reads as its default; so an override
+    of it cannot be told apart from a saved value later, which is why `process_images` does not restore such a one.
+    """
 
     typemap: dict[type, type] = {int: float}
     data: dict[str, Any]
@@ -117,7 +127,9 @@ class Options:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {item!r}")
 
     def set(self, key: str, value: Any, is_api: bool = False, run_callbacks: bool = True) -> bool:
-        """Sets a setting and calls its `onchange`; False where nothing changed or it may not be set. Unknown keys raise KeyError."""
+        """Sets a setting and calls its `onchange`; False where nothing changed or it may not be set. Unknown keys raise
+        KeyError.
+        """
         old = self.data.get(key)
         if old == value:
             return False

@@ -1,4 +1,6 @@
-"""Replacing a class's attribute and putting it back, each caller once. ("a patch" here means what this host's extensions call one.)"""
+"""Replacing a class's attribute and putting it back, each caller once. ("a patch" here means what this host's
+extensions call one.)
+"""
 
 from __future__ import annotations
 

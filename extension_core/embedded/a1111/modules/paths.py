@@ -21,6 +21,14 @@ if not os.path.exists(_ignore := os.path.join(data_path, ".gitignore")):
     Path(_ignore).write_text("*\n", encoding="utf8")  # the default data folder lies in the working directory
 
 __all__ = [
-    "cwd", "data_path", "default_output_dir", "extensions_builtin_dir", "extensions_dir", "models_path", "paths", "script_path",
-    "sd_configs_path", "sd_default_config",
+    "cwd",
+    "data_path",
+    "default_output_dir",
+    "extensions_builtin_dir",
+    "extensions_dir",
+    "models_path",
+    "paths",
+    "script_path",
+    "sd_configs_path",
+    "sd_default_config",
 ]

@@ -24,24 +24,83 @@ def _number(value: Any) -> int:
 
 
 _COPIED = (
-    "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces", "sd_model_name",
-    "sd_model_hash", "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h", "extra_generation_params", "styles",
-    "token_merging_ratio", "token_merging_ratio_hr", "eta", "ddim_discretize", "s_churn", "s_tmin", "s_tmax", "s_noise", "s_min_uncond",
-    "sampler_noise_scheduler_override", "is_using_inpainting_conditioning",
+    "subseed_strength",
+    "width",
+    "height",
+    "sampler_name",
+    "cfg_scale",
+    "steps",
+    "batch_size",
+    "restore_faces",
+    "sd_model_name",
+    "sd_model_hash",
+    "sd_vae_name",
+    "sd_vae_hash",
+    "seed_resize_from_w",
+    "seed_resize_from_h",
+    "extra_generation_params",
+    "styles",
+    "token_merging_ratio",
+    "token_merging_ratio_hr",
+    "eta",
+    "ddim_discretize",
+    "s_churn",
+    "s_tmin",
+    "s_tmax",
+    "s_noise",
+    "s_min_uncond",
+    "sampler_noise_scheduler_override",
+    "is_using_inpainting_conditioning",
 )
 _IN_JSON = (
-    "all_prompts", "all_negative_prompts", "seed", "all_seeds", "subseed", "all_subseeds", "subseed_strength", "width", "height",
-    "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces", "face_restoration_model", "sd_model_name", "sd_model_hash",
-    "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h", "denoising_strength", "extra_generation_params",
-    "index_of_first_image", "infotexts", "styles", "job_timestamp", "clip_skip", "is_using_inpainting_conditioning", "version",
+    "all_prompts",
+    "all_negative_prompts",
+    "seed",
+    "all_seeds",
+    "subseed",
+    "all_subseeds",
+    "subseed_strength",
+    "width",
+    "height",
+    "sampler_name",
+    "cfg_scale",
+    "steps",
+    "batch_size",
+    "restore_faces",
+    "face_restoration_model",
+    "sd_model_name",
+    "sd_model_hash",
+    "sd_vae_name",
+    "sd_vae_hash",
+    "seed_resize_from_w",
+    "seed_resize_from_h",
+    "denoising_strength",
+    "extra_generation_params",
+    "index_of_first_image",
+    "infotexts",
+    "styles",
+    "job_timestamp",
+    "clip_skip",
+    "is_using_inpainting_conditioning",
+    "version",
 )
 
 
 class Processed:
     def __init__(
-        self, p: Any, images_list: list[Any], seed: Any = -1, info: str = "", subseed: Any = None, all_prompts: list[str] | None = None,
-        all_negative_prompts: list[str] | None = None, all_seeds: list[int] | None = None, all_subseeds: list[int] | None = None,
-        index_of_first_image: int = 0, infotexts: list[str] | None = None, comments: str = "",
+        self,
+        p: Any,
+        images_list: list[Any],
+        seed: Any = -1,
+        info: str = "",
+        subseed: Any = None,
+        all_prompts: list[str] | None = None,
+        all_negative_prompts: list[str] | None = None,
+        all_seeds: list[int] | None = None,
+        all_subseeds: list[int] | None = None,
+        index_of_first_image: int = 0,
+        infotexts: list[str] | None = None,
+        comments: str = "",
     ) -> None:
         del comments
         for name in _COPIED:
@@ -74,7 +133,12 @@ class Processed:
 
     def infotext(self, p: Any, index: int) -> str:
         return create_infotext(
-            p, self.all_prompts, self.all_seeds, self.all_subseeds, comments=[], position_in_batch=index % self.batch_size,
+            p,
+            self.all_prompts,
+            self.all_seeds,
+            self.all_subseeds,
+            comments=[],
+            position_in_batch=index % self.batch_size,
             iteration=index // self.batch_size,
         )
 
@@ -82,10 +146,16 @@ class Processed:
         return self.token_merging_ratio_hr if for_hr else self.token_merging_ratio  # type: ignore[attr-defined]
 
 
-def _base_params(p: Any, index: int, use_main_prompt: bool, all_seeds: Sequence[int], all_subseeds: Sequence[int]) -> dict[str, Any]:
+def _base_params(
+    p: Any, index: int, use_main_prompt: bool, all_seeds: Sequence[int], all_subseeds: Sequence[int]
+) -> dict[str, Any]:
     clip_skip = getattr(p, "clip_skip", opts.CLIP_stop_at_last_layers)
     merging, merging_hr = p.get_token_merging_ratio(), p.get_token_merging_ratio(for_hr=True)
-    ensd = opts.eta_noise_seed_delta if opts.eta_noise_seed_delta and sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p) else None
+    ensd = (
+        opts.eta_noise_seed_delta
+        if opts.eta_noise_seed_delta and sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)
+        else None
+    )
     varied = p.subseed_strength != 0
     resized = p.seed_resize_from_w > 0 and p.seed_resize_from_h > 0
     mask_weight = getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight)
@@ -120,11 +190,21 @@ def _base_params(p: Any, index: int, use_main_prompt: bool, all_seeds: Sequence[
 
 
 def create_infotext(
-    p: Any, all_prompts: Sequence[str], all_seeds: Sequence[int], all_subseeds: Sequence[int], comments: Any = None, iteration: int = 0,
-    position_in_batch: int = 0, use_main_prompt: bool = False, index: int | None = None, all_negative_prompts: Sequence[str] | None = None,
+    p: Any,
+    all_prompts: Sequence[str],
+    all_seeds: Sequence[int],
+    all_subseeds: Sequence[int],
+    comments: Any = None,
+    iteration: int = 0,
+    position_in_batch: int = 0,
+    use_main_prompt: bool = False,
+    index: int | None = None,
+    all_negative_prompts: Sequence[str] | None = None,
 ) -> str:
-    """Prompt, negative prompt, and one line of "Name: value". Values of `p.extra_generation_params` may be text, a list with one entry a
-    picture, or a function that is called with these arguments by name; whatever those raise is reported and the entry left out."""
+    """Prompt, negative prompt, and one line of "Name: value". Values of `p.extra_generation_params` may be text, a list
+    with one entry a picture, or a function that is called with these arguments by name; whatever those raise is
+    reported and the entry left out.
+    """
     if use_main_prompt:
         index = 0
     elif index is None:
@@ -141,9 +221,19 @@ def create_infotext(
         "User": p.user if opts.add_user_name_to_info else None,
     }
     given = {
-        "p": p, "all_prompts": all_prompts, "all_seeds": all_seeds, "all_subseeds": all_subseeds, "comments": comments, "iteration": iteration,
-        "position_in_batch": position_in_batch, "use_main_prompt": use_main_prompt, "index": index,
-        "all_negative_prompts": all_negative_prompts, "prompt_text": prompt_text, "negative_prompt": negative_prompt, "generation_params": params,
+        "p": p,
+        "all_prompts": all_prompts,
+        "all_seeds": all_seeds,
+        "all_subseeds": all_subseeds,
+        "comments": comments,
+        "iteration": iteration,
+        "position_in_batch": position_in_batch,
+        "use_main_prompt": use_main_prompt,
+        "index": index,
+        "all_negative_prompts": all_negative_prompts,
+        "prompt_text": prompt_text,
+        "negative_prompt": negative_prompt,
+        "generation_params": params,
     }
     for key, value in params.items():
         try:

@@ -1,4 +1,6 @@
-"""A generation from start to end. The order of hooks and of model changes is the host's; `p.sample` is called unguarded."""
+"""A generation from start to end. The order of hooks and of model changes is the host's; `p.sample` is called
+unguarded.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,21 @@ import torch
 from PIL import Image
 
 from modules import (
-    devices, errors, extra_networks, images, infotext_utils, paths, rng, scripts, sd_hijack, sd_models, sd_samplers, sd_samplers_common,
-    sd_unet, sd_vae, shared,
+    devices,
+    errors,
+    extra_networks,
+    images,
+    infotext_utils,
+    paths,
+    rng,
+    scripts,
+    sd_hijack,
+    sd_models,
+    sd_samplers,
+    sd_samplers_common,
+    sd_unet,
+    sd_vae,
+    shared,
 )
 from modules.processed import Processed, create_infotext, program_version
 from modules.processing_base import StableDiffusionProcessing, txt2img_image_conditioning
@@ -106,8 +121,12 @@ def _prepare_batch(p: Any, n: int) -> bool:
     p.seeds, p.subseeds = p.all_seeds[batch], p.all_subseeds[batch]
     channels = getattr(shared.sd_model, "latent_channels", opt_C)
     p.rng = rng.ImageRNG(
-        (channels, p.height // opt_f, p.width // opt_f), p.seeds, subseeds=p.subseeds, subseed_strength=p.subseed_strength,
-        seed_resize_from_h=p.seed_resize_from_h, seed_resize_from_w=p.seed_resize_from_w,
+        (channels, p.height // opt_f, p.width // opt_f),
+        p.seeds,
+        subseeds=p.subseeds,
+        subseed_strength=p.subseed_strength,
+        seed_resize_from_h=p.seed_resize_from_h,
+        seed_resize_from_w=p.seed_resize_from_w,
     )
     given = {"batch_number": n, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
     if p.scripts is not None:
@@ -141,7 +160,11 @@ def _sample_batch(p: Any, n: int) -> Any:
     sd_models.apply_alpha_schedule_override(p.sd_model, p)
     with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast():
         samples = p.sample(
-            conditioning=p.c, unconditional_conditioning=p.uc, seeds=p.seeds, subseeds=p.subseeds, subseed_strength=p.subseed_strength,
+            conditioning=p.c,
+            unconditional_conditioning=p.uc,
+            seeds=p.seeds,
+            subseeds=p.subseeds,
+            subseed_strength=p.subseed_strength,
             prompts=p.prompts,
         )
     if p.scripts is not None:
@@ -170,13 +193,27 @@ def _hand_to_scripts(p: Any, n: int, pictures: torch.Tensor) -> Any:
 
 def _infotext(p: Any, index: int = 0, use_main_prompt: bool = False) -> str:
     return create_infotext(
-        p, p.prompts, p.seeds, p.subseeds, use_main_prompt=use_main_prompt, index=index, all_negative_prompts=p.negative_prompts
+        p,
+        p.prompts,
+        p.seeds,
+        p.subseeds,
+        use_main_prompt=use_main_prompt,
+        index=index,
+        all_negative_prompts=p.negative_prompts,
     )
 
 
 def _save(p: Any, image: Image.Image, i: int, suffix: str = "") -> None:
     images.save_image(
-        image, p.outpath_samples, "", p.seeds[i], p.prompts[i], opts.samples_format, info=_infotext(p, i), p=p, suffix=suffix
+        image,
+        p.outpath_samples,
+        "",
+        p.seeds[i],
+        p.prompts[i],
+        opts.samples_format,
+        info=_infotext(p, i),
+        p=p,
+        suffix=suffix,
     )
 
 
@@ -206,7 +243,9 @@ def _masks(p: Any, image: Image.Image, original: Image.Image, mask: Any, i: int,
             found.append(mask.convert("RGB"))
     if opts.return_mask_composite or opts.save_mask_composite:
         shape = images.resize_image(2, mask, image.width, image.height).convert("L")
-        cut = Image.composite(original.convert("RGBA").convert("RGBa"), Image.new("RGBa", image.size), shape).convert("RGBA")
+        cut = Image.composite(original.convert("RGBA").convert("RGBa"), Image.new("RGBa", image.size), shape).convert(
+            "RGBA"
+        )
         if save and opts.save_mask_composite:
             _save(p, cut, i, "-mask-composite")
         if opts.return_mask_composite:
@@ -250,7 +289,16 @@ def _add_grid(p: Any, output_images: list[Any], infotexts: list[str]) -> int:
     if opts.grid_save:
         short = not opts.grid_extended_filename
         images.save_image(
-            grid, p.outpath_grids, "grid", p.all_seeds[0], p.all_prompts[0], opts.grid_format, info=text, short_filename=short, p=p, grid=True
+            grid,
+            p.outpath_grids,
+            "grid",
+            p.all_seeds[0],
+            p.all_prompts[0],
+            opts.grid_format,
+            info=text,
+            short_filename=short,
+            p=p,
+            grid=True,
         )
     return 1 if opts.return_grid else 0
 
@@ -283,8 +331,13 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
         extra_networks.deactivate(p, p.extra_network_data)
     devices.torch_gc()
     result = Processed(
-        p, images_list=output_images, seed=p.all_seeds[0], info=infotexts[0], subseed=p.all_subseeds[0],
-        index_of_first_image=index_of_first_image, infotexts=infotexts,
+        p,
+        images_list=output_images,
+        seed=p.all_seeds[0],
+        info=infotexts[0],
+        subseed=p.all_subseeds[0],
+        index_of_first_image=index_of_first_image,
+        infotexts=infotexts,
     )
     if p.scripts is not None:
         p.scripts.postprocess(p, result)
@@ -292,9 +345,31 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
 
 
 __all__ = [
-    "DecodedSamples", "Processed", "StableDiffusionProcessing", "StableDiffusionProcessingImg2Img", "StableDiffusionProcessingTxt2Img",
-    "apply_overlay", "approximation_indexes", "create_binary_mask", "create_infotext", "create_random_tensors", "decode_first_stage",
-    "decode_latent_batch", "errors", "fix_seed", "get_fixed_seed", "images_tensor_to_samples", "infotext_utils",
-    "old_hires_fix_first_pass_dimensions", "opt_C", "opt_f", "process_images", "process_images_inner", "program_version",
-    "sd_samplers_common", "slerp", "txt2img_image_conditioning", "uncrop",
+    "DecodedSamples",
+    "Processed",
+    "StableDiffusionProcessing",
+    "StableDiffusionProcessingImg2Img",
+    "StableDiffusionProcessingTxt2Img",
+    "apply_overlay",
+    "approximation_indexes",
+    "create_binary_mask",
+    "create_infotext",
+    "create_random_tensors",
+    "decode_first_stage",
+    "decode_latent_batch",
+    "errors",
+    "fix_seed",
+    "get_fixed_seed",
+    "images_tensor_to_samples",
+    "infotext_utils",
+    "old_hires_fix_first_pass_dimensions",
+    "opt_C",
+    "opt_f",
+    "process_images",
+    "process_images_inner",
+    "program_version",
+    "sd_samplers_common",
+    "slerp",
+    "txt2img_image_conditioning",
+    "uncrop",
 ]

@@ -15,7 +15,9 @@ from modules.shared import opts, state
 
 
 def txt2img_image_conditioning(sd_model: Any, x: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """For inpainting models a grey picture that is masked everywhere; for others a dummy that only tells the batch's size."""
+    """For inpainting models a grey picture that is masked everywhere; for others a dummy that only tells the batch's
+    size.
+    """
     if sd_model.model.conditioning_key in {"hybrid", "concat"}:
         grey = torch.ones(x.shape[0], 3, height, width, device=x.device) * 0.5
         latent = images_tensor_to_samples(grey, None, sd_model)
@@ -75,8 +77,8 @@ class StableDiffusionProcessing:
     script_args_value: Any = field(default=None, init=False)
     scripts_setup_complete: bool = field(default=False, init=False)
 
-    cached_uc = [None, None]  # noqa: RUF012  (shared by all requests, as in the host: conditioning of the last one)
-    cached_c = [None, None]  # noqa: RUF012
+    cached_uc = [None, None]
+    cached_c = [None, None]
 
     comments: dict[str, int] = None  # type: ignore[assignment]
     sampler: Any = field(default=None, init=False)
@@ -109,7 +111,10 @@ class StableDiffusionProcessing:
 
     def __post_init__(self) -> None:
         if self.sampler_index is not None:
-            print("sampler_index argument for StableDiffusionProcessing does not do anything; use sampler_name", file=sys.stderr)
+            print(
+                "sampler_index argument for StableDiffusionProcessing does not do anything; use sampler_name",
+                file=sys.stderr,
+            )
         self.comments = {}
         self.styles = self.styles if self.styles is not None else []
         self.sampler_noise_scheduler_override: Any = None
@@ -159,12 +164,18 @@ class StableDiffusionProcessing:
         """Shown under the picture; not returned by the API."""
         self.comments[text] = 1
 
-    def txt2img_image_conditioning(self, x: torch.Tensor, width: int | None = None, height: int | None = None) -> torch.Tensor:
+    def txt2img_image_conditioning(
+        self, x: torch.Tensor, width: int | None = None, height: int | None = None
+    ) -> torch.Tensor:
         self.is_using_inpainting_conditioning = self.sd_model.model.conditioning_key in {"hybrid", "concat"}
         return txt2img_image_conditioning(self.sd_model, x, width or self.width, height or self.height)
 
     def inpainting_image_conditioning(
-        self, source_image: torch.Tensor, latent_image: torch.Tensor, image_mask: Any = None, round_image_mask: bool = True
+        self,
+        source_image: torch.Tensor,
+        latent_image: torch.Tensor,
+        image_mask: Any = None,
+        round_image_mask: bool = True,
     ) -> torch.Tensor:
         """Mask and latent of the picture without its masked part, [B, 1 + C, h, w], for inpainting models."""
         self.is_using_inpainting_conditioning = True
@@ -183,7 +194,11 @@ class StableDiffusionProcessing:
         return torch.cat([mask, latent], dim=1).to(shared.device).type(self.sd_model.dtype)
 
     def img2img_image_conditioning(
-        self, source_image: torch.Tensor, latent_image: torch.Tensor, image_mask: Any = None, round_image_mask: bool = True
+        self,
+        source_image: torch.Tensor,
+        latent_image: torch.Tensor,
+        image_mask: Any = None,
+        round_image_mask: bool = True,
     ) -> torch.Tensor:
         if self.sampler.conditioning_key in {"hybrid", "concat"}:
             return self.inpainting_image_conditioning(source_image, latent_image, image_mask, round_image_mask)
@@ -193,7 +208,13 @@ class StableDiffusionProcessing:
         return None
 
     def sample(
-        self, conditioning: Any, unconditional_conditioning: Any, seeds: Any, subseeds: Any, subseed_strength: float, prompts: Any
+        self,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        seeds: Any,
+        subseeds: Any,
+        subseed_strength: float,
+        prompts: Any,
     ) -> Any:
         raise NotImplementedError
 
@@ -207,7 +228,12 @@ class StableDiffusionProcessing:
 
     def get_token_merging_ratio(self, for_hr: bool = False) -> float:
         if for_hr:
-            return self.token_merging_ratio_hr or opts.token_merging_ratio_hr or self.token_merging_ratio or opts.token_merging_ratio
+            return (
+                self.token_merging_ratio_hr
+                or opts.token_merging_ratio_hr
+                or self.token_merging_ratio
+                or opts.token_merging_ratio
+            )
         return self.token_merging_ratio or opts.token_merging_ratio
 
     def setup_prompts(self) -> None:
@@ -224,29 +250,59 @@ class StableDiffusionProcessing:
             raise RuntimeError(f"Received a different number of prompts {counts}")
         styles = shared.prompt_styles
         self.all_prompts = [styles.apply_styles_to_prompt(x, self.styles) for x in self.all_prompts]
-        self.all_negative_prompts = [styles.apply_negative_styles_to_prompt(x, self.styles) for x in self.all_negative_prompts]
+        self.all_negative_prompts = [
+            styles.apply_negative_styles_to_prompt(x, self.styles) for x in self.all_negative_prompts
+        ]
         self.main_prompt = self.all_prompts[0]
         self.main_negative_prompt = self.all_negative_prompts[0]
 
     def cached_params(
-        self, required_prompts: Any, steps: int, extra_network_data: Any, hires_steps: int | None = None, use_old_scheduling: bool = False
+        self,
+        required_prompts: Any,
+        steps: int,
+        extra_network_data: Any,
+        hires_steps: int | None = None,
+        use_old_scheduling: bool = False,
     ) -> tuple[Any, ...]:
-        """All that conditioning depends on. The model counts by its checkpoint alone: weights exchanged under it go unnoticed."""
+        """All that conditioning depends on. The model counts by its checkpoint alone: weights exchanged under it go
+        unnoticed.
+        """
         return (
-            required_prompts, steps, hires_steps, use_old_scheduling, opts.CLIP_stop_at_last_layers, shared.sd_model.sd_checkpoint_info,
-            extra_network_data, opts.sdxl_crop_left, opts.sdxl_crop_top, self.width, self.height, opts.fp8_storage, opts.cache_fp16_weight,
+            required_prompts,
+            steps,
+            hires_steps,
+            use_old_scheduling,
+            opts.CLIP_stop_at_last_layers,
+            shared.sd_model.sd_checkpoint_info,
+            extra_network_data,
+            opts.sdxl_crop_left,
+            opts.sdxl_crop_top,
+            self.width,
+            self.height,
+            opts.fp8_storage,
+            opts.cache_fp16_weight,
             opts.emphasis,
         )
 
     def get_conds_with_caching(
-        self, function: Any, required_prompts: Any, steps: int, caches: list[Any], extra_network_data: Any, hires_steps: int | None = None
+        self,
+        function: Any,
+        required_prompts: Any,
+        steps: int,
+        caches: list[Any],
+        extra_network_data: Any,
+        hires_steps: int | None = None,
     ) -> Any:
         """`function(model, prompts, ...)`, or what one of the caches ([arguments, result]) holds for equal arguments."""
         if shared.opts.use_old_scheduling:
             schedule = prompt_parser.get_learned_conditioning_prompt_schedules
-            if schedule(required_prompts, steps, hires_steps, False) != schedule(required_prompts, steps, hires_steps, True):
+            if schedule(required_prompts, steps, hires_steps, False) != schedule(
+                required_prompts, steps, hires_steps, True
+            ):
                 self.extra_generation_params["Old prompt editing timelines"] = True
-        wanted = self.cached_params(required_prompts, steps, extra_network_data, hires_steps, shared.opts.use_old_scheduling)
+        wanted = self.cached_params(
+            required_prompts, steps, extra_network_data, hires_steps, shared.opts.use_old_scheduling
+        )
         for cache in caches:
             if cache[0] is not None and wanted == cache[0]:
                 return cache[1]
@@ -259,13 +315,17 @@ class StableDiffusionProcessing:
     def setup_conds(self) -> None:
         conditioning = prompt_parser.SdConditioning
         prompts = conditioning(self.prompts, width=self.width, height=self.height)
-        negative_prompts = conditioning(self.negative_prompts, width=self.width, height=self.height, is_negative_prompt=True)
+        negative_prompts = conditioning(
+            self.negative_prompts, width=self.width, height=self.height, is_negative_prompt=True
+        )
         config = sd_samplers.find_sampler_config(self.sampler_name)
         total_steps = config.total_steps(self.steps) if config else self.steps
         self.step_multiplier = total_steps // self.steps
         self.firstpass_steps = total_steps
         one, many = prompt_parser.get_learned_conditioning, prompt_parser.get_multicond_learned_conditioning
-        self.uc = self.get_conds_with_caching(one, negative_prompts, total_steps, [self.cached_uc], self.extra_network_data)
+        self.uc = self.get_conds_with_caching(
+            one, negative_prompts, total_steps, [self.cached_uc], self.extra_network_data
+        )
         self.c = self.get_conds_with_caching(many, prompts, total_steps, [self.cached_c], self.extra_network_data)
 
     def get_conds(self) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from modules.sd_samplers_common import images_tensor_to_samples
 from modules.shared import opts
 
 
-def create_binary_mask(image: Image.Image, round: bool = True) -> Image.Image:  # noqa: A002  (the host's name)
+def create_binary_mask(image: Image.Image, round: bool = True) -> Image.Image:
     """The alpha channel where it says anything, else the brightness."""
     if image.mode == "RGBA" and image.getextrema()[-1] != (255, 255):
         alpha = image.split()[-1].convert("L")
@@ -106,7 +106,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         if region is None:
             self.mask_for_overlay = None
             self.inpaint_full_res = False
-            model_hijack.comments.append('Unable to perform "Inpaint Only mask" because mask is blank, switch to img2img mode.')
+            model_hijack.comments.append(
+                'Unable to perform "Inpaint Only mask" because mask is blank, switch to img2img mode.'
+            )
             return None, None
         region = masking.expand_crop_region(region, self.width, self.height, mask.width, mask.height)
         x1, y1, x2, y2 = region
@@ -116,18 +118,27 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         return images.resize_image(2, mask.convert("L").crop(region), self.width, self.height), region
 
     def _prepare_image(self, img: Image.Image, mask: Image.Image | None, region: Any, latent_mask: Any) -> np.ndarray:
-        """Pixels float32 [3, H, W] in 0..1 of one start picture at working size; its unmasked part goes to `overlay_images`."""
+        """Pixels float32 [3, H, W] in 0..1 of one start picture at working size; its unmasked part goes to
+        `overlay_images`.
+        """
         if opts.save_init_img:
             self.init_img_hash = hashlib.md5(img.tobytes()).hexdigest()
             images.save_image(
-                img, opts.outdir_init_images, None, forced_filename=self.init_img_hash, save_to_dirs=False, existing_info=img.info
+                img,
+                opts.outdir_init_images,
+                None,
+                forced_filename=self.init_img_hash,
+                save_to_dirs=False,
+                existing_info=img.info,
             )
         image = images.flatten(img, opts.img2img_background_color)
         if region is None and self.resize_mode != 3:
             image = images.resize_image(self.resize_mode, image, self.width, self.height)
         if mask is not None:
             if self.mask_for_overlay.size != image.size:
-                self.mask_for_overlay = images.resize_image(self.resize_mode, self.mask_for_overlay, image.width, image.height)
+                self.mask_for_overlay = images.resize_image(
+                    self.resize_mode, self.mask_for_overlay, image.width, image.height
+                )
             kept = Image.new("RGBa", image.size)
             kept.paste(image.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(self.mask_for_overlay.convert("L")))
             self.overlay_images.append(kept.convert("RGBA"))
@@ -179,10 +190,18 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
             self.init_latent = torch.nn.functional.interpolate(self.init_latent, size=size, mode="bilinear")
         if mask is not None:
             self._set_latent_masks(latent_mask, all_seeds)
-        self.image_conditioning = self.img2img_image_conditioning(image * 2 - 1, self.init_latent, mask, self.mask_round)
+        self.image_conditioning = self.img2img_image_conditioning(
+            image * 2 - 1, self.init_latent, mask, self.mask_round
+        )
 
     def sample(
-        self, conditioning: Any, unconditional_conditioning: Any, seeds: Any, subseeds: Any, subseed_strength: float, prompts: Any
+        self,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        seeds: Any,
+        subseeds: Any,
+        subseed_strength: float,
+        prompts: Any,
     ) -> Any:
         x = self.rng.next()
         if self.initial_noise_multiplier != 1.0:
@@ -193,7 +212,12 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
                 p=self, x=self.init_latent, noise=x, c=conditioning, uc=unconditional_conditioning
             )
         samples = self.sampler.sample_img2img(
-            self, self.init_latent, x, conditioning, unconditional_conditioning, image_conditioning=self.image_conditioning
+            self,
+            self.init_latent,
+            x,
+            conditioning,
+            unconditional_conditioning,
+            image_conditioning=self.image_conditioning,
         )
         if self.mask is not None:
             samples = self._final_blend(samples)

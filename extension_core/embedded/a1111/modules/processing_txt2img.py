@@ -54,8 +54,8 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
     hr_negative_prompt: str = ""
     force_task_id: str = None  # type: ignore[assignment]
 
-    cached_hr_uc = [None, None]  # noqa: RUF012
-    cached_hr_c = [None, None]  # noqa: RUF012
+    cached_hr_uc = [None, None]
+    cached_hr_c = [None, None]
 
     hr_checkpoint_info: Any = field(default=None, init=False)
     hr_upscale_to_x: int = field(default=0, init=False)
@@ -89,7 +89,10 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         x, y = self.hr_resize_x, self.hr_resize_y
         if x == 0 and y == 0:
             self.extra_generation_params["Hires upscale"] = self.hr_scale
-            self.hr_upscale_to_x, self.hr_upscale_to_y = int(self.width * self.hr_scale), int(self.height * self.hr_scale)
+            self.hr_upscale_to_x, self.hr_upscale_to_y = (
+                int(self.width * self.hr_scale),
+                int(self.height * self.hr_scale),
+            )
             return
         self.extra_generation_params["Hires resize"] = f"{x}x{y}"
         by_width = y == 0 or (x != 0 and self.width / self.height < x / y)
@@ -146,7 +149,13 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         return images_tensor_to_samples(image, None, self.sd_model), None
 
     def sample(
-        self, conditioning: Any, unconditional_conditioning: Any, seeds: Any, subseeds: Any, subseed_strength: float, prompts: Any
+        self,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        seeds: Any,
+        subseeds: Any,
+        subseed_strength: float,
+        prompts: Any,
     ) -> Any:
         self.sampler = sd_samplers.create_sampler(self.sampler_name, self.sd_model)
         if self.firstpass_image is not None and self.enable_hr:
@@ -154,9 +163,13 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         else:
             x = self.rng.next()
             if self.scripts is not None:
-                self.scripts.process_before_every_sampling(p=self, x=x, noise=x, c=conditioning, uc=unconditional_conditioning)
+                self.scripts.process_before_every_sampling(
+                    p=self, x=x, noise=x, c=conditioning, uc=unconditional_conditioning
+                )
             image_conditioning = self.txt2img_image_conditioning(x)
-            samples = self.sampler.sample(self, x, conditioning, unconditional_conditioning, image_conditioning=image_conditioning)
+            samples = self.sampler.sample(
+                self, x, conditioning, unconditional_conditioning, image_conditioning=image_conditioning
+            )
             del x
             if not self.enable_hr:
                 return samples
@@ -175,10 +188,26 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         if not isinstance(image, Image.Image):
             image = sd_samplers.sample_to_image(image, index, approximation=0)
         info = create_infotext(
-            self, self.all_prompts, self.all_seeds, self.all_subseeds, [], iteration=self.iteration, position_in_batch=index
+            self,
+            self.all_prompts,
+            self.all_seeds,
+            self.all_subseeds,
+            [],
+            iteration=self.iteration,
+            position_in_batch=index,
         )
         suffix = "-before-highres-fix"
-        images.save_image(image, self.outpath_samples, "", seeds[index], prompts[index], opts.samples_format, info=info, p=self, suffix=suffix)
+        images.save_image(
+            image,
+            self.outpath_samples,
+            "",
+            seeds[index],
+            prompts[index],
+            opts.samples_format,
+            info=info,
+            p=self,
+            suffix=suffix,
+        )
 
     def _upscaled_latents(self, samples: torch.Tensor, seeds: Any, prompts: Any) -> tuple[torch.Tensor, torch.Tensor]:
         for i in range(samples.shape[0]):
@@ -190,12 +219,16 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
             return samples, self.img2img_image_conditioning(decode_first_stage(self.sd_model, samples), samples)
         return samples, self.txt2img_image_conditioning(samples)
 
-    def _upscaled_pictures(self, decoded_samples: torch.Tensor, seeds: Any, prompts: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def _upscaled_pictures(
+        self, decoded_samples: torch.Tensor, seeds: Any, prompts: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         batch = []
         for i, x_sample in enumerate(torch.clamp((decoded_samples + 1.0) / 2.0, min=0.0, max=1.0)):
             image = _to_image(x_sample)
             self._save_intermediate(image, i, seeds, prompts)
-            image = images.resize_image(0, image, self.hr_upscale_to_x, self.hr_upscale_to_y, upscaler_name=self.hr_upscaler)
+            image = images.resize_image(
+                0, image, self.hr_upscale_to_x, self.hr_upscale_to_y, upscaler_name=self.hr_upscaler
+            )
             batch.append(np.moveaxis(np.array(image).astype(np.float32) / 255.0, 2, 0))
         pixels = torch.from_numpy(np.array(batch)).to(shared.device, dtype=devices.dtype_vae)
         samples = images_tensor_to_samples(pixels)
@@ -204,7 +237,9 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
     def sample_hr_pass(
         self, samples: Any, decoded_samples: Any, seeds: Any, subseeds: Any, subseed_strength: float, prompts: Any
     ) -> Any:
-        """Enlarges, renoises and samples again; returns decoded pictures. After an interrupt the first pass's latents are the result."""
+        """Enlarges, renoises and samples again; returns decoded pictures. After an interrupt the first pass's latents
+        are the result.
+        """
         if state.interrupted:
             return samples
         self.is_hr_pass = True
@@ -217,8 +252,12 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         tx, ty = self.truncate_x, self.truncate_y
         samples = samples[:, :, ty // 2 : samples.shape[2] - (ty + 1) // 2, tx // 2 : samples.shape[3] - (tx + 1) // 2]
         self.rng = rng.ImageRNG(
-            samples.shape[1:], self.seeds, subseeds=self.subseeds, subseed_strength=self.subseed_strength,
-            seed_resize_from_h=self.seed_resize_from_h, seed_resize_from_w=self.seed_resize_from_w,
+            samples.shape[1:],
+            self.seeds,
+            subseeds=self.subseeds,
+            subseed_strength=self.subseed_strength,
+            seed_resize_from_h=self.seed_resize_from_h,
+            seed_resize_from_w=self.seed_resize_from_w,
         )
         noise = self.rng.next()
         devices.torch_gc()
@@ -258,7 +297,9 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         self.hr_negative_prompt = self.negative_prompt if self.hr_negative_prompt == "" else self.hr_negative_prompt
         count, styles = self.batch_size * self.n_iter, shared.prompt_styles
         prompts = self.hr_prompt if isinstance(self.hr_prompt, list) else count * [self.hr_prompt]
-        negative = self.hr_negative_prompt if isinstance(self.hr_negative_prompt, list) else count * [self.hr_negative_prompt]
+        negative = (
+            self.hr_negative_prompt if isinstance(self.hr_negative_prompt, list) else count * [self.hr_negative_prompt]
+        )
         self.all_hr_prompts = [styles.apply_styles_to_prompt(x, self.styles) for x in prompts]
         self.all_hr_negative_prompts = [styles.apply_negative_styles_to_prompt(x, self.styles) for x in negative]
 
@@ -273,8 +314,12 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         total = config.total_steps(steps) if config else steps
         networks, first = self.hr_extra_network_data, self.firstpass_steps
         one, many = prompt_parser.get_learned_conditioning, prompt_parser.get_multicond_learned_conditioning
-        self.hr_uc = self.get_conds_with_caching(one, negative_prompts, first, [self.cached_hr_uc, self.cached_uc], networks, total)
-        self.hr_c = self.get_conds_with_caching(many, prompts, first, [self.cached_hr_c, self.cached_c], networks, total)
+        self.hr_uc = self.get_conds_with_caching(
+            one, negative_prompts, first, [self.cached_hr_uc, self.cached_uc], networks, total
+        )
+        self.hr_c = self.get_conds_with_caching(
+            many, prompts, first, [self.cached_hr_c, self.cached_c], networks, total
+        )
 
     def setup_conds(self) -> None:
         if self.is_hr_pass:  # the Refiner asks, after it changed the model

@@ -105,8 +105,16 @@ def progressapi(req: ProgressRequest) -> ProgressResponse:
     fraction = _fraction()
     elapsed = time.time() - shared.state.time_start
     eta = elapsed / fraction - elapsed if fraction > 0 else None
-    picture, number = _preview(req.id_live_preview) if opts.live_previews_enable and req.live_preview else (None, req.id_live_preview)
+    picture, number = (
+        _preview(req.id_live_preview) if opts.live_previews_enable and req.live_preview else (None, req.id_live_preview)
+    )
     return ProgressResponse(
-        active=active, queued=queued, completed=completed, progress=fraction, eta=eta, live_preview=picture, id_live_preview=number,
+        active=active,
+        queued=queued,
+        completed=completed,
+        progress=fraction,
+        eta=eta,
+        live_preview=picture,
+        id_live_preview=number,
         textinfo=shared.state.textinfo,
     )

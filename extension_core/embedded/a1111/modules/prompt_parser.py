@@ -20,7 +20,11 @@ class SdConditioning(list[str]):
     """Prompts, with the size of the picture, which SDXL's text encoder is told."""
 
     def __init__(
-        self, prompts: Sequence[str], is_negative_prompt: bool = False, width: int | None = None, height: int | None = None,
+        self,
+        prompts: Sequence[str],
+        is_negative_prompt: bool = False,
+        width: int | None = None,
+        height: int | None = None,
         copy_from: Any = None,
     ) -> None:
         super().__init__(prompts)
@@ -55,24 +59,35 @@ class DictWithShape(dict[str, torch.Tensor]):
 
 
 def get_learned_conditioning(
-    model: Any, prompts: SdConditioning | list[str], steps: int, hires_steps: int | None = None, use_old_scheduling: bool = False
+    model: Any,
+    prompts: SdConditioning | list[str],
+    steps: int,
+    hires_steps: int | None = None,
+    use_old_scheduling: bool = False,
 ) -> list[list[ScheduledPromptConditioning]]:
     """For each prompt its schedule of conditionings [T, D]; equal prompts share one."""
     schedules = get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, use_old_scheduling)
     known: dict[str, list[ScheduledPromptConditioning]] = {}
     for prompt, schedule in zip(prompts, schedules):
         if prompt not in known:
-            conds = model.get_learned_conditioning(SdConditioning([str(text) for _, text in schedule], copy_from=prompts))
-            rows = [{k: v[i] for k, v in conds.items()} if isinstance(conds, dict) else conds[i] for i in range(len(schedule))]
+            conds = model.get_learned_conditioning(
+                SdConditioning([str(text) for _, text in schedule], copy_from=prompts)
+            )
+            rows = [
+                {k: v[i] for k, v in conds.items()} if isinstance(conds, dict) else conds[i]
+                for i in range(len(schedule))
+            ]
             known[prompt] = [ScheduledPromptConditioning(int(end), row) for (end, _), row in zip(schedule, rows)]
     return [known[prompt] for prompt in prompts]
 
 
-re_AND = re.compile(r"\bAND\b")  # noqa: N816  (the host's name)
-re_weight = re.compile(r"^(.*?)(?:\s*:\s*([-+]?(?:\d+\.?|\d*\.\d+)))?\s*$", re.S)
+re_AND = re.compile(r"\bAND\b")
+re_weight = re.compile(r"^(.*?)(?:\s*:\s*([-+]?(?:\d+\.?|\d*\.\d+)))?\s*$", re.DOTALL)
 
 
-def get_multicond_prompt_list(prompts: SdConditioning | list[str]) -> tuple[list[list[tuple[int, float]]], SdConditioning, dict[str, int]]:
+def get_multicond_prompt_list(
+    prompts: SdConditioning | list[str],
+) -> tuple[list[list[tuple[int, float]]], SdConditioning, dict[str, int]]:
     """Splits prompts at AND: per prompt (index, weight) of its parts, the different parts, and the index of each."""
     flat = SdConditioning([], copy_from=prompts)
     index_of: dict[str, int] = {}
@@ -91,10 +106,15 @@ def get_multicond_prompt_list(prompts: SdConditioning | list[str]) -> tuple[list
 
 
 def get_multicond_learned_conditioning(
-    model: Any, prompts: SdConditioning | list[str], steps: int, hires_steps: int | None = None, use_old_scheduling: bool = False
+    model: Any,
+    prompts: SdConditioning | list[str],
+    steps: int,
+    hires_steps: int | None = None,
+    use_old_scheduling: bool = False,
 ) -> MulticondLearnedConditioning:
-    """Conditioning of prompts in which AND joins weighted parts (Liu et al. 2022, "Compositional visual generation with composable
-    diffusion models")."""
+    """Conditioning of prompts in which AND joins weighted parts (Liu et al. 2022, "Compositional visual generation with
+    composable diffusion models").
+    """
     parts, flat, _ = get_multicond_prompt_list(prompts)
     learned = get_learned_conditioning(model, flat, steps, hires_steps, use_old_scheduling)
     batch = [[ComposableScheduledPromptConditioning(learned[i], weight) for i, weight in part] for part in parts]
@@ -117,11 +137,15 @@ def reconstruct_cond_batch(c: list[list[ScheduledPromptConditioning]], current_s
 def stack_conds(tensors: list[torch.Tensor]) -> torch.Tensor:
     """Stacks [T_i, D]; shorter ones are lengthened by their last row."""
     longest = max(x.shape[0] for x in tensors)
-    padded = [torch.vstack([x, x[-1:].repeat([longest - x.shape[0], 1])]) if x.shape[0] != longest else x for x in tensors]
+    padded = [
+        torch.vstack([x, x[-1:].repeat([longest - x.shape[0], 1])]) if x.shape[0] != longest else x for x in tensors
+    ]
     return torch.stack(padded)
 
 
-def reconstruct_multicond_batch(c: MulticondLearnedConditioning, current_step: int) -> tuple[list[list[tuple[int, float]]], Any]:
+def reconstruct_multicond_batch(
+    c: MulticondLearnedConditioning, current_step: int
+) -> tuple[list[list[tuple[int, float]]], Any]:
     """Per image (row, weight) of its parts, and all parts' conditioning stacked [sum of parts, T, D]."""
     rows: list[Any] = []
     conds_list = []
@@ -134,13 +158,13 @@ def reconstruct_multicond_batch(c: MulticondLearnedConditioning, current_step: i
 
 
 _ATTENTION = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[)\]]|[^\\()\[\]:]+|:")
-_BREAK = re.compile(r"\s*\bBREAK\b\s*", re.S)
+_BREAK = re.compile(r"\s*\bBREAK\b\s*", re.DOTALL)
 _ROUND, _SQUARE = 1.1, 1 / 1.1
 
 
 def parse_prompt_attention(text: str) -> list[list[Any]]:
-    """Pieces of a prompt with their weights: `(x)` 1.1, `(x:1.5)` 1.5, `[x]` 1/1.1, nested ones multiplied, `\\(` literal; BREAK becomes
-    a piece of weight -1. Brackets that are never closed reach to the end.
+    """Pieces of a prompt with their weights: `(x)` 1.1, `(x:1.5)` 1.5, `[x]` 1/1.1, nested ones multiplied, `\\(`
+    literal; BREAK becomes a piece of weight -1. Brackets that are never closed reach to the end.
 
     >>> parse_prompt_attention("an (important) word")
     [['an ', 1.0], ['important', 1.1], [' word', 1.0]]
@@ -191,7 +215,15 @@ def _merged(pieces: list[list[Any]]) -> list[list[Any]]:
 
 
 __all__ = [
-    "ComposableScheduledPromptConditioning", "DictWithShape", "MulticondLearnedConditioning", "ScheduledPromptConditioning", "SdConditioning",
-    "get_learned_conditioning", "get_learned_conditioning_prompt_schedules", "get_multicond_learned_conditioning", "parse_prompt_attention",
-    "reconstruct_cond_batch", "reconstruct_multicond_batch",
+    "ComposableScheduledPromptConditioning",
+    "DictWithShape",
+    "MulticondLearnedConditioning",
+    "ScheduledPromptConditioning",
+    "SdConditioning",
+    "get_learned_conditioning",
+    "get_learned_conditioning_prompt_schedules",
+    "get_multicond_learned_conditioning",
+    "parse_prompt_attention",
+    "reconstruct_cond_batch",
+    "reconstruct_multicond_batch",
 ]

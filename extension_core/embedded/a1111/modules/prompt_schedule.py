@@ -1,8 +1,9 @@
 """Prompt editing: which text holds at which step.
 
-Syntax: `[before:after:when]` (also `[after:when]`, `[before::when]`), `[a|b|c]` alternating each step, `(...)` and `[...]` passed on as
-emphasis, `\\` before a bracket to take it literally. `when` is a step, or with a decimal point a fraction of the steps. What does not
-parse stays literal; a `|` outside square brackets makes the host take the whole prompt literally.
+Syntax: `[before:after:when]` (also `[after:when]`, `[before::when]`), `[a|b|c]` alternating each step, `(...)` and
+`[...]` passed on as emphasis, `\\` before a bracket to take it literally. `when` is a step, or with a decimal point a
+fraction of the steps. What does not parse stays literal; a `|` outside square brackets makes the host take the whole
+prompt literally.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class StrayBar(ValueError):
 
 
 class _Parser:
-    """Recursive descent with the result at each position remembered, so that unbalanced brackets cost no more than balanced ones."""
+    """Recursive descent with the result at each position remembered, so that unbalanced brackets cost no more than
+    balanced ones.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -122,7 +125,9 @@ def _inside(nodes: Nodes) -> Iterator[Scheduled | Alternate]:
 
 
 def _when_in_steps(when: str, steps: int, base_steps: int | None, old: bool) -> int:
-    """`base_steps` is set in the hires pass: there fractions count from 1.0 and whole numbers from the first pass's last step."""
+    """`base_steps` is set in the hires pass: there fractions count from 1.0 and whole numbers from the first pass's
+    last step.
+    """
     value = float(when)
     if old:
         value = value * steps if value < 1 else value

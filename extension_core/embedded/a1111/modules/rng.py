@@ -59,7 +59,9 @@ def create_generator(seed: int) -> Generator:
 
 
 def slerp(val: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Spherical interpolation between two noises [C, H, W], taken along dimension 1 as the host takes it; linear where nearly parallel."""
+    """Spherical interpolation between two noises [C, H, W], taken along dimension 1 as the host takes it; linear where
+    nearly parallel.
+    """
     unit_low = low / torch.norm(low, dim=1, keepdim=True)
     unit_high = high / torch.norm(high, dim=1, keepdim=True)
     dot = (unit_low * unit_high).sum(1)
@@ -82,12 +84,18 @@ def _paste_centred(noise: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 class ImageRNG:
-    """A batch's noises, one stream a seed. The first call of `next` gives the start noise [B, *shape], with variation seed and size of
-    origin taken into account; later calls the samplers' noises."""
+    """A batch's noises, one stream a seed. The first call of `next` gives the start noise [B, *shape], with variation
+    seed and size of origin taken into account; later calls the samplers' noises.
+    """
 
     def __init__(
-        self, shape: Sequence[int], seeds: Sequence[int], subseeds: Sequence[int] | None = None, subseed_strength: float = 0.0,
-        seed_resize_from_h: int = 0, seed_resize_from_w: int = 0,
+        self,
+        shape: Sequence[int],
+        seeds: Sequence[int],
+        subseeds: Sequence[int] | None = None,
+        subseed_strength: float = 0.0,
+        seed_resize_from_h: int = 0,
+        seed_resize_from_w: int = 0,
     ) -> None:
         self.shape = tuple(map(int, shape))
         self.seeds = seeds
@@ -112,7 +120,11 @@ class ImageRNG:
 
     def first(self) -> torch.Tensor:
         resized = self.seed_resize_from_h > 0 and self.seed_resize_from_w > 0
-        noise_shape = (self.shape[0], int(self.seed_resize_from_h) // 8, int(self.seed_resize_from_w // 8)) if resized else self.shape
+        noise_shape = (
+            (self.shape[0], int(self.seed_resize_from_h) // 8, int(self.seed_resize_from_w // 8))
+            if resized
+            else self.shape
+        )
         noises = [self._first_of(i, noise_shape) for i in range(len(self.seeds))]
         delta = shared.opts.eta_noise_seed_delta or 0
         if delta:

@@ -1,5 +1,6 @@
-"""Normal numbers as CUDA draws them: Philox 4x32 with 10 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"),
-then Box-Muller. Makes images of a CPU equal those of an NVIDIA card (setting "NV")."""
+"""Normal numbers as CUDA draws them: Philox 4x32 with 10 rounds (Salmon et al. 2011, "Parallel random numbers: as easy
+as 1, 2, 3"), then Box-Muller. Makes images of a CPU equal those of an NVIDIA card (setting "NV").
+"""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ def _philox(counter: np.ndarray, key: np.ndarray, rounds: int = 10) -> np.ndarra
     for i in range(rounds):
         a = counter[0].astype(np.uint64) * _MULTIPLIERS[0]
         b = counter[2].astype(np.uint64) * _MULTIPLIERS[1]
-        counter = np.stack([
-            (b >> np.uint64(32)).astype(np.uint32) ^ counter[1] ^ key[0],
-            (b & _LOW).astype(np.uint32),
-            (a >> np.uint64(32)).astype(np.uint32) ^ counter[3] ^ key[1],
-            (a & _LOW).astype(np.uint32),
-        ])
+        counter = np.stack(
+            [
+                (b >> np.uint64(32)).astype(np.uint32) ^ counter[1] ^ key[0],
+                (b & _LOW).astype(np.uint32),
+                (a >> np.uint64(32)).astype(np.uint32) ^ counter[3] ^ key[1],
+                (a & _LOW).astype(np.uint32),
+            ]
+        )
         if i < rounds - 1:
             key = np.stack([key[0] + _WEYL[0], key[1] + _WEYL[1]])
     return counter

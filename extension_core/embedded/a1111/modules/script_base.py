@@ -13,7 +13,14 @@ AlwaysVisible = object()
 
 class MaskBlendArgs:
     def __init__(
-        self, current_latent: Any, nmask: Any, init_latent: Any, mask: Any, blended_latent: Any, denoiser: Any = None, sigma: Any = None
+        self,
+        current_latent: Any,
+        nmask: Any,
+        init_latent: Any,
+        mask: Any,
+        blended_latent: Any,
+        denoiser: Any = None,
+        sigma: Any = None,
     ) -> None:
         self.current_latent = current_latent
         self.nmask = nmask
@@ -56,8 +63,9 @@ ComponentCallback = Callable[[OnComponent], Any]
 
 
 class Script:
-    """One entry of the page. Hooks get the values of the components that `ui` returned, by position, after `p`; what they raise is
-    reported and swallowed, but for `run`, which is called in the open."""
+    """One entry of the page. Hooks get the values of the components that `ui` returned, by position, after `p`; what
+    they raise is reported and swallowed, but for `run`, which is called in the open.
+    """
 
     name: str | None = None
     section: str | None = None
@@ -79,9 +87,22 @@ class Script:
     controls: Any = None
 
     HOOKS: ClassVar[tuple[str, ...]] = (
-        "setup", "before_process", "process", "before_process_batch", "after_extra_networks_activate", "process_batch",
-        "process_before_every_sampling", "postprocess_batch", "postprocess_batch_list", "on_mask_blend", "post_sample",
-        "postprocess_image", "postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess", "before_hr",
+        "setup",
+        "before_process",
+        "process",
+        "before_process_batch",
+        "after_extra_networks_activate",
+        "process_batch",
+        "process_before_every_sampling",
+        "postprocess_batch",
+        "postprocess_batch_list",
+        "on_mask_blend",
+        "post_sample",
+        "postprocess_image",
+        "postprocess_maskoverlay",
+        "postprocess_image_after_composite",
+        "postprocess",
+        "before_hr",
     )
 
     def title(self) -> str:
@@ -89,7 +110,9 @@ class Script:
         raise NotImplementedError
 
     def ui(self, is_img2img: bool) -> Any:
-        """Makes the components and returns those whose values the hooks get. Called once a tab, and again by the API for defaults."""
+        """Makes the components and returns those whose values the hooks get. Called once a tab, and again by the API
+        for defaults.
+        """
 
     def show(self, is_img2img: bool) -> Any:
         """False: absent from this tab; True: selectable in the dropdown; AlwaysVisible: part of every request."""
@@ -108,7 +131,9 @@ class Script:
         """Once a request, after prompts and seeds are laid out."""
 
     def before_process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        """Before `<lora:...>` and the like are taken out of the prompts; kwargs: batch_number, prompts, seeds, subseeds."""
+        """Before `<lora:...>` and the like are taken out of the prompts; kwargs: batch_number, prompts, seeds,
+        subseeds.
+        """
 
     def after_extra_networks_activate(self, p: Any, *args: Any, **kwargs: Any) -> None:
         """Also called for the hires pass; kwargs as above and extra_network_data."""
@@ -173,7 +198,9 @@ class Script:
 
 
 class ScriptBuiltinUI(Script):
-    """Parts of the page that are built as scripts. Over the API their `setup` does not run, so they do not override the request."""
+    """Parts of the page that are built as scripts. Over the API their `setup` does not run, so they do not override the
+    request.
+    """
 
     setup_for_ui_only = True
 

@@ -10,8 +10,14 @@ from typing import Any
 
 from modules import errors, extensions, shared, timer, util
 from modules.callback_params import (
-    AfterCFGCallbackParams, BeforeTokenCounterParams, CFGDenoisedParams, CFGDenoiserParams, ExtraNoiseParams, ImageGridLoopParams,
-    ImageSaveParams, UiTrainTabParams,
+    AfterCFGCallbackParams,
+    BeforeTokenCounterParams,
+    CFGDenoisedParams,
+    CFGDenoiserParams,
+    ExtraNoiseParams,
+    ImageGridLoopParams,
+    ImageSaveParams,
+    UiTrainTabParams,
 )
 
 Callback = Callable[..., Any]
@@ -25,9 +31,27 @@ class ScriptCallback:
 
 
 CATEGORIES = (
-    "app_started", "model_loaded", "ui_tabs", "ui_train_tabs", "ui_settings", "before_image_saved", "image_saved", "extra_noise",
-    "cfg_denoiser", "cfg_denoised", "cfg_after_cfg", "before_component", "after_component", "image_grid", "infotext_pasted",
-    "script_unloaded", "before_ui", "on_reload", "list_optimizers", "list_unets", "before_token_counter",
+    "app_started",
+    "model_loaded",
+    "ui_tabs",
+    "ui_train_tabs",
+    "ui_settings",
+    "before_image_saved",
+    "image_saved",
+    "extra_noise",
+    "cfg_denoiser",
+    "cfg_denoised",
+    "cfg_after_cfg",
+    "before_component",
+    "after_component",
+    "image_grid",
+    "infotext_pasted",
+    "script_unloaded",
+    "before_ui",
+    "on_reload",
+    "list_optimizers",
+    "list_unets",
+    "before_token_counter",
 )
 callback_map: dict[str, list[ScriptCallback]] = {f"callbacks_{category}": [] for category in CATEGORIES}
 ordered_callbacks_map: dict[str, list[ScriptCallback]] = {}
@@ -38,12 +62,26 @@ def _calling_file() -> str:
 
 
 def add_callback(
-    callbacks: list[ScriptCallback], fun: Any, *, name: str | None = None, category: str = "unknown", filename: str | None = None
+    callbacks: list[ScriptCallback],
+    fun: Any,
+    *,
+    name: str | None = None,
+    category: str = "unknown",
+    filename: str | None = None,
 ) -> None:
-    """Appends `fun` under the name "extension/file/category[/name]", numbered where taken. The registering file is the caller's."""
+    """Appends `fun` under the name "extension/file/category[/name]", numbered where taken. The registering file is the
+    caller's.
+    """
     filename = filename or _calling_file()
     extension = extensions.find_extension(filename)
-    full = "/".join([extension.canonical_name if extension else "base", os.path.basename(filename), category, *([name] if name else [])])
+    full = "/".join(
+        [
+            extension.canonical_name if extension else "base",
+            os.path.basename(filename),
+            category,
+            *([name] if name else []),
+        ]
+    )
     taken = {x.name for x in callbacks}
     unique, index = full, 0
     while unique in taken:
@@ -52,10 +90,16 @@ def add_callback(
     callbacks.append(ScriptCallback(filename, fun, unique))
 
 
-def sort_callbacks(category: str, unordered_callbacks: list[ScriptCallback], *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-    """Registration order, changed by `[callbacks/...]` sections of extensions' metadata.ini and by the user's preference."""
+def sort_callbacks(
+    category: str, unordered_callbacks: list[ScriptCallback], *, enable_user_sort: bool = True
+) -> list[ScriptCallback]:
+    """Registration order, changed by `[callbacks/...]` sections of extensions' metadata.ini and by the user's
+    preference.
+    """
     callbacks = {x.name: x for x in unordered_callbacks}
-    orders = [o for e in extensions.extensions for o in e.metadata.list_callback_order_instructions() if o.name in callbacks]
+    orders = [
+        o for e in extensions.extensions for o in e.metadata.list_callback_order_instructions() if o.name in callbacks
+    ]
     names = list(callbacks)
     if orders:
         dependencies: dict[str, list[str]] = {name: [] for name in callbacks}
@@ -302,6 +346,14 @@ def on_before_token_counter(callback: Callback, *, name: str | None = None) -> N
 
 
 __all__ = [
-    "AfterCFGCallbackParams", "BeforeTokenCounterParams", "CFGDenoisedParams", "CFGDenoiserParams", "ExtraNoiseParams",
-    "ImageGridLoopParams", "ImageSaveParams", "ScriptCallback", "UiTrainTabParams", "callback_map",
+    "AfterCFGCallbackParams",
+    "BeforeTokenCounterParams",
+    "CFGDenoisedParams",
+    "CFGDenoiserParams",
+    "ExtraNoiseParams",
+    "ImageGridLoopParams",
+    "ImageSaveParams",
+    "ScriptCallback",
+    "UiTrainTabParams",
+    "callback_map",
 ]

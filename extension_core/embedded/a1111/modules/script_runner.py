@@ -1,4 +1,6 @@
-"""Holds one tab's scripts, lays their components out by position, and calls their hooks with exceptions reported and swallowed."""
+"""Holds one tab's scripts, lays their components out by position, and calls their hooks with exceptions reported and
+swallowed.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,20 @@ from typing import Any
 import gradio as gr
 
 from modules import errors, script_callbacks, shared
-from modules.script_base import AlwaysVisible, MaskBlendArgs, OnComponent, PostprocessBatchListArgs, PostSampleArgs, Script
+from modules.script_base import (
+    AlwaysVisible,
+    MaskBlendArgs,
+    OnComponent,
+    PostprocessBatchListArgs,
+    PostSampleArgs,
+    Script,
+)
 from modules.script_callbacks import ScriptCallback
 
 
-def wrap_call(func: Callable[..., Any], filename: str, funcname: str, *args: Any, default: Any = None, **kwargs: Any) -> Any:
+def wrap_call(
+    func: Callable[..., Any], filename: str, funcname: str, *args: Any, default: Any = None, **kwargs: Any
+) -> Any:
     try:
         return func(*args, **kwargs)
     except Exception:
@@ -34,7 +45,9 @@ def _api_argument(control: Any) -> Any:
 
 
 class ScriptRunner:
-    """`inputs[0]` is the dropdown; script `s` owns `inputs[s.args_from:s.args_to]`, and the same places of `p.script_args`."""
+    """`inputs[0]` is the dropdown; script `s` owns `inputs[s.args_from:s.args_to]`, and the same places of
+    `p.script_args`.
+    """
 
     def __init__(self) -> None:
         self.scripts: list[Script] = []
@@ -46,7 +59,9 @@ class ScriptRunner:
         self.paste_field_names: list[str] = []
         self.inputs: list[Any] = [None]
         self.callback_map: dict[str, tuple[int, list[ScriptCallback]]] = {}
-        self.callback_names = [x for x in Script.HOOKS if x not in ("setup", "process_before_every_sampling", "before_hr")]
+        self.callback_names = [
+            x for x in Script.HOOKS if x not in ("setup", "process_before_every_sampling", "before_hr")
+        ]
         self.callback_names += ["before_component", "after_component"]
         self.on_before_component_elem_id: dict[str, list[Any]] = {}
         self.on_after_component_elem_id: dict[str, list[Any]] = {}
@@ -110,7 +125,9 @@ class ScriptRunner:
         for control in controls:
             control.custom_script_source = os.path.basename(script.filename)
         arguments = [_api_argument(control) for control in controls]
-        script.api_info = models.ScriptInfo(name=script.name, is_img2img=script.is_img2img, is_alwayson=script.alwayson, args=arguments)
+        script.api_info = models.ScriptInfo(
+            name=script.name, is_img2img=script.is_img2img, is_alwayson=script.alwayson, args=arguments
+        )
         self.infotext_fields += script.infotext_fields or []
         self.paste_field_names += script.paste_field_names or []
         self.inputs += controls
@@ -133,9 +150,13 @@ class ScriptRunner:
     def setup_ui(self) -> list[Any]:
         titles = [wrap_call(script.title, script.filename, "title") or script.filename for script in self.scripts]
         self.title_map = {title.lower(): script for title, script in zip(titles, self.scripts)}
-        self.titles = [wrap_call(s.title, s.filename, "title") or f"{s.filename} [error]" for s in self.selectable_scripts]
+        self.titles = [
+            wrap_call(s.title, s.filename, "title") or f"{s.filename} [error]" for s in self.selectable_scripts
+        ]
         self.setup_ui_for_section(None)
-        dropdown = gr.Dropdown(label="Script", elem_id="script_list", choices=["None", *self.titles], value="None", type="index")
+        dropdown = gr.Dropdown(
+            label="Script", elem_id="script_list", choices=["None", *self.titles], value="None", type="index"
+        )
         self.inputs[0] = dropdown
         self.setup_ui_for_section(None, self.selectable_scripts)
 
@@ -169,7 +190,9 @@ class ScriptRunner:
         in_all = method_name in ("before_component", "after_component")
         for script in self.scripts if in_all else self.alwayson_scripts:
             if getattr(type(script), method_name, None) != getattr(Script, method_name, None):
-                script_callbacks.add_callback(callbacks, script, category=category, name=type(script).__name__, filename=script.filename)
+                script_callbacks.add_callback(
+                    callbacks, script, category=category, name=type(script).__name__, filename=script.filename
+                )
         return script_callbacks.sort_callbacks(category, callbacks, enable_user_sort=enable_user_sort)
 
     def ordered_callbacks(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
@@ -244,7 +267,9 @@ class ScriptRunner:
                 except Exception:
                     errors.report(f"Error running setup: {script.filename}", exc_info=True)
 
-    def _component(self, hook: str, table: dict[str, list[Any]], elem_id: str | None, component: Any, kwargs: dict[str, Any]) -> None:
+    def _component(
+        self, hook: str, table: dict[str, list[Any]], elem_id: str | None, component: Any, kwargs: dict[str, Any]
+    ) -> None:
         for callback, script in table.get(elem_id or "", []):
             try:
                 callback(OnComponent(component=component))
@@ -260,4 +285,6 @@ class ScriptRunner:
         self._component("before_component", self.on_before_component_elem_id, kwargs.get("elem_id"), component, kwargs)
 
     def after_component(self, component: Any, **kwargs: Any) -> None:
-        self._component("after_component", self.on_after_component_elem_id, getattr(component, "elem_id", None), component, kwargs)
+        self._component(
+            "after_component", self.on_after_component_elem_id, getattr(component, "elem_id", None), component, kwargs
+        )

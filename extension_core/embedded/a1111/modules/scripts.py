@@ -1,4 +1,6 @@
-"""Finds and executes `scripts/*.py`. Every subclass of Script in such a file is registered, imported base classes included."""
+"""Finds and executes `scripts/*.py`. Every subclass of Script in such a file is registered, imported base classes
+included.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,15 @@ from typing import Any, NamedTuple
 
 from modules import errors, extensions, paths, script_callbacks, script_loading, timer, util
 from modules.script_base import (
-    AlwaysVisible, MaskBlendArgs, OnComponent, PostprocessBatchListArgs, PostprocessImageArgs, PostProcessMaskOverlayArgs,
-    PostSampleArgs, Script, ScriptBuiltinUI,
+    AlwaysVisible,
+    MaskBlendArgs,
+    OnComponent,
+    PostprocessBatchListArgs,
+    PostprocessImageArgs,
+    PostProcessMaskOverlayArgs,
+    PostSampleArgs,
+    Script,
+    ScriptBuiltinUI,
 )
 from modules.script_runner import ScriptRunner, wrap_call
 
@@ -57,16 +66,23 @@ def _host_scripts(scriptdirname: str, extension: str) -> dict[str, ScriptWithDep
     for filename in sorted(os.listdir(folder)) if os.path.exists(folder) else []:
         path = os.path.join(folder, filename)
         if os.path.isfile(path) and os.path.splitext(filename)[1].lower() == extension:
-            found[filename] = ScriptWithDependencies(filename, ScriptFile(paths.script_path, filename, path), [], [], [])
+            found[filename] = ScriptWithDependencies(
+                filename, ScriptFile(paths.script_path, filename, path), [], [], []
+            )
     return found
 
 
-def _extension_scripts(ext: extensions.Extension, scriptdirname: str, extension: str) -> dict[str, ScriptWithDependencies]:
+def _extension_scripts(
+    ext: extensions.Extension, scriptdirname: str, extension: str
+) -> dict[str, ScriptWithDependencies]:
     found = {}
     for file in ext.list_files(scriptdirname, extension):
         name = ("builtin/" if ext.is_builtin else "") + ext.canonical_name + "/" + file.filename
         relative = scriptdirname + "/" + file.filename
-        wants = [ext.metadata.get_script_requirements(field, relative, scriptdirname) for field in ("Requires", "Before", "After")]
+        wants = [
+            ext.metadata.get_script_requirements(field, relative, scriptdirname)
+            for field in ("Requires", "Before", "After")
+        ]
         found[name] = ScriptWithDependencies(name, file, *wants)
     return found
 
@@ -90,7 +106,9 @@ def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool
                 errors.report(f'Script "{name}" requires "{wanted}" to be loaded, but it is not.')
         after: list[str] = []
         for wanted in script.load_after:
-            after += [x.script_canonical_name for x in of_extension.get(wanted, [])] if wanted not in found else [wanted]
+            after += (
+                [x.script_canonical_name for x in of_extension.get(wanted, [])] if wanted not in found else [wanted]
+            )
         dependencies[name] = after
     return [found[name].file for name in topological_sort(dependencies)]
 
@@ -107,14 +125,17 @@ def _register_scripts_from_module(module: ModuleType, file: ScriptFile) -> None:
 
 
 def load_scripts() -> None:
-    """Clears all callbacks and executes every script file afresh. A package that a script imports stays in `sys.modules`, so it is not
-    executed again. While a file is executed, its extension's folder is first on `sys.path`."""
+    """Clears all callbacks and executes every script file afresh. A package that a script imports stays in
+    `sys.modules`, so it is not executed again. While a file is executed, its extension's folder is first on `sys.path`.
+    """
     global current_basedir, scripts_txt2img, scripts_img2img
     scripts_data.clear()
     postprocessing_scripts_data.clear()
     script_callbacks.clear_callbacks()
     syspath = sys.path
-    for file in list_scripts("scripts", ".py") + list_scripts("modules/processing_scripts", ".py", include_extensions=False):
+    for file in list_scripts("scripts", ".py") + list_scripts(
+        "modules/processing_scripts", ".py", include_extensions=False
+    ):
         try:
             if file.basedir != paths.script_path:
                 sys.path = [file.basedir, *sys.path]
@@ -141,7 +162,22 @@ scripts_postproc: Any = None
 scripts_current: ScriptRunner | None = None
 
 __all__ = [
-    "AlwaysVisible", "MaskBlendArgs", "OnComponent", "PostProcessMaskOverlayArgs", "PostSampleArgs", "PostprocessBatchListArgs",
-    "PostprocessImageArgs", "Script", "ScriptBuiltinUI", "ScriptClassData", "ScriptFile", "ScriptRunner", "basedir", "list_scripts",
-    "load_scripts", "reload_scripts", "scripts_data", "wrap_call",
+    "AlwaysVisible",
+    "MaskBlendArgs",
+    "OnComponent",
+    "PostProcessMaskOverlayArgs",
+    "PostSampleArgs",
+    "PostprocessBatchListArgs",
+    "PostprocessImageArgs",
+    "Script",
+    "ScriptBuiltinUI",
+    "ScriptClassData",
+    "ScriptFile",
+    "ScriptRunner",
+    "basedir",
+    "list_scripts",
+    "load_scripts",
+    "reload_scripts",
+    "scripts_data",
+    "wrap_call",
 ]

@@ -21,7 +21,9 @@ model_path = os.path.abspath(os.path.join(paths.models_path, model_dir))
 
 
 def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
-    """The `__metadata__` of the header, values that are JSON objects parsed. AssertionError where it is no safetensors file."""
+    """The `__metadata__` of the header, values that are JSON objects parsed. AssertionError where it is no safetensors
+    file.
+    """
     with open(filename, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         start = file.read(2)
@@ -61,7 +63,9 @@ def _replace_key(d: dict[str, Any], key: str, new_key: str, value: Any) -> None:
 
 
 class CheckpointInfo:
-    """One file. The SHA-256, and with it the "[...]" of the title, is known once the file was loaded or its hash remembered."""
+    """One file. The SHA-256, and with it the "[...]" of the title, is known once the file was loaded or its hash
+    remembered.
+    """
 
     def __init__(self, filename: str) -> None:
         self.filename = filename
@@ -71,7 +75,9 @@ class CheckpointInfo:
         self.metadata: dict[str, Any] = {}
         if self.is_safetensors:
             try:
-                self.metadata = cache.cached_data_for_file("safetensors-metadata", "checkpoint/" + self.name, filename, self._read_metadata)
+                self.metadata = cache.cached_data_for_file(
+                    "safetensors-metadata", "checkpoint/" + self.name, filename, self._read_metadata
+                )
             except Exception as e:  # listed all the same; loading it will fail
                 errors.display(e, f"reading metadata for {filename}")
         self.name_for_extra = os.path.splitext(os.path.basename(filename))[0]
@@ -80,7 +86,14 @@ class CheckpointInfo:
         self.sha256 = hashes.sha256_from_cache(filename, f"checkpoint/{self.name}")
         self.shorthash = self.sha256[:10] if self.sha256 else None
         self._set_titles()
-        self.ids = [self.hash, self.model_name, self.title, self.name, self.name_for_extra, f"{self.name} [{self.hash}]"]
+        self.ids = [
+            self.hash,
+            self.model_name,
+            self.title,
+            self.name,
+            self.name_for_extra,
+            f"{self.name} [{self.hash}]",
+        ]
         self._add_hash_ids()
 
     def _relative_name(self) -> str:
@@ -102,7 +115,12 @@ class CheckpointInfo:
 
     def _add_hash_ids(self) -> None:
         if self.shorthash and self.sha256 and self.shorthash not in self.ids:
-            self.ids += [self.shorthash, self.sha256, f"{self.name} [{self.shorthash}]", f"{self.name_for_extra} [{self.shorthash}]"]
+            self.ids += [
+                self.shorthash,
+                self.sha256,
+                f"{self.name} [{self.shorthash}]",
+                f"{self.name_for_extra} [{self.shorthash}]",
+            ]
 
     def register(self) -> None:
         checkpoints_list[self.title] = self
@@ -179,7 +197,9 @@ def select_checkpoint() -> CheckpointInfo:
     if info is not None:
         return info
     if not checkpoints_list:
-        raise FileNotFoundError(f"No checkpoints found in {model_path} or {shared.cmd_opts.ckpt_dir}; put a .safetensors file there.")
+        raise FileNotFoundError(
+            f"No checkpoints found in {model_path} or {shared.cmd_opts.ckpt_dir}; put a .safetensors file there."
+        )
     info = next(iter(checkpoints_list.values()))
     if wanted is not None:
         print(f"Checkpoint {wanted} not found; loading fallback {info.title}", file=sys.stderr)
@@ -202,7 +222,9 @@ def get_state_dict_from_checkpoint(pl_sd: dict[str, Any]) -> dict[str, torch.Ten
     return {_current_key(k): v for k, v in tensors.items()}
 
 
-def read_state_dict(checkpoint_file: str, print_global_state: bool = False, map_location: Any = None) -> dict[str, torch.Tensor]:
+def read_state_dict(
+    checkpoint_file: str, print_global_state: bool = False, map_location: Any = None
+) -> dict[str, torch.Tensor]:
     del print_global_state
     device = map_location or shared.weight_load_location or devices.get_optimal_device_name()
     if os.path.splitext(checkpoint_file)[1].lower() != ".safetensors":

@@ -28,7 +28,9 @@ def undo_optimizations() -> None:
 
 
 class EmbeddingsWithFixes(torch.nn.Module):
-    """The token embedding, with vectors of textual inversion embeddings in the places that `fixes` names (read once, then cleared)."""
+    """The token embedding, with vectors of textual inversion embeddings in the places that `fixes` names (read once,
+    then cleared).
+    """
 
     def __init__(self, wrapped: torch.nn.Module, embeddings: Any, textual_inversion_key: str = "clip_l") -> None:
         super().__init__()
@@ -57,8 +59,9 @@ def _flatten(module: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 class StableDiffusionModelHijack:
-    """Afterwards `m.cond_stage_model` is the wrapper with the checkpoint's encoder as `.wrapped`, and that one's token embedding is a
-    wrapper with the real one as `.wrapped`."""
+    """Afterwards `m.cond_stage_model` is the wrapper with the checkpoint's encoder as `.wrapped`, and that one's token
+    embedding is a wrapper with the real one as `.wrapped`.
+    """
 
     def __init__(self) -> None:
         self.fixes: Any = None

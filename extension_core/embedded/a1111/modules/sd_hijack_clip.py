@@ -1,4 +1,6 @@
-"""The text encoder's wrapper: prompts of any length in chunks of 75 tokens, weights of words, textual inversion, clip skip."""
+"""The text encoder's wrapper: prompts of any length in chunks of 75 tokens, weights of words, textual inversion, clip
+skip.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +151,9 @@ class TextConditionalModel(torch.nn.Module):
             earlier = self.hijack.extra_generation_params.get("TI hashes")
             self.hijack.extra_generation_params["TI hashes"] = ", ".join(hashes + ([earlier] if earlier else []))
 
-    def process_tokens(self, remade_batch_tokens: list[list[int]], batch_multipliers: list[list[float]]) -> torch.Tensor:
+    def process_tokens(
+        self, remade_batch_tokens: list[list[int]], batch_multipliers: list[list[float]]
+    ) -> torch.Tensor:
         tokens = torch.asarray(remade_batch_tokens).to(devices.device)
         if self.id_end != self.id_pad:
             for i, row in enumerate(remade_batch_tokens):
@@ -195,5 +199,7 @@ class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
 
     def encode_embedding_init_text(self, init_text: str, nvpt: int) -> torch.Tensor:
         layer = self.wrapped.transformer.text_model.embeddings.token_embedding.wrapped
-        ids = self.wrapped.tokenizer(init_text, max_length=nvpt, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        ids = self.wrapped.tokenizer(init_text, max_length=nvpt, return_tensors="pt", add_special_tokens=False)[
+            "input_ids"
+        ]
         return layer(ids.to(layer.weight.device)).squeeze(0)

@@ -9,7 +9,7 @@ import torch
 from modules import devices, errors, rng, shared
 from modules.sd_samplers_common import decode_first_stage
 
-opt_C = 4  # noqa: N816  (the host's name)
+opt_C = 4
 opt_f = 8
 
 
@@ -18,7 +18,12 @@ class DecodedSamples(list[torch.Tensor]):
 
 
 def create_random_tensors(
-    shape: Any, seeds: Any, subseeds: Any = None, subseed_strength: float = 0.0, seed_resize_from_h: int = 0, seed_resize_from_w: int = 0,
+    shape: Any,
+    seeds: Any,
+    subseeds: Any = None,
+    subseed_strength: float = 0.0,
+    seed_resize_from_h: int = 0,
+    seed_resize_from_w: int = 0,
     p: Any = None,
 ) -> torch.Tensor:
     del p
@@ -31,8 +36,12 @@ def _fallback_dtype() -> torch.dtype | None:
     return torch.float32 if shared.opts.auto_vae_precision else None
 
 
-def decode_latent_batch(model: Any, batch: torch.Tensor, target_device: Any = None, check_for_nans: bool = False) -> DecodedSamples:
-    """Decodes one by one. A VAE that gives NaNs is moved to another number type once, where the settings allow; else NansException."""
+def decode_latent_batch(
+    model: Any, batch: torch.Tensor, target_device: Any = None, check_for_nans: bool = False
+) -> DecodedSamples:
+    """Decodes one by one. A VAE that gives NaNs is moved to another number type once, where the settings allow; else
+    NansException.
+    """
     samples = DecodedSamples()
     if check_for_nans:
         devices.test_for_nans(batch, "unet")
@@ -45,7 +54,9 @@ def decode_latent_batch(model: Any, batch: torch.Tensor, target_device: Any = No
                 dtype = _fallback_dtype()
                 if dtype is None or devices.dtype_vae == dtype:
                     raise
-                errors.print_error_explanation(f"A tensor with all NaNs was produced in VAE.\nIt is converted to {dtype} and tried again.")
+                errors.print_error_explanation(
+                    f"A tensor with all NaNs was produced in VAE.\nIt is converted to {dtype} and tried again."
+                )
                 devices.dtype_vae = dtype
                 model.first_stage_model.to(dtype)
                 sample = decode_first_stage(model, batch.to(dtype)[i : i + 1])[0]

@@ -1,8 +1,9 @@
-"""The loaded model: made from a file, refilled in place from another, kept or dropped by the limit on resident checkpoints.
+"""The loaded model: made from a file, refilled in place from another, kept or dropped by the limit on resident
+checkpoints.
 
-The order of steps is the host's, its traps included: the old model is unhooked before the new file is read, so a file that cannot be read
-leaves it unhooked; a model of another configuration goes the slow way over `load_model`, whose empty-prompt conditioning activates an
-empty set of extra networks; every reload undoes tiling.
+The order of steps is the host's, its traps included: the old model is unhooked before the new file is read, so a file
+that cannot be read leaves it unhooked; a model of another configuration goes the slow way over `load_model`, whose
+empty-prompt conditioning activates an empty set of extra networks; every reload undoes tiling.
 """
 
 from __future__ import annotations
@@ -15,11 +16,36 @@ from typing import Any
 
 import torch
 
-from modules import devices, errors, extra_networks, lowvram, script_callbacks, sd_hijack, sd_ldm, sd_models_config, sd_unet, sd_vae, shared
+from modules import (
+    devices,
+    errors,
+    extra_networks,
+    lowvram,
+    script_callbacks,
+    sd_hijack,
+    sd_ldm,
+    sd_models_config,
+    sd_unet,
+    sd_vae,
+    shared,
+)
 from modules.sd_checkpoints import (
-    CheckpointInfo, checkpoint_aliases, checkpoint_alisases, checkpoint_tiles, checkpoints_list, checkpoints_loaded,
-    get_checkpoint_state_dict, get_closet_checkpoint_match, get_state_dict_from_checkpoint, list_models, model_dir, model_hash, model_path,
-    read_metadata_from_safetensors, read_state_dict, select_checkpoint,
+    CheckpointInfo,
+    checkpoint_aliases,
+    checkpoint_alisases,
+    checkpoint_tiles,
+    checkpoints_list,
+    checkpoints_loaded,
+    get_checkpoint_state_dict,
+    get_closet_checkpoint_match,
+    get_state_dict_from_checkpoint,
+    list_models,
+    model_dir,
+    model_hash,
+    model_path,
+    read_metadata_from_safetensors,
+    read_state_dict,
+    select_checkpoint,
 )
 from modules.shared import opts
 from modules.timer import Timer
@@ -54,7 +80,9 @@ def set_model_type(model: Any, state_dict: dict[str, torch.Tensor]) -> None:
     model.is_sd2 = model.is_sdxl = model.is_ssd = model.is_sd3 = False
 
 
-def load_model_weights(model: Any, checkpoint_info: CheckpointInfo, state_dict: dict[str, torch.Tensor] | None, timer: Timer) -> Any:
+def load_model_weights(
+    model: Any, checkpoint_info: CheckpointInfo, state_dict: dict[str, torch.Tensor] | None, timer: Timer
+) -> Any:
     """Fills `model` from a file; keys that the file lacks keep what they held. Returns load_state_dict's answer."""
     sd_model_hash = checkpoint_info.calculate_shorthash()
     timer.record("calculate hash")
@@ -106,7 +134,9 @@ def _set_number_types(model: Any) -> None:
 
 
 def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """Moves a schedule so that the last step holds no signal (Lin et al. 2023, "Common diffusion noise schedules ... are flawed")."""
+    """Moves a schedule so that the last step holds no signal (Lin et al. 2023, "Common diffusion noise schedules ...
+    are flawed").
+    """
     root = alphas_cumprod.sqrt()
     first, last = root[0].clone(), root[-1].clone()
     rescaled = ((root - last) * (first / (first - last))) ** 2
@@ -190,7 +220,9 @@ def send_model_to_trash(m: Any) -> None:
 _MADE_ON_META = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Embedding)
 
 
-def load_model(checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: dict[str, torch.Tensor] | None = None) -> Any:
+def load_model(
+    checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: dict[str, torch.Tensor] | None = None
+) -> Any:
     """Drops the current model, then builds one from the checkpoint's yaml and fills it."""
     checkpoint_info = checkpoint_info or select_checkpoint()
     timer = Timer()
@@ -206,10 +238,17 @@ def load_model(checkpoint_info: CheckpointInfo | None = None, already_loaded_sta
     sd_model.used_config = config
     timer.record("create model")
     answer = load_model_weights(sd_model, checkpoint_info, state_dict, timer)
-    on_meta = {f"{name}.{x}" for name, m in sd_model.named_modules() if isinstance(m, _MADE_ON_META) for x in ("weight", "bias")}
+    on_meta = {
+        f"{name}.{x}"
+        for name, m in sd_model.named_modules()
+        if isinstance(m, _MADE_ON_META)
+        for x in ("weight", "bias")
+    }
     missing = [k for k in answer.missing_keys if k in on_meta]
     if missing:
-        raise NotImplementedError(f"Cannot copy out of meta tensor; no data! ({len(missing)} missing, first {missing[0]})")
+        raise NotImplementedError(
+            f"Cannot copy out of meta tensor; no data! ({len(missing)} missing, first {missing[0]})"
+        )
     send_model_to_device(sd_model)
     sd_hijack.model_hijack.hijack(sd_model)
     timer.record("hijack")
@@ -324,8 +363,24 @@ def apply_token_merging(sd_model: Any, token_merging_ratio: float) -> None:
 
 
 __all__ = [
-    "CheckpointInfo", "SkipWritingToConfig", "checkpoint_aliases", "checkpoint_alisases", "checkpoint_tiles", "checkpoints_list",
-    "checkpoints_loaded", "get_checkpoint_state_dict", "get_closet_checkpoint_match", "get_state_dict_from_checkpoint", "list_models",
-    "load_model", "model_data", "model_dir", "model_hash", "model_path", "read_metadata_from_safetensors", "read_state_dict",
-    "reload_model_weights", "select_checkpoint",
+    "CheckpointInfo",
+    "SkipWritingToConfig",
+    "checkpoint_aliases",
+    "checkpoint_alisases",
+    "checkpoint_tiles",
+    "checkpoints_list",
+    "checkpoints_loaded",
+    "get_checkpoint_state_dict",
+    "get_closet_checkpoint_match",
+    "get_state_dict_from_checkpoint",
+    "list_models",
+    "load_model",
+    "model_data",
+    "model_dir",
+    "model_hash",
+    "model_path",
+    "read_metadata_from_safetensors",
+    "read_state_dict",
+    "reload_model_weights",
+    "select_checkpoint",
 ]

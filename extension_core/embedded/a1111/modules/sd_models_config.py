@@ -20,7 +20,9 @@ def find_checkpoint_config_near_filename(info: Any) -> str | None:
 def guess_model_config_from_state_dict(sd: dict[str, Any], filename: str) -> str:
     """RuntimeError for a layout that this WebUI has no network for."""
     if any(k.startswith("conditioner.embedders.") for k in sd) or "model.diffusion_model.x_embedder.proj.weight" in sd:
-        raise RuntimeError(f"{filename or 'The file'} is not a Stable Diffusion 1.x checkpoint; the embedded WebUI runs no other.")
+        raise RuntimeError(
+            f"{filename or 'The file'} is not a Stable Diffusion 1.x checkpoint; the embedded WebUI runs no other."
+        )
     return config_default
 
 

@@ -6,7 +6,14 @@ import functools
 import logging
 from typing import Any
 
-from modules import sd_samplers_common, sd_samplers_kdiffusion, sd_samplers_lcm, sd_samplers_timesteps, sd_schedulers, shared
+from modules import (
+    sd_samplers_common,
+    sd_samplers_kdiffusion,
+    sd_samplers_lcm,
+    sd_samplers_timesteps,
+    sd_schedulers,
+    shared,
+)
 from modules.sd_samplers_common import sample_to_image, samples_to_image_grid
 
 all_samplers: list[sd_samplers_common.SamplerData] = [
@@ -54,9 +61,12 @@ def visible_sampler_names() -> list[str]:
 
 
 @functools.cache
-def get_sampler_and_scheduler(sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True) -> tuple[str, str]:
-    """Names that exist. "DPM++ 2M Karras" of old is taken apart; an unknown sampler becomes the first; a schedule that is the
-    sampler's own becomes "Automatic" unless `convert_automatic` is off."""
+def get_sampler_and_scheduler(
+    sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True
+) -> tuple[str, str]:
+    """Names that exist. "DPM++ 2M Karras" of old is taken apart; an unknown sampler becomes the first; a schedule that
+    is the sampler's own becomes "Automatic" unless `convert_automatic` is off.
+    """
     scheduler = sd_schedulers.schedulers_map.get(scheduler_name or "", sd_schedulers.schedulers[0])
     name = sampler_name or samplers[0].name
     for candidate in sd_schedulers.schedulers:
@@ -102,9 +112,22 @@ def fix_p_invalid_sampler_and_scheduler(p: Any) -> None:
     asked = p.sampler_name, p.scheduler
     p.sampler_name, p.scheduler = get_sampler_and_scheduler(*asked, convert_automatic=False)
     if (p.sampler_name, p.scheduler) != asked:
-        logging.warning('Sampler Scheduler autocorrection: "%s" -> "%s", "%s" -> "%s"', asked[0], p.sampler_name, asked[1], p.scheduler)
+        logging.warning(
+            'Sampler Scheduler autocorrection: "%s" -> "%s", "%s" -> "%s"',
+            asked[0],
+            p.sampler_name,
+            asked[1],
+            p.scheduler,
+        )
 
 
 set_samplers()
 
-__all__ = ["all_samplers", "all_samplers_map", "create_sampler", "find_sampler_config", "sample_to_image", "samples_to_image_grid"]
+__all__ = [
+    "all_samplers",
+    "all_samplers_map",
+    "create_sampler",
+    "find_sampler_config",
+    "sample_to_image",
+    "samples_to_image_grid",
+]

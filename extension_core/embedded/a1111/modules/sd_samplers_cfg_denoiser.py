@@ -9,7 +9,12 @@ import torch
 
 from modules import prompt_parser, sd_samplers_common, shared
 from modules.script_callbacks import (
-    AfterCFGCallbackParams, CFGDenoisedParams, CFGDenoiserParams, cfg_after_cfg_callback, cfg_denoised_callback, cfg_denoiser_callback,
+    AfterCFGCallbackParams,
+    CFGDenoisedParams,
+    CFGDenoiserParams,
+    cfg_after_cfg_callback,
+    cfg_denoised_callback,
+    cfg_denoiser_callback,
 )
 from modules.shared import opts, state
 
@@ -37,8 +42,10 @@ def _repeat_rows(x: torch.Tensor, repeats: list[int]) -> torch.Tensor:
 
 
 class CFGDenoiser(torch.nn.Module):
-    """Classifier-free guidance around `inner_model`. Computes the unconditional half at every CFG, 1 included; only two settings leave
-    it out. `step` counts calls, not steps, and is what prompt editing and the call-counting Refiner go by."""
+    """Classifier-free guidance around `inner_model`. Computes the unconditional half at every CFG, 1 included; only two
+    settings leave it out. `step` counts calls, not steps, and is what prompt editing and the call-counting Refiner go
+    by.
+    """
 
     def __init__(self, sampler: Any) -> None:
         super().__init__()
@@ -110,7 +117,9 @@ class CFGDenoiser(torch.nn.Module):
         if self.p.scripts is not None:
             from modules import scripts
 
-            args = scripts.MaskBlendArgs(current_latent, self.nmask, self.init_latent, self.mask, blended, denoiser=self, sigma=sigma)
+            args = scripts.MaskBlendArgs(
+                current_latent, self.nmask, self.init_latent, self.mask, blended, denoiser=self, sigma=sigma
+            )
             self.p.scripts.on_mask_blend(self.p, args)
             blended = args.blended_latent
         return blended
@@ -137,20 +146,40 @@ class CFGDenoiser(torch.nn.Module):
         return self.pad_cond_uncond(tensor, uncond) if opts.pad_cond_uncond else (tensor, uncond)
 
     def _call(self, x: torch.Tensor, sigma: torch.Tensor, crossattn: Any, concat: torch.Tensor) -> torch.Tensor:
-        cond = {**crossattn, "c_concat": [concat]} if isinstance(crossattn, dict) else {"c_crossattn": [crossattn], "c_concat": [concat]}
+        cond = (
+            {**crossattn, "c_concat": [concat]}
+            if isinstance(crossattn, dict)
+            else {"c_crossattn": [crossattn], "c_concat": [concat]}
+        )
         return self.inner_model(x, sigma, cond=cond)
 
     def _in_pieces(
-        self, x: torch.Tensor, sigma: torch.Tensor, cond: Any, concat: torch.Tensor, out: torch.Tensor, size: int, count: int
+        self,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        cond: Any,
+        concat: torch.Tensor,
+        out: torch.Tensor,
+        size: int,
+        count: int,
     ) -> None:
         for a in range(0, count, size):
             b = min(a + size, count)
             out[a:b] = self._call(x[a:b], sigma[a:b], subscript_cond(cond, a, b), concat[a:b])
 
     def _denoise(
-        self, x: torch.Tensor, sigma: torch.Tensor, tensor: Any, uncond: Any, concat: torch.Tensor, skip_uncond: bool, batch_size: int
+        self,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        tensor: Any,
+        uncond: Any,
+        concat: torch.Tensor,
+        skip_uncond: bool,
+        batch_size: int,
     ) -> torch.Tensor:
-        """Rows of all prompts' parts, then (unless skipped) of the negative prompts; in one call where they are equally long."""
+        """Rows of all prompts' parts, then (unless skipped) of the negative prompts; in one call where they are equally
+        long.
+        """
         if tensor.shape[1] == uncond.shape[1] or skip_uncond:
             cond = tensor if skip_uncond else catenate_conds([tensor, uncond])
             if opts.batch_cond_uncond:
@@ -166,7 +195,13 @@ class CFGDenoiser(torch.nn.Module):
         return out
 
     def _store_preview(
-        self, x_in: torch.Tensor, x_out: torch.Tensor, denoised: torch.Tensor, first: list[int], uncond: Any, sigma: torch.Tensor
+        self,
+        x_in: torch.Tensor,
+        x_out: torch.Tensor,
+        denoised: torch.Tensor,
+        first: list[int],
+        uncond: Any,
+        sigma: torch.Tensor,
     ) -> None:
         def rows(x: torch.Tensor) -> torch.Tensor:
             return torch.cat([x[i : i + 1] for i in first])
@@ -179,9 +214,18 @@ class CFGDenoiser(torch.nn.Module):
         sd_samplers_common.store_latent(preview())
 
     def forward(
-        self, x: torch.Tensor, sigma: torch.Tensor, uncond: Any, cond: Any, cond_scale: float, s_min_uncond: float, image_cond: torch.Tensor
+        self,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        uncond: Any,
+        cond: Any,
+        cond_scale: float,
+        s_min_uncond: float,
+        image_cond: torch.Tensor,
     ) -> torch.Tensor:
-        """The guided prediction for x [B, C, h, w] at noise levels sigma [B]: x0, or for timestep samplers eps at timesteps sigma."""
+        """The guided prediction for x [B, C, h, w] at noise levels sigma [B]: x0, or for timestep samplers eps at
+        timesteps sigma.
+        """
         if state.interrupted or state.skipped:
             raise sd_samplers_common.InterruptedException
         if sd_samplers_common.apply_refiner(self, sigma):
@@ -195,9 +239,17 @@ class CFGDenoiser(torch.nn.Module):
         batch_size = len(conds_list)
         repeats = [len(conds) for conds in conds_list]
         x_in, sigma_in, image_cond_in = (torch.cat([_repeat_rows(v, repeats), v]) for v in (x, sigma, image_cond))
-        params = CFGDenoiserParams(x_in, image_cond_in, sigma_in, state.sampling_step, state.sampling_steps, tensor, uncond, self)
+        params = CFGDenoiserParams(
+            x_in, image_cond_in, sigma_in, state.sampling_step, state.sampling_steps, tensor, uncond, self
+        )
         cfg_denoiser_callback(params)
-        x_in, sigma_in, image_cond_in, tensor, uncond = params.x, params.sigma, params.image_cond, params.text_cond, params.text_uncond
+        x_in, sigma_in, image_cond_in, tensor, uncond = (
+            params.x,
+            params.sigma,
+            params.image_cond,
+            params.text_cond,
+            params.text_uncond,
+        )
 
         skip_uncond = self._skips_uncond(sigma, s_min_uncond)
         if skip_uncond:
@@ -211,7 +263,9 @@ class CFGDenoiser(torch.nn.Module):
         if self.need_last_noise_uncond:
             self.last_noise_uncond = torch.clone(x_out[-uncond.shape[0] :])
 
-        denoised = self.combine_denoised(x_out, conds_list, uncond, 1.0 if skip_uncond else cond_scale * self.cond_scale_miltiplier)
+        denoised = self.combine_denoised(
+            x_out, conds_list, uncond, 1.0 if skip_uncond else cond_scale * self.cond_scale_miltiplier
+        )
         if not self.mask_before_denoising and self.mask is not None:
             denoised = self._blend(denoised, sigma)
         self._store_preview(x_in, x_out, denoised, first, uncond, sigma)

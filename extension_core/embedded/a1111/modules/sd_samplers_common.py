@@ -1,4 +1,6 @@
-"""What all samplers share: the base class, noise from the request's seeds, latents to pictures, the native Refiner's switch."""
+"""What all samplers share: the base class, noise from the request's seeds, latents to pictures, the native Refiner's
+switch.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ class SamplerData(SamplerDataTuple):
 
 
 def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
-    """(steps of the full schedule, steps of it that run less one). With a given number of steps (hires) or the setting to do them all,
-    the schedule is lengthened so that they fit below the start noise."""
+    """(steps of the full schedule, steps of it that run less one). With a given number of steps (hires) or the setting
+    to do them all, the schedule is lengthened so that they fit below the start noise.
+    """
     if opts.img2img_fix_steps or steps is not None:
         requested = steps or p.steps
         return (int(requested / min(p.denoising_strength, 0.999)) if p.denoising_strength > 0 else 0), requested - 1
@@ -40,13 +43,15 @@ def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
 
 approximation_indexes = {"Full": 0, "Approx NN": 1, "Approx cheap": 2, "TAESD": 3}
 
-# Least-squares colours of Stable Diffusion 1.x's four latent channels, as previews have used them since the first WebUIs.
+# Least-squares colours of Stable Diffusion 1.x's four latent channels, as previews have used them since the first
+# WebUIs.
 _LATENT_RGB = [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]]
 
 
 def samples_to_images_tensor(sample: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
-    """Latents [B, 4, h, w] to pictures in -1..1. "Approx cheap" colours each latent pixel; all else decodes, since the networks that the
-    host's other approximations need are downloads."""
+    """Latents [B, 4, h, w] to pictures in -1..1. "Approx cheap" colours each latent pixel; all else decodes, since the
+    networks that the host's other approximations need are downloads.
+    """
     if approximation is None or (state.interrupted and opts.live_preview_fast_interrupt):
         approximation = approximation_indexes.get(opts.show_progress_type, 0)
     if approximation == 2:
@@ -63,7 +68,9 @@ def single_sample_to_image(sample: torch.Tensor, approximation: int | None = Non
 
 
 def decode_first_stage(model: Any, x: torch.Tensor) -> torch.Tensor:
-    return samples_to_images_tensor(x.to(devices.dtype_vae), approximation_indexes.get(opts.sd_vae_decode_method, 0), model)
+    return samples_to_images_tensor(
+        x.to(devices.dtype_vae), approximation_indexes.get(opts.sd_vae_decode_method, 0), model
+    )
 
 
 def sample_to_image(samples: torch.Tensor, index: int = 0, approximation: int | None = None) -> Image.Image:
@@ -87,7 +94,12 @@ def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = No
 def store_latent(decoded: torch.Tensor) -> None:
     state.current_latent = decoded
     period = opts.show_progress_every_n_steps
-    if opts.live_previews_enable and period > 0 and state.sampling_step % period == 0 and not shared.parallel_processing_allowed:
+    if (
+        opts.live_previews_enable
+        and period > 0
+        and state.sampling_step % period == 0
+        and not shared.parallel_processing_allowed
+    ):
         state.assign_current_image(sample_to_image(decoded))
 
 
@@ -111,12 +123,15 @@ def _torchsde_randn(size: Any, dtype: torch.dtype, device: Any, seed: int) -> to
     return devices.randn_local(seed, size).to(device=device, dtype=dtype)  # type: ignore[attr-defined]
 
 
-torchsde._brownian.brownian_interval._randn = _torchsde_randn  # Brownian noise from the host's generators, as the host arranges it
+torchsde._brownian.brownian_interval._randn = (
+    _torchsde_randn  # Brownian noise from the host's generators, as the host arranges it
+)
 
 
 def _refiner_ratio(cfg_denoiser: Any, sigma: torch.Tensor | None) -> Any:
-    """How much of the sampling is done. By calls of the denoiser, or by the noise level's place among the model's sigmas; a timestep
-    sampler's "sigma" is a timestep. With LCM's 50 sigmas the second says 0.95 at once."""
+    """How much of the sampling is done. By calls of the denoiser, or by the noise level's place among the model's
+    sigmas; a timestep sampler's "sigma" is a timestep. With LCM's 50 sigmas the second says 0.95 at once.
+    """
     if opts.refiner_switch_by_sample_steps or sigma is None:
         cfg_denoiser.p.extra_generation_params["Refiner switch by sampling steps"] = True
         return cfg_denoiser.step / cfg_denoiser.total_steps
@@ -170,7 +185,9 @@ class TorchHijack:
 
 
 class Sampler:
-    """Made anew for each batch and pass. `sampler_extra_args` is handed to the denoiser's `forward` as keywords at every call."""
+    """Made anew for each batch and pass. `sampler_extra_args` is handed to the denoiser's `forward` as keywords at
+    every call.
+    """
 
     model_wrap: Any
 
@@ -243,8 +260,15 @@ class Sampler:
         return arguments
 
     def _churn_settings(self, p: Any, arguments: dict[str, Any]) -> None:
-        """The settings win over what the request says; the host's `getattr(opts, name, p.name)` always finds the setting."""
-        wanted = {"s_churn": opts.s_churn, "s_tmin": opts.s_tmin, "s_tmax": opts.s_tmax or self.s_tmax, "s_noise": opts.s_noise}
+        """The settings win over what the request says; the host's `getattr(opts, name, p.name)` always finds the
+        setting.
+        """
+        wanted = {
+            "s_churn": opts.s_churn,
+            "s_tmin": opts.s_tmin,
+            "s_tmax": opts.s_tmax or self.s_tmax,
+            "s_noise": opts.s_noise,
+        }
         for name, value in wanted.items():
             if name in arguments and value != getattr(self, name):
                 arguments[name] = value
@@ -252,33 +276,57 @@ class Sampler:
                 p.extra_generation_params["Sigma " + name.removeprefix("s_")] = value
 
     def create_noise_sampler(self, x: torch.Tensor, sigmas: torch.Tensor, p: Any) -> Any:
-        """Brownian noise, one tree an image, so that batches change nothing. Spans the whole schedule, img2img's unused part included."""
+        """Brownian noise, one tree an image, so that batches change nothing. Spans the whole schedule, img2img's unused
+        part included.
+        """
         if shared.opts.no_dpmpp_sde_batch_determinism:
             return None
         seeds = p.all_seeds[p.iteration * p.batch_size : (p.iteration + 1) * p.batch_size]
         return k_diffusion.sampling.BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), seed=seeds)
 
     def sample(
-        self, p: Any, x: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None, image_conditioning: Any = None
-    ) -> Any:
-        raise NotImplementedError
-
-    def sample_img2img(
-        self, p: Any, x: torch.Tensor, noise: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None,
+        self,
+        p: Any,
+        x: torch.Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
         image_conditioning: Any = None,
     ) -> Any:
         raise NotImplementedError
 
-    def _extra_args(self, p: Any, conditioning: Any, unconditional_conditioning: Any, image_conditioning: Any) -> dict[str, Any]:
+    def sample_img2img(
+        self,
+        p: Any,
+        x: torch.Tensor,
+        noise: torch.Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
+        image_conditioning: Any = None,
+    ) -> Any:
+        raise NotImplementedError
+
+    def _extra_args(
+        self, p: Any, conditioning: Any, unconditional_conditioning: Any, image_conditioning: Any
+    ) -> dict[str, Any]:
         return {
-            "cond": conditioning, "image_cond": image_conditioning, "uncond": unconditional_conditioning, "cond_scale": p.cfg_scale,
+            "cond": conditioning,
+            "image_cond": image_conditioning,
+            "uncond": unconditional_conditioning,
+            "cond_scale": p.cfg_scale,
             "s_min_uncond": self.s_min_uncond,
         }
 
     def _run(self, p: Any, steps: int, x: torch.Tensor, arguments: dict[str, Any]) -> Any:
         def run() -> Any:
             return self.func(
-                self.model_wrap_cfg, x, extra_args=self.sampler_extra_args, disable=False, callback=self.callback_state, **arguments
+                self.model_wrap_cfg,
+                x,
+                extra_args=self.sampler_extra_args,
+                disable=False,
+                callback=self.callback_state,
+                **arguments,
             )
 
         samples = self.launch_sampling(steps, run)

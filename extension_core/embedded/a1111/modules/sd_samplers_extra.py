@@ -1,4 +1,6 @@
-"""Restart sampling (Xu et al. 2023, "Restart sampling for improving generative processes") with second-order Heun steps."""
+"""Restart sampling (Xu et al. 2023, "Restart sampling for improving generative processes") with second-order Heun
+steps.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def _plan(sigmas: torch.Tensor, restart_list: RestartList | None) -> tuple[torch
     if steps < 20:
         return sigmas, {}
     restart_steps, times = (steps // 4, 2) if steps >= 36 else (9, 1)
-    shorter = get_sigmas_karras(steps - restart_steps * times, sigmas[-2].item(), sigmas[0].item(), device=sigmas.device)
+    shorter = get_sigmas_karras(
+        steps - restart_steps * times, sigmas[-2].item(), sigmas[0].item(), device=sigmas.device
+    )
     return shorter, {0.1: [restart_steps + 1, times, 2]}
 
 
@@ -37,15 +41,22 @@ def _steps(sigmas: torch.Tensor, restart_list: RestartList) -> list[tuple[torch.
             count, times, top = restarts[i + 1]
             top_index = nearest(top)
             if top_index < i + 1:
-                back = get_sigmas_karras(count, sigmas[i + 1].item(), sigmas[top_index].item(), device=sigmas.device)[:-1]
+                back = get_sigmas_karras(count, sigmas[i + 1].item(), sigmas[top_index].item(), device=sigmas.device)[
+                    :-1
+                ]
                 pairs += list(zip(back[:-1], back[1:])) * times
     return pairs
 
 
 @torch.no_grad()
 def restart_sampler(
-    model: Callable[..., torch.Tensor], x: torch.Tensor, sigmas: torch.Tensor, extra_args: dict[str, Any] | None = None,
-    callback: Callable[[dict[str, Any]], Any] | None = None, disable: bool | None = None, s_noise: float = 1.0,
+    model: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], Any] | None = None,
+    disable: bool | None = None,
+    s_noise: float = 1.0,
     restart_list: RestartList | None = None,
 ) -> torch.Tensor:
     """`restart_list`: {lowest sigma: [steps, times, highest sigma]}; chosen by the number of steps where None."""

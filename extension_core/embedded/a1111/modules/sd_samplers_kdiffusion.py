@@ -22,7 +22,12 @@ samplers_k_diffusion: list[tuple[str, Any, list[str], dict[str, Any]]] = [
     ("DPM++ 2M", "sample_dpmpp_2m", ["k_dpmpp_2m"], {**_KARRAS}),
     ("DPM++ SDE", "sample_dpmpp_sde", ["k_dpmpp_sde"], {**_KARRAS, **_SECOND, **_BROWNIAN}),
     ("DPM++ 2M SDE", "sample_dpmpp_2m_sde", ["k_dpmpp_2m_sde"], {**_EXPONENTIAL, **_BROWNIAN}),
-    ("DPM++ 2M SDE Heun", "sample_dpmpp_2m_sde", ["k_dpmpp_2m_sde_heun"], {**_EXPONENTIAL, **_BROWNIAN, "solver_type": "heun"}),
+    (
+        "DPM++ 2M SDE Heun",
+        "sample_dpmpp_2m_sde",
+        ["k_dpmpp_2m_sde_heun"],
+        {**_EXPONENTIAL, **_BROWNIAN, "solver_type": "heun"},
+    ),
     ("DPM++ 2S a", "sample_dpmpp_2s_ancestral", ["k_dpmpp_2s_a"], {**_KARRAS, **_ENSD, **_SECOND}),
     ("DPM++ 3M SDE", "sample_dpmpp_3m_sde", ["k_dpmpp_3m_sde"], {**_EXPONENTIAL, **_DISCARD, **_BROWNIAN}),
     ("Euler a", "sample_euler_ancestral", ["k_euler_a", "k_euler_ancestral"], {**_ENSD}),
@@ -36,7 +41,9 @@ samplers_k_diffusion: list[tuple[str, Any, list[str], dict[str, Any]]] = [
     ("Restart", sd_samplers_extra.restart_sampler, ["restart"], {**_KARRAS, **_SECOND}),
 ]
 samplers_data_k_diffusion = [
-    sd_samplers_common.SamplerData(label, lambda model, funcname=funcname: KDiffusionSampler(funcname, model), aliases, options)
+    sd_samplers_common.SamplerData(
+        label, lambda model, funcname=funcname: KDiffusionSampler(funcname, model), aliases, options
+    )
     for label, funcname, aliases, options in samplers_k_diffusion
 ]
 
@@ -87,7 +94,9 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return sd_schedulers.schedulers_map.get(name)
 
     def _scheduled(self, p: Any, scheduler: sd_schedulers.Scheduler, steps: int) -> torch.Tensor:
-        """Sigmas of a named schedule, with the settings' bounds and rho; what differs from the defaults goes into the infotext."""
+        """Sigmas of a named schedule, with the settings' bounds and rho; what differs from the defaults goes into the
+        infotext.
+        """
         assert scheduler.function is not None
         notes = p.extra_generation_params
         low, high = self.model_wrap.sigmas[0].item(), self.model_wrap.sigmas[-1].item()
@@ -110,7 +119,9 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return scheduler.function(n=steps, **arguments, device=devices.cpu)
 
     def get_sigmas(self, p: Any, steps: int) -> torch.Tensor:
-        """Sigmas [steps + 1] for this request; `p.sampler_noise_scheduler_override(steps)` replaces every named schedule."""
+        """Sigmas [steps + 1] for this request; `p.sampler_noise_scheduler_override(steps)` replaces every named
+        schedule.
+        """
         discard = self.config is not None and self.config.options.get("discard_next_to_last_sigma", False)
         if opts.always_discard_next_to_last_sigma and not discard:
             discard = True
@@ -136,7 +147,13 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return found
 
     def sample_img2img(
-        self, p: Any, x: torch.Tensor, noise: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None,
+        self,
+        p: Any,
+        x: torch.Tensor,
+        noise: torch.Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
         image_conditioning: Any = None,
     ) -> Any:
         steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
@@ -152,7 +169,11 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         known = inspect.signature(self.func).parameters
         # DPM fast and adaptive cannot go to sigma 0, so they are given the last one before it
         offered = {
-            "sigma_min": sigma_sched[-2], "sigma_max": sigma_sched[0], "n": len(sigma_sched) - 1, "sigma_sched": sigma_sched, "sigmas": sigma_sched,
+            "sigma_min": sigma_sched[-2],
+            "sigma_max": sigma_sched[0],
+            "n": len(sigma_sched) - 1,
+            "sigma_sched": sigma_sched,
+            "sigmas": sigma_sched,
         }
         arguments.update({k: v for k, v in offered.items() if k in known})
         arguments.update(self._further_arguments(p, x, sigmas))
@@ -162,7 +183,13 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return self._run(p, t_enc + 1, xi, arguments)
 
     def sample(
-        self, p: Any, x: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None, image_conditioning: Any = None
+        self,
+        p: Any,
+        x: torch.Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
+        image_conditioning: Any = None,
     ) -> Any:
         steps = steps or p.steps
         sigmas = self.get_sigmas(p, steps)
@@ -186,4 +213,10 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return self._run(p, steps, x, arguments)
 
 
-__all__ = ["CFGDenoiser", "CFGDenoiserKDiffusion", "KDiffusionSampler", "k_diffusion_samplers_map", "sd_samplers_cfg_denoiser"]
+__all__ = [
+    "CFGDenoiser",
+    "CFGDenoiserKDiffusion",
+    "KDiffusionSampler",
+    "k_diffusion_samplers_map",
+    "sd_samplers_cfg_denoiser",
+]

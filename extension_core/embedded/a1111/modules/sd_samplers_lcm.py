@@ -1,4 +1,6 @@
-"""The LCM sampler (Luo et al. 2023, "Latent consistency models"). Its model has 50 noise levels, timesteps 19, 39, ..., 999."""
+"""The LCM sampler (Luo et al. 2023, "Latent consistency models"). Its model has 50 noise levels, timesteps 19, 39, ...,
+999.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from modules import sd_samplers_cfg_denoiser, sd_samplers_common, sd_samplers_kd
 
 
 class LCMCompVisDenoiser(DiscreteEpsDDPMDenoiser):
-    """Any sigma is snapped to the nearest of the 50; the prediction passes through the consistency model's boundary condition."""
+    """Any sigma is snapped to the nearest of the 50; the prediction passes through the consistency model's boundary
+    condition.
+    """
 
     def __init__(self, model: Any) -> None:
         timesteps, original_timesteps = 1000, 50
@@ -54,8 +58,13 @@ class LCMCompVisDenoiser(DiscreteEpsDDPMDenoiser):
 
 
 def sample_lcm(
-    model: Callable[..., torch.Tensor], x: torch.Tensor, sigmas: torch.Tensor, extra_args: dict[str, Any] | None = None,
-    callback: Callable[[dict[str, Any]], Any] | None = None, disable: bool | None = None, noise_sampler: Any = None,
+    model: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], Any] | None = None,
+    disable: bool | None = None,
+    noise_sampler: Any = None,
 ) -> torch.Tensor:
     """Each step predicts x0 and adds fresh noise of the next level."""
     extra_args = extra_args or {}
@@ -88,6 +97,8 @@ class LCMSampler(sd_samplers_kdiffusion.KDiffusionSampler):
 
 samplers_lcm: list[tuple[str, Any, list[str], dict[str, Any]]] = [("LCM", sample_lcm, ["k_lcm"], {})]
 samplers_data_lcm = [
-    sd_samplers_common.SamplerData(label, lambda model, funcname=funcname: LCMSampler(funcname, model), aliases, options)
+    sd_samplers_common.SamplerData(
+        label, lambda model, funcname=funcname: LCMSampler(funcname, model), aliases, options
+    )
     for label, funcname, aliases, options in samplers_lcm
 ]

@@ -20,7 +20,9 @@ samplers_timesteps: list[tuple[str, Any, list[str], dict[str, Any]]] = [
     ("UniPC", sd_samplers_timesteps_impl.unipc, ["unipc"], {}),
 ]
 samplers_data_timesteps = [
-    sd_samplers_common.SamplerData(label, lambda model, funcname=funcname: CompVisSampler(funcname, model), aliases, options)
+    sd_samplers_common.SamplerData(
+        label, lambda model, funcname=funcname: CompVisSampler(funcname, model), aliases, options
+    )
     for label, funcname, aliases, options in samplers_timesteps
 ]
 
@@ -83,7 +85,13 @@ class CompVisSampler(sd_samplers_common.Sampler):
         return torch.clip(torch.asarray(list(range(0, 1000, 1000 // steps)), device=devices.device) + 1, 0, 999)
 
     def sample_img2img(
-        self, p: Any, x: torch.Tensor, noise: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None,
+        self,
+        p: Any,
+        x: torch.Tensor,
+        noise: torch.Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
         image_conditioning: Any = None,
     ) -> Any:
         steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
@@ -105,7 +113,13 @@ class CompVisSampler(sd_samplers_common.Sampler):
         return self._run(p, t_enc + 1, xi, arguments)
 
     def sample(
-        self, p: Any, x: torch.Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None, image_conditioning: Any = None
+        self,
+        p: Any,
+        x: torch.Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
+        image_conditioning: Any = None,
     ) -> Any:
         steps = steps or p.steps
         arguments = self.initialize(p)

@@ -1,5 +1,7 @@
-"""Samplers on timesteps: DDIM (Song et al. 2020), its CFG++ variant (Chung et al. 2024), PLMS (Liu et al. 2022) and UniPC. The model
-predicts eps; `timesteps` [n] rise and are gone through backwards, the last (lowest) pair's step left out."""
+"""Samplers on timesteps: DDIM (Song et al. 2020), its CFG++ variant (Chung et al. 2024), PLMS (Liu et al. 2022) and
+UniPC. The model predicts eps; `timesteps` [n] rise and are gone through backwards, the last (lowest) pair's step left
+out.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,14 @@ def _report(callback: Callback | None, x: torch.Tensor, i: int, x0: torch.Tensor
 
 
 def _ddim(
-    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None, callback: Callback | None, disable: bool | None,
-    eta: float, use_uncond_direction: bool,
+    model: Any,
+    x: torch.Tensor,
+    timesteps: torch.Tensor,
+    extra_args: dict[str, Any] | None,
+    callback: Callback | None,
+    disable: bool | None,
+    eta: float,
+    use_uncond_direction: bool,
 ) -> torch.Tensor:
     schedule = _Schedule(model, x, timesteps)
     sigmas = schedule.noise_levels(eta)
@@ -66,16 +74,26 @@ def _ddim(
 
 @torch.no_grad()
 def ddim(
-    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
-    disable: bool | None = None, eta: float = 0.0,
+    model: Any,
+    x: torch.Tensor,
+    timesteps: torch.Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callback | None = None,
+    disable: bool | None = None,
+    eta: float = 0.0,
 ) -> torch.Tensor:
     return _ddim(model, x, timesteps, extra_args, callback, disable, eta, False)
 
 
 @torch.no_grad()
 def ddim_cfgpp(
-    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
-    disable: bool | None = None, eta: float = 0.0,
+    model: Any,
+    x: torch.Tensor,
+    timesteps: torch.Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callback | None = None,
+    disable: bool | None = None,
+    eta: float = 0.0,
 ) -> torch.Tensor:
     """Renoises along the unconditional prediction. CFG is divided by 12.5, so that its usual range becomes 0 to 1."""
     model.cond_scale_miltiplier = 1 / 12.5
@@ -89,7 +107,11 @@ _MULTISTEP = {1: ([3, -1], 2), 2: ([23, -16, 5], 12), 3: ([55, -59, 37, -9], 24)
 
 @torch.no_grad()
 def plms(
-    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
+    model: Any,
+    x: torch.Tensor,
+    timesteps: torch.Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callback | None = None,
     disable: bool | None = None,
 ) -> torch.Tensor:
     """Calls the model once more in the first step."""
@@ -120,7 +142,9 @@ def plms(
 class UniPCCFG(uni_pc.UniPC):
     """UniPC over the guided denoiser, which is asked at fractional timesteps."""
 
-    def __init__(self, cfg_model: Any, extra_args: dict[str, Any], callback: Callback | None, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, cfg_model: Any, extra_args: dict[str, Any], callback: Callback | None, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(None, *args, after_update=self._after_update, **kwargs)
         self.cfg_model = cfg_model
         self.extra_args = extra_args
@@ -139,16 +163,28 @@ class UniPCCFG(uni_pc.UniPC):
 
 
 def unipc(
-    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None = None, callback: Callback | None = None,
-    disable: bool | None = None, is_img2img: bool = False,
+    model: Any,
+    x: torch.Tensor,
+    timesteps: torch.Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callback | None = None,
+    disable: bool | None = None,
+    is_img2img: bool = False,
 ) -> torch.Tensor:
     """Takes of `timesteps` only how many they are and, in img2img, the highest; spaces its own between."""
     del disable
     o = shared.opts
     ns = uni_pc.NoiseScheduleVP("discrete", alphas_cumprod=model.inner_model.inner_model.alphas_cumprod)
     t_start = float(timesteps[-1] / 1000 + 1 / 1000) if is_img2img else None
-    solver = UniPCCFG(model, extra_args or {}, callback, ns, predict_x0=True, thresholding=False, variant=o.uni_pc_variant)
+    solver = UniPCCFG(
+        model, extra_args or {}, callback, ns, predict_x0=True, thresholding=False, variant=o.uni_pc_variant
+    )
     return solver.sample(
-        x, steps=len(timesteps), t_start=t_start, skip_type=o.uni_pc_skip_type, method="multistep", order=o.uni_pc_order,
+        x,
+        steps=len(timesteps),
+        t_start=t_start,
+        skip_type=o.uni_pc_skip_type,
+        method="multistep",
+        order=o.uni_pc_order,
         lower_order_final=o.uni_pc_lower_order_final,
     )

@@ -45,13 +45,21 @@ def _time_bounds(sigma_min: float, sigma_max: float, inner_model: Any) -> tuple[
 
 
 def sgm_uniform(n: int, sigma_min: float, sigma_max: float, inner_model: Any, device: torch.device) -> torch.Tensor:
-    """Evenly spaced times, the last left out: how SDXL's own code and "trailing" timesteps of distilled models are spaced."""
+    """Evenly spaced times, the last left out: how SDXL's own code and "trailing" timesteps of distilled models are
+    spaced.
+    """
     start, end = _time_bounds(sigma_min, sigma_max, inner_model)
     return _sigmas([inner_model.t_to_sigma(t) for t in torch.linspace(start, end, n + 1)[:-1]], device)
 
 
 def normal_scheduler(
-    n: int, sigma_min: float, sigma_max: float, inner_model: Any, device: torch.device, sgm: bool = False, floor: bool = False
+    n: int,
+    sigma_min: float,
+    sigma_max: float,
+    inner_model: Any,
+    device: torch.device,
+    sgm: bool = False,
+    floor: bool = False,
 ) -> torch.Tensor:
     del floor
     start, end = _time_bounds(sigma_min, sigma_max, inner_model)
@@ -64,7 +72,9 @@ _AYS_SDXL = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.1
 
 
 def get_align_your_steps_sigmas(n: int, sigma_min: float, sigma_max: float, device: torch.device) -> torch.Tensor:
-    """The published schedule (Sabour et al. 2024, "Align your steps"), log-linearly resampled to n values where n is not 11."""
+    """The published schedule (Sabour et al. 2024, "Align your steps"), log-linearly resampled to n values where n is
+    not 11.
+    """
     sigmas = _AYS_SDXL if shared.sd_model.is_sdxl else _AYS_SD1
     if n != len(sigmas):
         places = np.linspace(0, 1, len(sigmas))
@@ -81,7 +91,9 @@ def kl_optimal(n: int, sigma_min: float, sigma_max: float, device: torch.device)
     return torch.tan(part * low + (1.0 - part) * high)
 
 
-def simple_scheduler(n: int, sigma_min: float, sigma_max: float, inner_model: Any, device: torch.device) -> torch.Tensor:
+def simple_scheduler(
+    n: int, sigma_min: float, sigma_max: float, inner_model: Any, device: torch.device
+) -> torch.Tensor:
     stride = len(inner_model.sigmas) / n
     return _sigmas([float(inner_model.sigmas[-(1 + int(i * stride))]) for i in range(n)], device)
 

@@ -1,4 +1,6 @@
-"""Replacements of the U-Net by other engines: there are none here, so `current_unet` is always None and the torch module runs."""
+"""Replacements of the U-Net by other engines: there are none here, so `current_unet` is always None and the torch
+module runs.
+"""
 
 from __future__ import annotations
 

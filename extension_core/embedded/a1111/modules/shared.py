@@ -1,4 +1,6 @@
-"""State that every part of the host reads from one place. `shared_init.initialize` fills it; `sd_model` loads on first use."""
+"""State that every part of the host reads from one place. `shared_init.initialize` fills it; `sd_model` loads on first
+use.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The settings: names, defaults and infotext labels as the host has them, those alone that something here or an extension reads."""
+"""The settings: names, defaults and infotext labels as the host has them, those alone that something here or an
+extension reads.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,17 @@ from modules.paths import default_output_dir
 from modules.shared_cmd_options import cmd_opts
 
 restricted_opts = {
-    "samples_filename_pattern", "directories_filename_pattern", "outdir_samples", "outdir_txt2img_samples", "outdir_img2img_samples",
-    "outdir_grids", "outdir_txt2img_grids", "outdir_img2img_grids", "outdir_init_images", "temp_dir", "clean_temp_dir_at_start",
+    "samples_filename_pattern",
+    "directories_filename_pattern",
+    "outdir_samples",
+    "outdir_txt2img_samples",
+    "outdir_img2img_samples",
+    "outdir_grids",
+    "outdir_txt2img_grids",
+    "outdir_img2img_grids",
+    "outdir_init_images",
+    "temp_dir",
+    "clean_temp_dir_at_start",
 }
 options_templates: dict[str, OptionInfo] = {}
 _dirs = {"visible": not cmd_opts.hide_ui_dir_config}
@@ -24,7 +35,9 @@ def _section(identifier: tuple[Any, ...], **infos: OptionInfo) -> None:
     options_templates.update(options_section(identifier, infos))
 
 
-def _slider(default: float, label: str, low: float, high: float, step: float, infotext: str | None = None) -> OptionInfo:
+def _slider(
+    default: float, label: str, low: float, high: float, step: float, infotext: str | None = None
+) -> OptionInfo:
     return OptionInfo(default, label, gr.Slider, {"minimum": low, "maximum": high, "step": step}, infotext=infotext)
 
 
@@ -91,8 +104,12 @@ _section(
 _section(
     ("sd", "Stable Diffusion", "sd"),
     sd_model_checkpoint=OptionInfo(
-        None, "Stable Diffusion checkpoint", gr.Dropdown, lambda: {"choices": shared_items.list_checkpoint_tiles()},
-        refresh=shared_items.refresh_checkpoints, infotext="Model hash",
+        None,
+        "Stable Diffusion checkpoint",
+        gr.Dropdown,
+        lambda: {"choices": shared_items.list_checkpoint_tiles()},
+        refresh=shared_items.refresh_checkpoints,
+        infotext="Model hash",
     ),
     sd_checkpoints_limit=_slider(1, "Maximum number of checkpoints loaded at the same time", 1, 10, 1),
     sd_checkpoints_keep_in_cpu=OptionInfo(True, "Only keep one model on device"),
@@ -101,13 +118,18 @@ _section(
     sd_unet=OptionInfo("Automatic", "SD Unet", gr.Dropdown, lambda: {"choices": shared_items.sd_unet_items()}),
     enable_quantization=OptionInfo(False, "Enable quantization in K samplers").needs_reload_ui(),
     emphasis=_radio("Original", "Emphasis mode", ["None", "Ignore", "Original", "No norm"], "Emphasis"),
-    enable_batch_seeds=OptionInfo(True, "Make K-diffusion samplers produce same images in a batch as when making a single image"),
+    enable_batch_seeds=OptionInfo(
+        True, "Make K-diffusion samplers produce same images in a batch as when making a single image"
+    ),
     comma_padding_backtrack=_slider(20, "Prompt word wrap length limit", 0, 74, 1),
     CLIP_stop_at_last_layers=_slider(1, "Clip skip", 1, 12, 1, "Clip skip"),
     randn_source=_radio("GPU", "Random number generator source.", ["GPU", "CPU", "NV"], "RNG"),
     tiling=OptionInfo(False, "Tiling", infotext="Tiling"),
     hires_fix_refiner_pass=_radio(
-        "second pass", "Hires fix: which pass to enable refiner for", ["first pass", "second pass", "both passes"], "Hires refiner"
+        "second pass",
+        "Hires fix: which pass to enable refiner for",
+        ["first pass", "second pass", "both passes"],
+        "Hires refiner",
     ),
     enable_prompt_comments=OptionInfo(True, "Enable comments"),
     sdxl_crop_top=OptionInfo(0, "crop top coordinate"),
@@ -116,7 +138,9 @@ _section(
 )
 _section(
     ("vae", "VAE", "sd"),
-    sd_vae=OptionInfo("Automatic", "SD VAE", gr.Dropdown, lambda: {"choices": shared_items.sd_vae_items()}, infotext="VAE"),
+    sd_vae=OptionInfo(
+        "Automatic", "SD VAE", gr.Dropdown, lambda: {"choices": shared_items.sd_vae_items()}, infotext="VAE"
+    ),
     sd_vae_overrides_per_model_preferences=OptionInfo(True, "Selected VAE overrides per-model preferences"),
     auto_vae_precision_bfloat16=OptionInfo(False, "Automatically convert VAE to bfloat16"),
     auto_vae_precision=OptionInfo(True, "Automatically revert VAE to 32-bit floats"),
@@ -125,16 +149,22 @@ _section(
 )
 _section(
     ("img2img", "img2img", "sd"),
-    inpainting_mask_weight=_slider(1.0, "Inpainting conditioning mask strength", 0.0, 1.0, 0.01, "Conditional mask weight"),
+    inpainting_mask_weight=_slider(
+        1.0, "Inpainting conditioning mask strength", 0.0, 1.0, 0.01, "Conditional mask weight"
+    ),
     initial_noise_multiplier=_slider(1.0, "Noise multiplier for img2img", 0.0, 1.5, 0.001, "Noise multiplier"),
     img2img_extra_noise=_slider(0.0, "Extra noise multiplier for img2img and hires fix", 0.0, 1.0, 0.01, "Extra noise"),
     img2img_color_correction=OptionInfo(False, "Apply color correction to img2img results to match original colors."),
     img2img_fix_steps=OptionInfo(False, "With img2img, do exactly the amount of steps the slider specifies."),
-    img2img_background_color=OptionInfo("#ffffff", "With img2img, fill transparent parts of the input image with this color."),
+    img2img_background_color=OptionInfo(
+        "#ffffff", "With img2img, fill transparent parts of the input image with this color."
+    ),
     return_mask=OptionInfo(False, "For inpainting, include the greyscale mask in results for web"),
     return_mask_composite=OptionInfo(False, "For inpainting, include masked composite in results for web"),
     overlay_inpaint=OptionInfo(True, "Overlay original for inpaint"),
-    upscaler_for_img2img=OptionInfo(None, "Upscaler for img2img", gr.Dropdown, lambda: {"choices": shared_items.upscaler_names()}),
+    upscaler_for_img2img=OptionInfo(
+        None, "Upscaler for img2img", gr.Dropdown, lambda: {"choices": shared_items.upscaler_names()}
+    ),
 )
 _section(
     ("optimizations", "Optimizations", "sd"),
@@ -143,7 +173,9 @@ _section(
     s_min_uncond_all=OptionInfo(False, "Negative Guidance minimum sigma all steps", infotext="NGMS all steps"),
     token_merging_ratio=_slider(0.0, "Token merging ratio", 0.0, 0.9, 0.1, "Token merging ratio"),
     token_merging_ratio_img2img=_slider(0.0, "Token merging ratio for img2img", 0.0, 0.9, 0.1),
-    token_merging_ratio_hr=_slider(0.0, "Token merging ratio for high-res pass", 0.0, 0.9, 0.1, "Token merging ratio hr"),
+    token_merging_ratio_hr=_slider(
+        0.0, "Token merging ratio for high-res pass", 0.0, 0.9, 0.1, "Token merging ratio hr"
+    ),
     pad_cond_uncond=OptionInfo(False, "Pad prompt/negative prompt", infotext="Pad conds"),
     pad_cond_uncond_v0=OptionInfo(False, "Pad prompt/negative prompt (v0)", infotext="Pad conds v0"),
     persistent_cond_cache=OptionInfo(True, "Persistent cond cache"),
@@ -156,20 +188,32 @@ _section(
     auto_backcompat=OptionInfo(True, "Automatic backward compatibility"),
     use_old_emphasis_implementation=OptionInfo(False, "Use old emphasis implementation."),
     use_old_karras_scheduler_sigmas=OptionInfo(False, "Use old karras scheduler sigmas (0.1 to 10)."),
-    no_dpmpp_sde_batch_determinism=OptionInfo(False, "Do not make DPM++ SDE deterministic across different batch sizes."),
-    use_old_hires_fix_width_height=OptionInfo(False, "For hires fix, use width/height sliders to set final resolution."),
-    hires_fix_use_firstpass_conds=OptionInfo(False, "For hires fix, calculate conds of second pass using extra networks of first pass."),
+    no_dpmpp_sde_batch_determinism=OptionInfo(
+        False, "Do not make DPM++ SDE deterministic across different batch sizes."
+    ),
+    use_old_hires_fix_width_height=OptionInfo(
+        False, "For hires fix, use width/height sliders to set final resolution."
+    ),
+    hires_fix_use_firstpass_conds=OptionInfo(
+        False, "For hires fix, calculate conds of second pass using extra networks of first pass."
+    ),
     use_old_scheduling=OptionInfo(False, "Use old prompt editing timelines.", infotext="Old prompt editing timelines"),
-    use_downcasted_alpha_bar=OptionInfo(False, "Downcast model alphas_cumprod to fp16.", infotext="Downcast alphas_cumprod"),
+    use_downcasted_alpha_bar=OptionInfo(
+        False, "Downcast model alphas_cumprod to fp16.", infotext="Downcast alphas_cumprod"
+    ),
     refiner_switch_by_sample_steps=OptionInfo(
-        False, "Switch to refiner by sampling steps instead of model timesteps.", infotext="Refiner switch by sampling steps"
+        False,
+        "Switch to refiner by sampling steps instead of model timesteps.",
+        infotext="Refiner switch by sampling steps",
     ),
 )
 _section(
     ("extra_networks", "Extra Networks", "sd"),
     extra_networks_default_multiplier=_slider(1.0, "Default multiplier for extra networks", 0.0, 2.0, 0.01),
     extra_networks_add_text_separator=OptionInfo(" ", "Extra networks separator"),
-    textual_inversion_print_at_load=OptionInfo(False, "Print a list of Textual Inversion embeddings when loading model"),
+    textual_inversion_print_at_load=OptionInfo(
+        False, "Print a list of Textual Inversion embeddings when loading model"
+    ),
     textual_inversion_add_hashes_to_infotext=OptionInfo(True, "Add Textual Inversion hashes to infotext"),
 )
 _section(
@@ -199,7 +243,9 @@ _section(
     add_version_to_infotext=OptionInfo(True, "Add program version to infotext"),
     disable_weights_auto_swap=OptionInfo(True, "Disregard checkpoint information from pasted infotext"),
     infotext_skip_pasting=OptionInfo([], "Disregard fields from pasted infotext"),
-    infotext_styles=_radio("Apply if any", "Infer styles from pasted prompts", ["Ignore", "Apply", "Discard", "Apply if any"]),
+    infotext_styles=_radio(
+        "Apply if any", "Infer styles from pasted prompts", ["Ignore", "Apply", "Discard", "Apply if any"]
+    ),
 )
 _section(
     ("ui", "Live previews", "ui"),
@@ -228,13 +274,19 @@ _section(
     sigma_max=OptionInfo(0.0, "sigma max", gr.Number, infotext="Schedule max sigma"),
     rho=OptionInfo(0.0, "rho", gr.Number, infotext="Schedule rho"),
     eta_noise_seed_delta=OptionInfo(0, "Eta noise seed delta", gr.Number, {"precision": 0}, infotext="ENSD"),
-    always_discard_next_to_last_sigma=OptionInfo(False, "Always discard next-to-last sigma", infotext="Discard penultimate sigma"),
+    always_discard_next_to_last_sigma=OptionInfo(
+        False, "Always discard next-to-last sigma", infotext="Discard penultimate sigma"
+    ),
     sgm_noise_multiplier=OptionInfo(False, "SGM noise multiplier", infotext="SGM noise multiplier"),
     uni_pc_variant=_radio("bh1", "UniPC variant", ["bh1", "bh2", "vary_coeff"], "UniPC variant"),
-    uni_pc_skip_type=_radio("time_uniform", "UniPC skip type", ["time_uniform", "time_quadratic", "logSNR"], "UniPC skip type"),
+    uni_pc_skip_type=_radio(
+        "time_uniform", "UniPC skip type", ["time_uniform", "time_quadratic", "logSNR"], "UniPC skip type"
+    ),
     uni_pc_order=_slider(3, "UniPC order", 1, 50, 1, "UniPC order"),
     uni_pc_lower_order_final=OptionInfo(True, "UniPC lower order final", infotext="UniPC lower order final"),
-    sd_noise_schedule=_radio("Default", "Noise schedule for sampling", ["Default", "Zero Terminal SNR"], "Noise Schedule"),
+    sd_noise_schedule=_radio(
+        "Default", "Noise schedule for sampling", ["Default", "Zero Terminal SNR"], "Noise Schedule"
+    ),
     skip_early_cond=_slider(0.0, "Ignore negative prompt during early sampling", 0.0, 1.0, 0.01, "Skip Early CFG"),
     beta_dist_alpha=_slider(0.6, "Beta scheduler - alpha", 0.01, 1.0, 0.01, "Beta scheduler alpha"),
     beta_dist_beta=_slider(0.6, "Beta scheduler - beta", 0.01, 1.0, 0.01, "Beta scheduler beta"),
@@ -242,6 +294,8 @@ _section(
 _section(
     (None, "Hidden options"),
     disabled_extensions=OptionInfo([], "Disable these extensions"),
-    disable_all_extensions=OptionInfo("none", "Disable all extensions", gr.Radio, {"choices": ["none", "extra", "all"]}),
+    disable_all_extensions=OptionInfo(
+        "none", "Disable all extensions", gr.Radio, {"choices": ["none", "extra", "all"]}
+    ),
     sd_checkpoint_hash=OptionInfo("", "SHA256 hash of the current checkpoint"),
 )

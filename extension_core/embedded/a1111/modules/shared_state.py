@@ -81,7 +81,15 @@ class State:
 
     def dict(self) -> dict[str, Any]:
         names = (
-            "skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no", "sampling_step", "sampling_steps",
+            "skipped",
+            "interrupted",
+            "stopping_generation",
+            "job",
+            "job_count",
+            "job_timestamp",
+            "job_no",
+            "sampling_step",
+            "sampling_steps",
         )
         return {name: getattr(self, name) for name in names}
 
@@ -107,7 +115,9 @@ class State:
         devices.torch_gc()
 
     def set_current_image(self) -> None:
-        """Decodes a preview where at least `show_progress_every_n_steps` steps passed since the last: none at all in a 4-step run."""
+        """Decodes a preview where at least `show_progress_every_n_steps` steps passed since the last: none at all in a
+        4-step run.
+        """
         period = shared.opts.show_progress_every_n_steps
         if not shared.parallel_processing_allowed or not shared.opts.live_previews_enable or period == -1:
             return
@@ -120,7 +130,9 @@ class State:
         from modules import sd_samplers
 
         try:
-            to_image = sd_samplers.samples_to_image_grid if shared.opts.show_progress_grid else sd_samplers.sample_to_image
+            to_image = (
+                sd_samplers.samples_to_image_grid if shared.opts.show_progress_grid else sd_samplers.sample_to_image
+            )
             self.assign_current_image(to_image(self.current_latent))
             self.current_image_sampling_step = self.sampling_step
         except Exception:  # the model may be changing right now; the host passes over it too

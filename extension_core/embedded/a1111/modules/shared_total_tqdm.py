@@ -18,7 +18,10 @@ class TotalTQDM:
 
     def reset(self) -> None:
         self._tqdm = tqdm.tqdm(
-            desc="Total progress", total=shared.state.job_count * shared.state.sampling_steps, position=1, file=shared.progress_print_out
+            desc="Total progress",
+            total=shared.state.job_count * shared.state.sampling_steps,
+            position=1,
+            file=shared.progress_print_out,
         )
 
     def update(self) -> None:
@@ -28,7 +31,7 @@ class TotalTQDM:
             self.reset()
         self._tqdm.update()
 
-    def updateTotal(self, new_total: int) -> None:  # noqa: N802  (the host's name)
+    def updateTotal(self, new_total: int) -> None:
         if not self._enabled():
             return
         if self._tqdm is None:

@@ -39,7 +39,7 @@ def _without_style(style: str | None, prompt: str) -> str | None:
     if not stripped.endswith(text):
         return None
     rest = stripped[: len(stripped) - len(text)]
-    return rest[:-2] if rest.endswith(", ") else rest
+    return rest.removesuffix(", ")
 
 
 class StyleDatabase:
@@ -63,7 +63,9 @@ class StyleDatabase:
                     if not row or row["name"].startswith("#"):
                         continue
                     prompt = row["prompt"] if "prompt" in row else row["text"]
-                    self.styles[row["name"]] = PromptStyle(row["name"], prompt, row.get("negative_prompt", ""), str(path))
+                    self.styles[row["name"]] = PromptStyle(
+                        row["name"], prompt, row.get("negative_prompt", ""), str(path)
+                    )
         except Exception:  # a broken file must not keep the host from starting
             errors.report(f"Error loading styles from {path}: ", exc_info=True)
 

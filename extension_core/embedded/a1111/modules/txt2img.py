@@ -63,7 +63,12 @@ def generate(p: Any, runner: Any) -> tuple[Any, str, str, str]:
         print(json.loads(info))
     if opts.do_not_show_images:
         processed.images = []
-    return processed.images, info, plaintext_to_html(processed.info), plaintext_to_html(processed.comments, classname="comments")
+    return (
+        processed.images,
+        info,
+        plaintext_to_html(processed.info),
+        plaintext_to_html(processed.comments, classname="comments"),
+    )
 
 
 def txt2img(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, str, str]:

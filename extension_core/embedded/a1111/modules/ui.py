@@ -10,7 +10,12 @@ import gradio as gr
 from modules import infotext_utils, script_callbacks, shared, ui_img2img, ui_txt2img, ui_utils
 from modules.shared import opts
 from modules.ui_common import (
-    create_refresh_button, paste_symbol, plaintext_to_html, random_symbol, refresh_symbol, reuse_symbol,
+    create_refresh_button,
+    paste_symbol,
+    plaintext_to_html,
+    random_symbol,
+    refresh_symbol,
+    reuse_symbol,
 )
 from modules.ui_gradio_extensions import reload_javascript
 from modules.ui_settings import UiSettings
@@ -58,8 +63,11 @@ def create_ui() -> gr.Blocks:
         settings.add_functionality(demo)
         for button in output.buttons.values():
             button.click(
-                fn=infotext_utils.image_from_url_text, _js="extract_image_from_gallery", inputs=[output.gallery],
-                outputs=[infotext_utils.paste_fields["img2img"]["init_img"]], show_progress=False,
+                fn=infotext_utils.image_from_url_text,
+                _js="extract_image_from_gallery",
+                inputs=[output.gallery],
+                outputs=[infotext_utils.paste_fields["img2img"]["init_img"]],
+                show_progress=False,
             )
             button.click(fn=None, _js="switch_to_img2img", inputs=[], outputs=[])
     return demo
@@ -70,10 +78,17 @@ def setup_ui_api(app: Any) -> None:
         return [{"name": k, "label": v.label} for k, v in opts.data_labels.items()]
 
     app.add_api_route("/internal/quicksettings-hint", quicksettings_hint, methods=["GET"])
-    app.add_api_route("/internal/ping", lambda: {}, methods=["GET"])
+    app.add_api_route("/internal/ping", dict, methods=["GET"])
 
 
 __all__ = [
-    "create_refresh_button", "create_ui", "os", "paste_symbol", "plaintext_to_html", "random_symbol", "refresh_symbol", "reuse_symbol",
+    "create_refresh_button",
+    "create_ui",
+    "os",
+    "paste_symbol",
+    "plaintext_to_html",
+    "random_symbol",
+    "refresh_symbol",
+    "reuse_symbol",
     "setup_ui_api",
 ]

@@ -24,9 +24,14 @@ def plaintext_to_html(text: str, classname: str | None = None) -> str:
 
 
 def create_refresh_button(
-    refresh_component: Any, refresh_method: Callable[[], Any], refreshed_args: Callable[[], dict[str, Any]] | dict[str, Any], elem_id: str
+    refresh_component: Any,
+    refresh_method: Callable[[], Any],
+    refreshed_args: Callable[[], dict[str, Any]] | dict[str, Any],
+    elem_id: str,
 ) -> ToolButton:
-    """A button that calls `refresh_method` and then sets the attributes `refreshed_args` of the component or components."""
+    """A button that calls `refresh_method` and then sets the attributes `refreshed_args` of the component or
+    components.
+    """
     components = refresh_component if isinstance(refresh_component, list) else [refresh_component]
     label = next((x.label for x in components if getattr(x, "label", None)), None)
 
@@ -55,9 +60,18 @@ class OutputPanel:
 
     def __init__(self, tabname: str) -> None:
         with gr.Column(elem_id=f"{tabname}_results"):
-            with gr.Column(variant="panel", elem_id=f"{tabname}_results_panel"), gr.Group(elem_id=f"{tabname}_gallery_container"):
+            with (
+                gr.Column(variant="panel", elem_id=f"{tabname}_results_panel"),
+                gr.Group(elem_id=f"{tabname}_gallery_container"),
+            ):
                 self.gallery = gr.Gallery(
-                    label="Output", show_label=False, elem_id=f"{tabname}_gallery", columns=4, preview=True, height=600, object_fit="contain"
+                    label="Output",
+                    show_label=False,
+                    elem_id=f"{tabname}_gallery",
+                    columns=4,
+                    preview=True,
+                    height=600,
+                    object_fit="contain",
                 )
             with gr.Row(elem_id=f"image_buttons_{tabname}", elem_classes="image-buttons"):
                 self.buttons = infotext_utils.create_buttons(["img2img"]) if tabname == "txt2img" else {}
@@ -68,8 +82,11 @@ class OutputPanel:
         self.outputs = [self.gallery, self.generation_info, self.infotext, self.html_log]
         update = gr.Button(visible=False, elem_id=f"{tabname}_generation_info_button")
         update.click(
-            fn=_select_infotext, _js="(x, y, z) => [x, y, selected_gallery_index()]",
-            inputs=[self.generation_info, self.infotext, self.infotext], outputs=[self.infotext, self.infotext], show_progress=False,
+            fn=_select_infotext,
+            _js="(x, y, z) => [x, y, selected_gallery_index()]",
+            inputs=[self.generation_info, self.infotext, self.infotext],
+            outputs=[self.infotext, self.infotext],
+            show_progress=False,
         )
 
 

@@ -78,8 +78,10 @@ class DropdownEditable(FormComponent, gr.Dropdown):
 
 
 class InputAccordion(gr.Checkbox):
-    """An accordion whose state is a value: True where it is open. It is a hidden checkbox "<elem_id>-checkbox" and an accordion "<elem_id>"
-    which the page's JavaScript keeps alike; as an argument of a script it is the checkbox's value."""
+    """An accordion whose state is a value: True where it is open. It is a hidden checkbox "<elem_id>-checkbox" and an
+    accordion "<elem_id>" which the page's JavaScript keeps alike; as an argument of a script it is the checkbox's
+    value.
+    """
 
     global_index = 0
 
@@ -92,7 +94,13 @@ class InputAccordion(gr.Checkbox):
         follow = f'function(checked){{ inputAccordionChecked("{self.accordion_id}", checked); }}'
         self.change(fn=None, _js=follow, inputs=[self])
         label = kwargs.get("label", "Accordion")
-        given = {**kwargs, "elem_id": self.accordion_id, "label": label, "elem_classes": ["input-accordion"], "open": value}
+        given = {
+            **kwargs,
+            "elem_id": self.accordion_id,
+            "label": label,
+            "elem_classes": ["input-accordion"],
+            "open": value,
+        }
         self.accordion = gr.Accordion(**given)
 
     def extra(self) -> Any:

@@ -56,6 +56,8 @@ def allowed_paths() -> list[str]:
     """Folders that the page may fetch files from."""
     from modules import extensions
 
-    folders = [os.path.join(path, "javascript") for path in (shared.script_path, *(x.path for x in extensions.active()))]
+    folders = [
+        os.path.join(path, "javascript") for path in (shared.script_path, *(x.path for x in extensions.active()))
+    ]
     files = scripts.list_files_with_name("style.css")
     return [shared.data_path, *folders, *files]

@@ -28,7 +28,9 @@ class Pictures:
             with gr.TabItem("img2img", id="img2img", elem_id="img2img_img2img_tab") as plain:
                 self.image = self._picture("Image for img2img", "img2img_image", source="upload")
             with gr.TabItem("Inpaint", id="inpaint", elem_id="img2img_inpaint_tab") as inpaint:
-                self.with_mask = self._picture("Image for inpainting with mask", "img2maskimg", source="upload", tool="sketch")
+                self.with_mask = self._picture(
+                    "Image for inpainting with mask", "img2maskimg", source="upload", tool="sketch"
+                )
             with gr.TabItem("Inpaint upload", id="inpaint_upload", elem_id="img2img_inpaint_upload_tab") as upload:
                 self.inpaint_image = self._picture("Image for img2img", "img_inpaint_base", source="upload")
                 self.inpaint_mask = self._picture("Mask", "img_inpaint_mask", source="upload")
@@ -38,7 +40,14 @@ class Pictures:
 
     def _picture(self, label: str, elem_id: str, **kwargs: Any) -> Any:
         return gr.Image(
-            label=label, elem_id=elem_id, show_label=False, interactive=True, type="pil", image_mode="RGBA", height=400, **kwargs
+            label=label,
+            elem_id=elem_id,
+            show_label=False,
+            interactive=True,
+            type="pil",
+            image_mode="RGBA",
+            height=400,
+            **kwargs,
         )
 
     @property
@@ -54,8 +63,12 @@ class Inpainting:
                 self.invert = self._radio("Mask mode", "img2img_mask_mode", ["Inpaint masked", "Inpaint not masked"])
             with FormRow():
                 self.fill = self._radio("Masked content", "img2img_inpainting_fill", _FILLS, 1)
-                self.full_res = self._radio("Inpaint area", "img2img_inpaint_full_res", ["Whole picture", "Only masked"])
-                self.padding = ui_parts.slider("Only masked padding, pixels", "img2img_inpaint_full_res_padding", 0, 256, 4, 32)
+                self.full_res = self._radio(
+                    "Inpaint area", "img2img_inpaint_full_res", ["Whole picture", "Only masked"]
+                )
+                self.padding = ui_parts.slider(
+                    "Only masked padding, pixels", "img2img_inpaint_full_res_padding", 0, 256, 4, 32
+                )
 
     def _radio(self, label: str, elem_id: str, choices: list[str], value: int = 0) -> Any:
         return gr.Radio(label=label, elem_id=elem_id, choices=choices, type="index", value=choices[value])
@@ -83,7 +96,9 @@ def create_interface(buttons: dict[str, Any], txt2img_gallery: Any) -> Any:
             with gr.Column(variant="compact", elem_id="img2img_settings"):
                 runner.prepare_ui()
                 pictures = Pictures()
-                resize_mode = gr.Radio(label="Resize mode", elem_id="resize_mode", choices=_RESIZES, type="index", value=_RESIZES[0])
+                resize_mode = gr.Radio(
+                    label="Resize mode", elem_id="resize_mode", choices=_RESIZES, type="index", value=_RESIZES[0]
+                )
                 inpainting = Inpainting()
                 runner.setup_ui_for_section("sampler")
                 with gr.Row(elem_id="img2img_accordions", elem_classes="accordions"):
@@ -101,9 +116,26 @@ def create_interface(buttons: dict[str, Any], txt2img_gallery: Any) -> Any:
             with gr.Column():
                 output = create_output_panel("img2img", opts.outdir_img2img_samples, toprow)
         inputs = [
-            dummy, pictures.mode, toprow.prompt, toprow.negative_prompt, toprow.styles, *pictures.inputs, inpainting.blur, inpainting.fill,
-            size.batch_count, size.batch_size, cfg_scale, strength, size.height, size.width, resize_mode, inpainting.full_res,
-            inpainting.padding, inpainting.invert, overrides, *custom_inputs,
+            dummy,
+            pictures.mode,
+            toprow.prompt,
+            toprow.negative_prompt,
+            toprow.styles,
+            *pictures.inputs,
+            inpainting.blur,
+            inpainting.fill,
+            size.batch_count,
+            size.batch_size,
+            cfg_scale,
+            strength,
+            size.height,
+            size.width,
+            resize_mode,
+            inpainting.full_res,
+            inpainting.padding,
+            inpainting.invert,
+            overrides,
+            *custom_inputs,
         ]
         run = wrap_gradio_gpu_call(img2img_module.img2img, extra_outputs=[None, "", ""])
         ui_parts.connect_generate(toprow, run, "submit_img2img", inputs, output.outputs)

@@ -26,7 +26,9 @@ class Dimensions:
                 self.width = slider("Width", f"{tab}_width", 64, 2048, 8, 128)
                 self.height = slider("Height", f"{tab}_height", 64, 2048, 8, 128)
             with gr.Column(elem_id=f"{tab}_dimensions_row", scale=1, elem_classes="dimensions-tools"):
-                switch = ToolButton(switch_values_symbol, elem_id=f"{tab}_res_switch_btn", tooltip="Switch width/height")
+                switch = ToolButton(
+                    switch_values_symbol, elem_id=f"{tab}_res_switch_btn", tooltip="Switch width/height"
+                )
             with gr.Column(elem_id=f"{tab}_column_batch"):
                 self.batch_count = slider("Batch count", f"{tab}_batch_count", 1, 100, 1, 1)
                 self.batch_size = slider("Batch size", f"{tab}_batch_size", 1, 8, 1, 1)
@@ -45,19 +47,29 @@ class Dimensions:
 def override_settings(tab: str) -> Any:
     with FormRow(elem_id=f"{tab}_override_settings_row"):
         return gr.Dropdown(
-            label="Override settings", value=None, visible=False, elem_id=f"{tab}_override_settings", multiselect=True, choices=[],
+            label="Override settings",
+            value=None,
+            visible=False,
+            elem_id=f"{tab}_override_settings",
+            multiselect=True,
+            choices=[],
         )
 
 
 def connect_generate(toprow: Any, run: Callable[..., Any], js: str, inputs: list[Any], outputs: list[Any]) -> None:
-    """Generate, and Ctrl+Enter in the prompts. The JavaScript puts a task id in the first input's place and asks for its progress."""
+    """Generate, and Ctrl+Enter in the prompts. The JavaScript puts a task id in the first input's place and asks for
+    its progress.
+    """
     for trigger in (toprow.submit.click, toprow.prompt.submit, toprow.negative_prompt.submit):
         trigger(fn=run, _js=js, inputs=inputs, outputs=outputs, show_progress=False)
 
 
 def connect_paste_button(toprow: Any, tab: str, overrides: Any) -> None:
     binding = ParamBinding(
-        paste_button=toprow.paste, tabname=tab, source_text_component=toprow.prompt, source_image_component=None,
+        paste_button=toprow.paste,
+        tabname=tab,
+        source_text_component=toprow.prompt,
+        source_image_component=None,
         override_settings_component=overrides,
     )
     register_paste_params_button(binding)

@@ -44,7 +44,12 @@ def get_value_for_setting(key: str) -> Any:
 
 
 def _settable(info: OptionInfo) -> bool:
-    return not info.do_not_save and info.section is not None and info.section[0] is not None and not isinstance(info.default, list)
+    return (
+        not info.do_not_save
+        and info.section is not None
+        and info.section[0] is not None
+        and not isinstance(info.default, list)
+    )
 
 
 class UiSettings:
@@ -94,12 +99,15 @@ class UiSettings:
         with gr.Row(elem_id="quicksettings", variant="compact"):
             for key in opts.quicksettings_list:
                 if key in opts.data_labels:
-                    self.quicksettings[key] = self.component_dict[key] = create_setting_component(key, is_quicksettings=True)
+                    self.quicksettings[key] = self.component_dict[key] = create_setting_component(
+                        key, is_quicksettings=True
+                    )
 
     def add_functionality(self, demo: Any) -> None:
         text_settings = gr.Textbox(elem_id="settings_json", value=lambda: opts.dumpjson(), visible=False)
         self.submit.click(
-            fn=wrap_gradio_call_no_job(self.run_settings, extra_outputs=[gr.update()]), inputs=self.components,
+            fn=wrap_gradio_call_no_job(self.run_settings, extra_outputs=[gr.update()]),
+            inputs=self.components,
             outputs=[text_settings, self.result],
         )
         self.restart.click(fn=shared.state.request_restart, _js="restart_reload", inputs=[], outputs=[])
@@ -109,6 +117,11 @@ class UiSettings:
             def change(value: Any, key: str = key) -> tuple[Any, str]:
                 return self.run_settings_single(value, key)
 
-            event(fn=change, inputs=[component], outputs=[component, text_settings], show_progress=key == "sd_model_checkpoint")
+            event(
+                fn=change,
+                inputs=[component],
+                outputs=[component, text_settings],
+                show_progress=key == "sd_model_checkpoint",
+            )
         for key, component in self.quicksettings.items():
             demo.load(fn=lambda key=key: get_value_for_setting(key), inputs=[], outputs=[component], queue=False)

@@ -1,4 +1,6 @@
-"""Pictures of the gallery keep their infotext: gradio is made to serve the saved file, or a PNG written with its text fields."""
+"""Pictures of the gallery keep their infotext: gradio is made to serve the saved file, or a PNG written with its text
+fields.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ def _register(filename: str) -> None:
         demo.temp_file_sets[0] = demo.temp_file_sets[0] | {os.path.abspath(filename)}
 
 
-def save_pil_to_file(self: Any, pil_image: Any, dir: Any = None, format: str = "png") -> str:  # noqa: A002  (gradio's names)
+def save_pil_to_file(self: Any, pil_image: Any, dir: Any = None, format: str = "png") -> str:
     del self, format
     saved = getattr(pil_image, "already_saved_as", None)
     if saved and os.path.isfile(saved):

@@ -34,7 +34,12 @@ class Toprow:
 
     def _prompt(self, label: str, name: str, placeholder: str) -> Any:
         return gr.Textbox(
-            label=label, elem_id=f"{self.id_part}_{name}", show_label=False, lines=3, placeholder=placeholder, elem_classes=["prompt"]
+            label=label,
+            elem_id=f"{self.id_part}_{name}",
+            show_label=False,
+            lines=3,
+            placeholder=placeholder,
+            elem_classes=["prompt"],
         )
 
     def _buttons(self) -> None:
@@ -48,15 +53,26 @@ class Toprow:
 
     def _tools(self) -> None:
         with gr.Row(elem_id=f"{self.id_part}_tools"):
-            self.paste = ToolButton(paste_symbol, elem_id="paste", tooltip="Read generation parameters from prompt or last generation")
-            self.clear_prompt_button = ToolButton("\U0001f5d1\ufe0f", elem_id=f"{self.id_part}_clear_prompt", tooltip="Clear prompt")
+            self.paste = ToolButton(
+                paste_symbol, elem_id="paste", tooltip="Read generation parameters from prompt or last generation"
+            )
+            self.clear_prompt_button = ToolButton(
+                "\U0001f5d1\ufe0f", elem_id=f"{self.id_part}_clear_prompt", tooltip="Clear prompt"
+            )
         with gr.Row(elem_id=f"{self.id_part}_styles_row"):
             self.styles = gr.Dropdown(
-                label="Styles", show_label=False, elem_id=f"{self.id_part}_styles", choices=list(shared.prompt_styles.styles), value=[],
-                multiselect=True, tooltip="Styles",
+                label="Styles",
+                show_label=False,
+                elem_id=f"{self.id_part}_styles",
+                choices=list(shared.prompt_styles.styles),
+                value=[],
+                multiselect=True,
+                tooltip="Styles",
             )
             create_refresh_button(
-                self.styles, shared.prompt_styles.reload, lambda: {"choices": list(shared.prompt_styles.styles)},
+                self.styles,
+                shared.prompt_styles.reload,
+                lambda: {"choices": list(shared.prompt_styles.styles)},
                 f"refresh_{self.id_part}_styles",
             )
         self.clear_prompt_button.click(

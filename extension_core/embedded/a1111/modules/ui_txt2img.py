@@ -24,7 +24,10 @@ class Hires:
         with InputAccordion(False, label="Hires. fix", elem_id="txt2img_hr") as self.enable:
             with FormRow(elem_id="txt2img_hires_fix_row1"):
                 self.upscaler = gr.Dropdown(
-                    label="Upscaler", elem_id="txt2img_hr_upscaler", choices=upscalers, value=shared.latent_upscale_default_mode
+                    label="Upscaler",
+                    elem_id="txt2img_hr_upscaler",
+                    choices=upscalers,
+                    value=shared.latent_upscale_default_mode,
                 )
                 self.steps = ui_parts.slider("Hires steps", "txt2img_hires_steps", 0, 150, 1, 0)
                 self.strength = ui_parts.slider("Denoising strength", "txt2img_denoising_strength", 0.0, 1.0, 0.01, 0.7)
@@ -41,30 +44,54 @@ class Hires:
         schedulers = ["Use same scheduler", *(x.label for x in sd_schedulers.schedulers)]
         with FormRow(elem_id="txt2img_hires_fix_row3", visible=opts.hires_fix_show_sampler):
             self.checkpoint = gr.Dropdown(
-                label="Hires checkpoint", elem_id="hr_checkpoint", choices=same + sd_models.checkpoint_tiles(), value=same[0]
+                label="Hires checkpoint",
+                elem_id="hr_checkpoint",
+                choices=same + sd_models.checkpoint_tiles(),
+                value=same[0],
             )
             create_refresh_button(
-                self.checkpoint, sd_models.list_models, lambda: {"choices": same + sd_models.checkpoint_tiles()}, "hr_checkpoint_refresh"
+                self.checkpoint,
+                sd_models.list_models,
+                lambda: {"choices": same + sd_models.checkpoint_tiles()},
+                "hr_checkpoint_refresh",
             )
-            self.sampler = gr.Dropdown(label="Hires sampling method", elem_id="hr_sampler", choices=samplers, value=samplers[0])
-            self.scheduler = gr.Dropdown(label="Hires schedule type", elem_id="hr_scheduler", choices=schedulers, value=schedulers[0])
+            self.sampler = gr.Dropdown(
+                label="Hires sampling method", elem_id="hr_sampler", choices=samplers, value=samplers[0]
+            )
+            self.scheduler = gr.Dropdown(
+                label="Hires schedule type", elem_id="hr_scheduler", choices=schedulers, value=schedulers[0]
+            )
 
     def _prompts(self) -> None:
         with FormRow(elem_id="txt2img_hires_fix_row4", visible=opts.hires_fix_show_prompts):
             self.prompt = gr.Textbox(label="Hires prompt", elem_id="hires_prompt", show_label=False, lines=3)
-            self.negative_prompt = gr.Textbox(label="Hires negative prompt", elem_id="hires_neg_prompt", show_label=False, lines=3)
+            self.negative_prompt = gr.Textbox(
+                label="Hires negative prompt", elem_id="hires_neg_prompt", show_label=False, lines=3
+            )
 
     @property
     def inputs(self) -> list[Any]:
         return [
-            self.enable, self.strength, self.scale, self.upscaler, self.steps, self.resize_x, self.resize_y, self.checkpoint, self.sampler,
-            self.scheduler, self.prompt, self.negative_prompt,
+            self.enable,
+            self.strength,
+            self.scale,
+            self.upscaler,
+            self.steps,
+            self.resize_x,
+            self.resize_y,
+            self.checkpoint,
+            self.sampler,
+            self.scheduler,
+            self.prompt,
+            self.negative_prompt,
         ]
 
     @property
     def paste_fields(self) -> list[PasteField]:
         def enabled(d: dict[str, Any]) -> bool:
-            return "Denoising strength" in d and ("Hires upscale" in d or "Hires upscaler" in d or "Hires resize-1" in d)
+            return "Denoising strength" in d and (
+                "Hires upscale" in d or "Hires upscaler" in d or "Hires resize-1" in d
+            )
 
         return [
             PasteField(self.strength, "Denoising strength", api="denoising_strength"),
@@ -108,8 +135,18 @@ def create_interface() -> tuple[Any, Any]:
             with gr.Column(scale=1):
                 output = create_output_panel("txt2img", opts.outdir_txt2img_samples, toprow)
         inputs = [
-            dummy, toprow.prompt, toprow.negative_prompt, toprow.styles, size.batch_count, size.batch_size, cfg_scale, size.height, size.width,
-            *hires.inputs, overrides, *custom_inputs,
+            dummy,
+            toprow.prompt,
+            toprow.negative_prompt,
+            toprow.styles,
+            size.batch_count,
+            size.batch_size,
+            cfg_scale,
+            size.height,
+            size.width,
+            *hires.inputs,
+            overrides,
+            *custom_inputs,
         ]
         run = wrap_gradio_gpu_call(txt2img_module.txt2img, extra_outputs=[None, "", ""])
         ui_parts.connect_generate(toprow, run, "submit", inputs, output.outputs)

@@ -15,7 +15,9 @@ def _read(image: Any) -> tuple[str, str]:
         return "", ""
     geninfo, items = images.read_info_from_image(image)
     parts = {"parameters": geninfo or "Nothing found in the image.", **items}
-    return geninfo or "", "".join(f"<div class='infotext'><b>{k}</b>{plaintext_to_html(str(v))}</div>" for k, v in parts.items())
+    return geninfo or "", "".join(
+        f"<div class='infotext'><b>{k}</b>{plaintext_to_html(str(v))}</div>" for k, v in parts.items()
+    )
 
 
 def create_pnginfo_interface() -> gr.Blocks:

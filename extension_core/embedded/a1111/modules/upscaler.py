@@ -35,5 +35,9 @@ class Upscaler:
 
 
 def load_upscalers() -> list[UpscalerData]:
-    kinds = [Upscaler("None", None), Upscaler("Lanczos", Image.Resampling.LANCZOS), Upscaler("Nearest", Image.Resampling.NEAREST)]
+    kinds = [
+        Upscaler("None", None),
+        Upscaler("Lanczos", Image.Resampling.LANCZOS),
+        Upscaler("Nearest", Image.Resampling.NEAREST),
+    ]
     return [UpscalerData(x.name, None, x) for x in kinds]

@@ -1,4 +1,6 @@
-"""Class-level patches of torch's layers: before a layer runs its weight is brought up to date; reading weights forgets its bookkeeping."""
+"""Class-level patches of torch's layers: before a layer runs its weight is brought up to date; reading weights forgets
+its bookkeeping.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,11 @@ import networks
 import torch
 
 _LAYERS: tuple[type[Any], ...] = (
-    torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm, torch.nn.MultiheadAttention,
+    torch.nn.Linear,
+    torch.nn.Conv2d,
+    torch.nn.GroupNorm,
+    torch.nn.LayerNorm,
+    torch.nn.MultiheadAttention,
 )
 
 

@@ -27,7 +27,10 @@ class NetworkOnDisk:
         if self.is_safetensors:
             try:
                 read = sd_models.read_metadata_from_safetensors
-                self.metadata = cache.cached_data_for_file("safetensors-metadata", "lora/" + name, filename, lambda: read(filename)) or {}
+                self.metadata = (
+                    cache.cached_data_for_file("safetensors-metadata", "lora/" + name, filename, lambda: read(filename))
+                    or {}
+                )
             except Exception as e:  # listed all the same; loading it will fail
                 errors.display(e, f"reading lora {filename}")
         self.alias: str = self.metadata.get("ss_output_name", name)
@@ -61,7 +64,9 @@ class Network:
 
 
 class NetworkModule:
-    """The low-rank change of one layer's weight: up [out, r] times down [r, in, ...], scaled by alpha / r and the multiplier."""
+    """The low-rank change of one layer's weight: up [out, r] times down [r, in, ...], scaled by alpha / r and the
+    multiplier.
+    """
 
     def __init__(self, net: Network, weights: NetworkWeights) -> None:
         self.network = net

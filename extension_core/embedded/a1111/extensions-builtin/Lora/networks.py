@@ -1,7 +1,9 @@
-"""LoRAs in the layers: each layer's weight is rewritten in place when the wanted set of networks is another than the one it holds.
+"""LoRAs in the layers: each layer's weight is rewritten in place when the wanted set of networks is another than the
+one it holds.
 
-Bookkeeping lies on the layer itself: `network_layer_name`, `network_current_names` (what its weight holds now), `network_weights_backup` and
-`network_bias_backup` (what it held before, made once and kept). Reading other weights into a layer clears it.
+Bookkeeping lies on the layer itself: `network_layer_name`, `network_current_names` (what its weight holds now),
+`network_weights_backup` and `network_bias_backup` (what it held before, made once and kept). Reading other weights into
+a layer clears it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ extra_network_lora: extra_networks_lora.ExtraNetworkLora
 
 
 def assign_network_names_to_compvis_modules(sd_model: Any) -> None:
-    """On every load of a model: text encoder layers by their names inside the wrapped encoder, others by theirs below `sd_model.model`."""
+    """On every load of a model: text encoder layers by their names inside the wrapped encoder, others by theirs below
+    `sd_model.model`.
+    """
     mapping: dict[str, torch.nn.Module] = {}
     cond_stage_model = getattr(sd_model.cond_stage_model, "wrapped", sd_model.cond_stage_model)
     for root in (cond_stage_model, sd_model.model):
@@ -65,7 +69,9 @@ def _on_disk(name: str) -> network.NetworkOnDisk | None:
     return table.get(name)
 
 
-def _get_network(name: str, on_disk: network.NetworkOnDisk | None, known: network.Network | None) -> network.Network | None:
+def _get_network(
+    name: str, on_disk: network.NetworkOnDisk | None, known: network.Network | None
+) -> network.Network | None:
     if on_disk is None:
         return known
     net = known or networks_in_memory.get(name)
@@ -78,9 +84,14 @@ def _get_network(name: str, on_disk: network.NetworkOnDisk | None, known: networ
 
 
 def load_networks(
-    names: list[str], te_multipliers: list[float] | None = None, unet_multipliers: list[float] | None = None, dyn_dims: list[Any] | None = None
+    names: list[str],
+    te_multipliers: list[float] | None = None,
+    unet_multipliers: list[float] | None = None,
+    dyn_dims: list[Any] | None = None,
 ) -> None:
-    """Makes these the wanted networks. Layers change when they are next called. One that is not found becomes a comment under the picture."""
+    """Makes these the wanted networks. Layers change when they are next called. One that is not found becomes a comment
+    under the picture.
+    """
     known = {net.name: net for net in loaded_networks if net.name in names}
     loaded_networks.clear()
     if any(_on_disk(name) is None for name in names):
@@ -119,7 +130,10 @@ def restore_weights_backup(obj: Any, field: str, weight: torch.Tensor | None) ->
 
 
 def network_restore_weights_from_backup(self: Any) -> None:
-    weights_backup, bias_backup = getattr(self, "network_weights_backup", None), getattr(self, "network_bias_backup", None)
+    weights_backup, bias_backup = (
+        getattr(self, "network_weights_backup", None),
+        getattr(self, "network_bias_backup", None),
+    )
     if weights_backup is None and bias_backup is None:
         return
     is_attention = isinstance(self, torch.nn.MultiheadAttention)
@@ -138,7 +152,9 @@ def _make_backups(self: Any, current_names: tuple[Any, ...]) -> None:
         if current_names != () and not plain_norm:
             raise RuntimeError(f"{name} - no backup weights found and current weights are not unchanged")
         weights = (self.in_proj_weight, self.out_proj.weight) if is_attention else self.weight
-        self.network_weights_backup = tuple(map(store_weights_backup, weights)) if is_attention else store_weights_backup(weights)
+        self.network_weights_backup = (
+            tuple(map(store_weights_backup, weights)) if is_attention else store_weights_backup(weights)
+        )
     if getattr(self, "network_bias_backup", None) is None:
         backup = store_weights_backup(getattr(self.out_proj if is_attention else self, "bias", None))
         if backup is not None and current_names != ():
@@ -162,8 +178,9 @@ def _add_networks(self: Any) -> None:
 
 
 def network_apply_weights(self: Any) -> None:
-    """Brings one layer to the wanted set of networks; does nothing where it is there already. RuntimeError where its weight was changed but
-    no backup of it is found."""
+    """Brings one layer to the wanted set of networks; does nothing where it is there already. RuntimeError where its
+    weight was changed but no backup of it is found.
+    """
     if getattr(self, "network_layer_name", None) is None:
         return
     current_names = getattr(self, "network_current_names", ())

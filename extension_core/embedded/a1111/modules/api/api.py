@@ -1,5 +1,6 @@
-"""The routes below /sdapi/v1. Annotations are not postponed here: FastAPI reads those of the routes, and the request models are made at run
-time."""
+"""The routes below /sdapi/v1. Annotations are not postponed here: FastAPI reads those of the routes, and the request
+models are made at run time.
+"""
 
 import os
 import time
@@ -12,8 +13,20 @@ from fastapi.exceptions import HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from modules import (
-    errors, extensions, images, infotext_utils, script_callbacks, scripts, sd_hijack, sd_models, sd_samplers, sd_schedulers, sd_vae, shared,
-    shared_items, ui,
+    errors,
+    extensions,
+    images,
+    infotext_utils,
+    script_callbacks,
+    scripts,
+    sd_hijack,
+    sd_models,
+    sd_samplers,
+    sd_schedulers,
+    sd_vae,
+    shared,
+    shared_items,
+    ui,
 )
 from modules.api import api_scripts, models
 from modules.api.api_errors import api_middleware
@@ -23,7 +36,15 @@ from modules.progress import add_task_to_queue, create_task_id, finish_task, sta
 from modules.sd_models_config import find_checkpoint_config_near_filename
 from modules.shared import opts
 
-_NOT_FOR_PROCESSING = ("script_name", "script_args", "alwayson_scripts", "infotext", "include_init_images", "send_images", "save_images")
+_NOT_FOR_PROCESSING = (
+    "script_name",
+    "script_args",
+    "alwayson_scripts",
+    "infotext",
+    "include_init_images",
+    "send_images",
+    "save_images",
+)
 
 
 def validate_sampler_name(name: str) -> str:
@@ -93,23 +114,35 @@ class Api:
         known = self.credentials.get(credentials.username)
         if known is not None and compare_digest(credentials.password, known):
             return True
-        raise HTTPException(status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
+        raise HTTPException(
+            status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"}
+        )
 
-    def _prepare(self, req: Any, tab: str, defaults: list[Any], runner: Any, **more: Any) -> tuple[dict[str, Any], list[Any], Any]:
+    def _prepare(
+        self, req: Any, tab: str, defaults: list[Any], runner: Any, **more: Any
+    ) -> tuple[dict[str, Any], list[Any], Any]:
         """Arguments of the processing class, script arguments, and the script selected, if one is."""
         mentioned: dict[int, Any] = {}
         api_scripts.apply_infotext(req, tab, script_runner=runner, mentioned_script_args=mentioned)
         selectable, index = api_scripts.get_selectable_script(req.script_name, runner)
         sampler, scheduler = sd_samplers.get_sampler_and_scheduler(req.sampler_name or req.sampler_index, req.scheduler)
-        populate = req.copy(update={
-            "sampler_name": validate_sampler_name(sampler), "do_not_save_samples": not req.save_images,
-            "do_not_save_grid": not req.save_images, **more,
-        })
+        populate = req.copy(
+            update={
+                "sampler_name": validate_sampler_name(sampler),
+                "do_not_save_samples": not req.save_images,
+                "do_not_save_grid": not req.save_images,
+                **more,
+            }
+        )
         populate.sampler_index = None
         if not populate.scheduler and scheduler != "Automatic":
             populate.scheduler = scheduler
         args = {k: v for k, v in vars(populate).items() if k not in _NOT_FOR_PROCESSING}
-        return args, api_scripts.init_script_args(req, defaults, selectable, index, runner, input_script_args=mentioned), selectable
+        return (
+            args,
+            api_scripts.init_script_args(req, defaults, selectable, index, runner, input_script_args=mentioned),
+            selectable,
+        )
 
     def _run(self, p: Any, runner: Any, script_args: list[Any], selectable: Any, job: str, task_id: str) -> Any:
         p.is_api = True
@@ -150,7 +183,9 @@ class Api:
             raise HTTPException(status_code=404, detail="Init image not found")
         mask = decode_base64_to_image(req.mask) if req.mask else req.mask
         runner = scripts.scripts_img2img
-        args, script_args, selectable = self._prepare(req, "img2img", self.default_script_arg_img2img, runner, mask=mask)
+        args, script_args, selectable = self._prepare(
+            req, "img2img", self.default_script_arg_img2img, runner, mask=mask
+        )
         add_task_to_queue(task_id)
         with self.queue_lock, closing(StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **args)) as p:
             p.init_images = [decode_base64_to_image(x) for x in req.init_images]
@@ -177,9 +212,15 @@ class Api:
         elapsed = time.time() - state.time_start
         eta_relative = elapsed / progress - elapsed
         state.set_current_image()
-        image = encode_pil_to_base64(state.current_image) if state.current_image and not req.skip_current_image else None
+        image = (
+            encode_pil_to_base64(state.current_image) if state.current_image and not req.skip_current_image else None
+        )
         return models.ProgressResponse(
-            progress=min(progress, 1), eta_relative=eta_relative, state=state.dict(), current_image=image, textinfo=state.textinfo
+            progress=min(progress, 1),
+            eta_relative=eta_relative,
+            state=state.dict(),
+            current_image=image,
+            textinfo=state.textinfo,
         )
 
     def interruptapi(self) -> dict[str, Any]:
@@ -220,7 +261,13 @@ class Api:
 
     def get_upscalers(self) -> list[dict[str, Any]]:
         return [
-            {"name": x.name, "model_name": x.scaler.model_name, "model_path": x.data_path, "model_url": None, "scale": x.scale}
+            {
+                "name": x.name,
+                "model_name": x.scaler.model_name,
+                "model_path": x.data_path,
+                "model_url": None,
+                "scale": x.scale,
+            }
             for x in shared.sd_upscalers
         ]
 
@@ -230,7 +277,11 @@ class Api:
     def get_sd_models(self) -> list[dict[str, Any]]:
         return [
             {
-                "title": x.title, "model_name": x.model_name, "hash": x.shorthash, "sha256": x.sha256, "filename": x.filename,
+                "title": x.title,
+                "model_name": x.model_name,
+                "hash": x.shorthash,
+                "sha256": x.sha256,
+                "filename": x.filename,
                 "config": find_checkpoint_config_near_filename(x),
             }
             for x in sd_models.checkpoints_list.values()
@@ -240,13 +291,18 @@ class Api:
         return [{"model_name": k, "filename": v} for k, v in sd_vae.vae_dict.items()]
 
     def get_prompt_styles(self) -> list[dict[str, Any]]:
-        return [{"name": s.name, "prompt": s.prompt, "negative_prompt": s.negative_prompt} for s in shared.prompt_styles.styles.values()]
+        return [
+            {"name": s.name, "prompt": s.prompt, "negative_prompt": s.negative_prompt}
+            for s in shared.prompt_styles.styles.values()
+        ]
 
     def get_embeddings(self) -> dict[str, Any]:
         db = sd_hijack.model_hijack.embedding_db
         names = ("step", "sd_checkpoint", "sd_checkpoint_name", "shape", "vectors")
         tables = {"loaded": db.word_embeddings, "skipped": db.skipped_embeddings}
-        return {key: {e.name: {n: getattr(e, n) for n in names} for e in table.values()} for key, table in tables.items()}
+        return {
+            key: {e.name: {n: getattr(e, n) for n in names} for e in table.values()} for key, table in tables.items()
+        }
 
     def refresh_embeddings(self) -> None:
         with self.queue_lock:
@@ -273,7 +329,10 @@ class Api:
         return models.MemoryResponse(ram=ram, cuda={"error": "unavailable"})
 
     def get_scripts_list(self) -> Any:
-        names = [[s.name for s in runner.scripts if s.name is not None] for runner in (scripts.scripts_txt2img, scripts.scripts_img2img)]
+        names = [
+            [s.name for s in runner.scripts if s.name is not None]
+            for runner in (scripts.scripts_txt2img, scripts.scripts_img2img)
+        ]
         return models.ScriptsList(txt2img=names[0], img2img=names[1])
 
     def get_script_info(self) -> list[Any]:
@@ -288,7 +347,11 @@ class Api:
 
         self.app.include_router(self.router)
         uvicorn.run(
-            self.app, host=server_name or "127.0.0.1", port=port, timeout_keep_alive=shared.cmd_opts.timeout_keep_alive, root_path=root_path,
+            self.app,
+            host=server_name or "127.0.0.1",
+            port=port,
+            timeout_keep_alive=shared.cmd_opts.timeout_keep_alive,
+            root_path=root_path,
             log_level="warning",
         )
 

@@ -1,4 +1,6 @@
-"""Errors of the API: one JSON shape, `{"error", "detail", "body", "errors"}`; HTTPException with its own status, all else 500."""
+"""Errors of the API: one JSON shape, `{"error", "detail", "body", "errors"}`; HTTPException with its own status, all
+else 500.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ from modules import errors, shared
 
 
 def _handle_exception(request: Request, e: Exception) -> JSONResponse:
-    err = {"error": type(e).__name__, "detail": vars(e).get("detail", ""), "body": vars(e).get("body", ""), "errors": str(e)}
+    err = {
+        "error": type(e).__name__,
+        "detail": vars(e).get("detail", ""),
+        "body": vars(e).get("body", ""),
+        "errors": str(e),
+    }
     if not isinstance(e, HTTPException):
         errors.report(f"API error: {request.method}: {request.url} {err}", exc_info=True)
     return JSONResponse(status_code=vars(e).get("status_code", 500), content=jsonable_encoder(err))

@@ -31,7 +31,9 @@ def get_selectable_script(script_name: str | None, script_runner: Any) -> tuple[
 
 
 def init_default_script_args(script_runner: Any) -> list[Any]:
-    """Each script's `ui` is called once more (twice in fact, as the host does) in a Blocks that is thrown away, for its values."""
+    """Each script's `ui` is called once more (twice in fact, as the host does) in a Blocks that is thrown away, for its
+    values.
+    """
     script_args: list[Any] = [None] * max([1, *(script.args_to for script in script_runner.scripts)])
     script_args[0] = 0
     with gr.Blocks():
@@ -42,8 +44,13 @@ def init_default_script_args(script_runner: Any) -> list[Any]:
 
 
 def init_script_args(
-    request: Any, default_script_args: list[Any], selectable_script: Any, selectable_idx: int | None, script_runner: Any,
-    *, input_script_args: dict[int, Any] | None = None,
+    request: Any,
+    default_script_args: list[Any],
+    selectable_script: Any,
+    selectable_idx: int | None,
+    script_runner: Any,
+    *,
+    input_script_args: dict[int, Any] | None = None,
 ) -> list[Any]:
     """An always-on script's arguments replace the first of its defaults; surplus ones are dropped without a word."""
     script_args = default_script_args.copy()
@@ -57,7 +64,9 @@ def init_script_args(
         if script is None:
             raise HTTPException(status_code=422, detail=f"always on script {name} not found")
         if script.alwayson is False:
-            raise HTTPException(status_code=422, detail="Cannot have a selectable script in the always on scripts params")
+            raise HTTPException(
+                status_code=422, detail="Cannot have a selectable script in the always on scripts params"
+            )
         if "args" in given:
             for i in range(min(script.args_to - script.args_from, len(given["args"]))):
                 script_args[script.args_from + i] = given["args"][i]

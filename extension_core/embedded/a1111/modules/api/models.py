@@ -1,4 +1,6 @@
-"""Requests and answers of the API. Requests have the fields of the processing classes, so a wrong type is refused before anything runs."""
+"""Requests and answers of the API. Requests have the fields of the processing classes, so a wrong type is refused
+before anything runs.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,26 @@ from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusion
 from modules.shared import opts
 
 API_NOT_ALLOWED = {
-    "self", "kwargs", "sd_model", "outpath_samples", "outpath_grids", "sampler_index", "extra_generation_params", "overlay_images",
-    "do_not_reload_embeddings", "seed_enable_extras", "prompt_for_display", "sampler_noise_scheduler_override", "ddim_discretize",
+    "self",
+    "kwargs",
+    "sd_model",
+    "outpath_samples",
+    "outpath_grids",
+    "sampler_index",
+    "extra_generation_params",
+    "overlay_images",
+    "do_not_reload_embeddings",
+    "seed_enable_extras",
+    "prompt_for_display",
+    "sampler_noise_scheduler_override",
+    "ddim_discretize",
 }
 
 
 def _request_model(name: str, of: type, extra: dict[str, tuple[Any, Any]]) -> type[BaseModel]:
-    """Where base class and subclass disagree the base's default counts, as in the host: `denoising_strength` of txt2img is None over the
-    API, and hires without one fails."""
+    """Where base class and subclass disagree the base's default counts, as in the host: `denoising_strength` of txt2img
+    is None over the API, and hires without one fails.
+    """
     hints = get_type_hints(of)
     fields: dict[str, Any] = {}
     for cls in of.__mro__[:-1]:
@@ -31,14 +45,28 @@ def _request_model(name: str, of: type, extra: dict[str, tuple[Any, Any]]) -> ty
 
 
 _COMMON: dict[str, tuple[Any, Any]] = {
-    "sampler_index": (str, "Euler"), "script_name": (str, None), "script_args": (list, []), "send_images": (bool, True),
-    "save_images": (bool, False), "alwayson_scripts": (dict, {}), "force_task_id": (str, None), "infotext": (str, None),
+    "sampler_index": (str, "Euler"),
+    "script_name": (str, None),
+    "script_args": (list, []),
+    "send_images": (bool, True),
+    "save_images": (bool, False),
+    "alwayson_scripts": (dict, {}),
+    "force_task_id": (str, None),
+    "infotext": (str, None),
 }
 _IMG2IMG: dict[str, tuple[Any, Any]] = {
-    **_COMMON, "init_images": (list, None), "denoising_strength": (float, 0.75), "mask": (str, None), "include_init_images": (bool, False),
+    **_COMMON,
+    "init_images": (list, None),
+    "denoising_strength": (float, 0.75),
+    "mask": (str, None),
+    "include_init_images": (bool, False),
 }
-StableDiffusionTxt2ImgProcessingAPI: Any = _request_model("StableDiffusionProcessingTxt2Img", StableDiffusionProcessingTxt2Img, _COMMON)
-StableDiffusionImg2ImgProcessingAPI: Any = _request_model("StableDiffusionProcessingImg2Img", StableDiffusionProcessingImg2Img, _IMG2IMG)
+StableDiffusionTxt2ImgProcessingAPI: Any = _request_model(
+    "StableDiffusionProcessingTxt2Img", StableDiffusionProcessingTxt2Img, _COMMON
+)
+StableDiffusionImg2ImgProcessingAPI: Any = _request_model(
+    "StableDiffusionProcessingImg2Img", StableDiffusionProcessingImg2Img, _IMG2IMG
+)
 
 
 class TextToImageResponse(BaseModel):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-
 from modules import scripts, sd_models
 from modules.infotext_utils import PasteField
 from modules.ui_common import create_refresh_button
@@ -28,14 +27,25 @@ class ScriptRefiner(scripts.ScriptBuiltinUI):
         ids = self.elem_id
         with InputAccordion(False, label="Refiner", elem_id=ids("enable")) as enable, gr.Row():
             checkpoint = gr.Dropdown(
-                label="Checkpoint", elem_id=ids("checkpoint"), choices=sd_models.checkpoint_tiles(), value="",
+                label="Checkpoint",
+                elem_id=ids("checkpoint"),
+                choices=sd_models.checkpoint_tiles(),
+                value="",
                 tooltip="switch to another model in the middle of generation",
             )
             create_refresh_button(
-                checkpoint, sd_models.list_models, lambda: {"choices": sd_models.checkpoint_tiles()}, ids("checkpoint_refresh")
+                checkpoint,
+                sd_models.list_models,
+                lambda: {"choices": sd_models.checkpoint_tiles()},
+                ids("checkpoint_refresh"),
             )
             switch_at = gr.Slider(
-                value=0.8, label="Switch at", minimum=0.01, maximum=1.0, step=0.01, elem_id=ids("switch_at"),
+                value=0.8,
+                label="Switch at",
+                minimum=0.01,
+                maximum=1.0,
+                step=0.01,
+                elem_id=ids("switch_at"),
                 tooltip="fraction of sampling steps when the switch to refiner model should happen",
             )
         self.infotext_fields = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-
 from modules import scripts, sd_samplers, sd_schedulers
 from modules.infotext_utils import PasteField
 from modules.ui_components import FormRow

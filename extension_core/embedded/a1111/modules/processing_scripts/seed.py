@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import gradio as gr
-
 from modules import errors, infotext_utils, scripts, ui_common
 from modules.infotext_utils import PasteField
 from modules.ui_components import ToolButton
@@ -23,8 +22,12 @@ class ScriptSeed(scripts.ScriptBuiltinUI):
         ids = self.elem_id
         with gr.Row(elem_id=ids("seed_row")):
             seed = gr.Number(label="Seed", value=-1, elem_id=ids("seed"), min_width=100, precision=0)
-            random_seed = ToolButton(ui_common.random_symbol, elem_id=ids("random_seed"), tooltip="Set seed to -1: a new one each time")
-            reuse_seed = ToolButton(ui_common.reuse_symbol, elem_id=ids("reuse_seed"), tooltip="Reuse seed from last generation")
+            random_seed = ToolButton(
+                ui_common.random_symbol, elem_id=ids("random_seed"), tooltip="Set seed to -1: a new one each time"
+            )
+            reuse_seed = ToolButton(
+                ui_common.reuse_symbol, elem_id=ids("reuse_seed"), tooltip="Reuse seed from last generation"
+            )
             checkbox = gr.Checkbox(label="Extra", elem_id=ids("subseed_show"), value=False)
         with gr.Group(visible=False, elem_id=ids("seed_extras")) as extras:
             with gr.Row(elem_id=ids("subseed_row")):
@@ -32,7 +35,12 @@ class ScriptSeed(scripts.ScriptBuiltinUI):
                 random_subseed = ToolButton(ui_common.random_symbol, elem_id=ids("random_subseed"))
                 reuse_subseed = ToolButton(ui_common.reuse_symbol, elem_id=ids("reuse_subseed"))
                 strength = gr.Slider(
-                    label="Variation strength", value=0.0, minimum=0, maximum=1, step=0.01, elem_id=ids("subseed_strength")
+                    label="Variation strength",
+                    value=0.0,
+                    minimum=0,
+                    maximum=1,
+                    step=0.01,
+                    elem_id=ids("subseed_strength"),
                 )
             with gr.Row(elem_id=ids("seed_resize_from_row")):
                 from_w = self._size_slider("Resize seed from width", "seed_resize_from_w")
@@ -79,5 +87,9 @@ def connect_reuse_seed(seed: Any, reuse_seed: Any, generation_info: Any, is_subs
         return [res, gr.update()]
 
     reuse_seed.click(
-        fn=copy_seed, _js="(x, y) => [x, selected_gallery_index()]", show_progress=False, inputs=[generation_info, seed], outputs=[seed, seed]
+        fn=copy_seed,
+        _js="(x, y) => [x, selected_gallery_index()]",
+        show_progress=False,
+        inputs=[generation_info, seed],
+        outputs=[seed, seed],
     )

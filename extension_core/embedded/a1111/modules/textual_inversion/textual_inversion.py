@@ -42,9 +42,13 @@ def _vectors(data: dict[str, Any], name: str) -> torch.Tensor:
     return tensor.detach().reshape(-1, tensor.shape[-1])
 
 
-def create_embedding_from_data(data: dict[str, Any], name: str, filename: str = "unknown embedding file", filepath: str | None = None) -> Embedding:
+def create_embedding_from_data(
+    data: dict[str, Any], name: str, filename: str = "unknown embedding file", filepath: str | None = None
+) -> Embedding:
     vec = _vectors(data, name).to(devices.device, dtype=torch.float32)
-    embedding = Embedding(vec, data.get("name", name) if isinstance(data.get("name", name), str) else name, data.get("step"))
+    embedding = Embedding(
+        vec, data.get("name", name) if isinstance(data.get("name", name), str) else name, data.get("step")
+    )
     embedding.name = name
     embedding.vectors, embedding.shape = vec.shape
     embedding.filename = filename
@@ -88,7 +92,9 @@ class EmbeddingDatabase:
         return int(vec.shape[1])
 
     def _files(self) -> list[str]:
-        return [x for d in self.folders for x in shared.walk_files(d, allowed_extensions=[".pt", ".bin", ".safetensors"])]
+        return [
+            x for d in self.folders for x in shared.walk_files(d, allowed_extensions=[".pt", ".bin", ".safetensors"])
+        ]
 
     def load_textual_inversion_embeddings(self, force_reload: bool = False, sync_with_sd_model: bool = True) -> None:
         del sync_with_sd_model

@@ -38,10 +38,22 @@ script_callbacks.on_script_unloaded(unload)
 script_callbacks.on_before_ui(before_ui)
 script_callbacks.on_app_started(api_networks)
 
-shared.options_templates.update(shared.options_section(("extra_networks", "Extra Networks"), {
-    "sd_lora": shared.OptionInfo("None", "Add network to prompt", gr.Dropdown, lambda: {"choices": ["None", *networks.available_networks]}),
-    "lora_preferred_name": shared.OptionInfo("Alias from file", "When adding to prompt, refer to Lora by"),
-    "lora_add_hashes_to_infotext": shared.OptionInfo(True, "Add Lora hashes to infotext"),
-    "lora_in_memory_limit": shared.OptionInfo(0, "Number of Lora networks to keep cached in memory", gr.Number, {"precision": 0}),
-    "lora_functional": shared.OptionInfo(False, "Lora/Networks: use old method that takes longer"),
-}))
+shared.options_templates.update(
+    shared.options_section(
+        ("extra_networks", "Extra Networks"),
+        {
+            "sd_lora": shared.OptionInfo(
+                "None",
+                "Add network to prompt",
+                gr.Dropdown,
+                lambda: {"choices": ["None", *networks.available_networks]},
+            ),
+            "lora_preferred_name": shared.OptionInfo("Alias from file", "When adding to prompt, refer to Lora by"),
+            "lora_add_hashes_to_infotext": shared.OptionInfo(True, "Add Lora hashes to infotext"),
+            "lora_in_memory_limit": shared.OptionInfo(
+                0, "Number of Lora networks to keep cached in memory", gr.Number, {"precision": 0}
+            ),
+            "lora_functional": shared.OptionInfo(False, "Lora/Networks: use old method that takes longer"),
+        },
+    )
+)

@@ -1,5 +1,7 @@
-"""UniPC, multistep, predicting x0 (Zhao et al. 2023, "UniPC: a unified predictor-corrector framework for fast sampling of diffusion
-models"), with B(h) = h ("bh1") or exp(h) - 1 ("bh2"). Times t in (0, 1]; lambda is half the logarithm of the signal-to-noise ratio."""
+"""UniPC, multistep, predicting x0 (Zhao et al. 2023, "UniPC: a unified predictor-corrector framework for fast sampling
+of diffusion models"), with B(h) = h ("bh1") or exp(h) - 1 ("bh2"). Times t in (0, 1]; lambda is half the logarithm of
+the signal-to-noise ratio.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class NoiseScheduleVP:
         self, schedule: str = "discrete", betas: torch.Tensor | None = None, alphas_cumprod: torch.Tensor | None = None
     ) -> None:
         if schedule != "discrete" or (betas is None) == (alphas_cumprod is None):
-            raise ValueError(f"Only 'discrete' schedules of either betas or alphas_cumprod are known here, not {schedule!r}.")
+            raise ValueError(
+                f"Only 'discrete' schedules of either betas or alphas_cumprod are known here, not {schedule!r}."
+            )
         if alphas_cumprod is None:
             assert betas is not None
             alphas_cumprod = torch.cumprod(1 - betas, dim=0)
@@ -55,24 +59,36 @@ def _image(v: torch.Tensor) -> torch.Tensor:
 
 
 class UniPC:
-    """`model_fn(x, t, cond, uncond)` predicts noise at times t [B], or `model(x, t)` is overridden; `after_update(x, x0 or None)` is called
-    after each step."""
+    """`model_fn(x, t, cond, uncond)` predicts noise at times t [B], or `model(x, t)` is overridden; `after_update(x, x0
+    or None)` is called after each step.
+    """
 
     def __init__(
-        self, model_fn: Callable[..., torch.Tensor] | None, noise_schedule: NoiseScheduleVP, predict_x0: bool = True, thresholding: bool = False,
-        max_val: float = 1.0, variant: str = "bh1", condition: Any = None, unconditional_condition: Any = None, before_sample: Any = None,
-        after_sample: Any = None, after_update: Callable[[torch.Tensor, torch.Tensor | None], Any] | None = None,
+        self,
+        model_fn: Callable[..., torch.Tensor] | None,
+        noise_schedule: NoiseScheduleVP,
+        predict_x0: bool = True,
+        thresholding: bool = False,
+        max_val: float = 1.0,
+        variant: str = "bh1",
+        condition: Any = None,
+        unconditional_condition: Any = None,
+        before_sample: Any = None,
+        after_sample: Any = None,
+        after_update: Callable[[torch.Tensor, torch.Tensor | None], Any] | None = None,
     ) -> None:
         del max_val, before_sample, after_sample
         if variant not in ("bh1", "bh2") or not predict_x0 or thresholding:
-            raise ValueError(f"UniPC variant {variant!r} is not part of the embedded WebUI; choose bh1 or bh2, predicting x0.")
+            raise ValueError(
+                f"UniPC variant {variant!r} is not part of the embedded WebUI; choose bh1 or bh2, predicting x0."
+            )
         self.model_fn_ = model_fn
         self.noise_schedule = self.ns = noise_schedule
         self.variant = variant
         self.condition, self.unconditional_condition = condition, unconditional_condition
         self.after_update = after_update
 
-    def get_time_steps(self, skip_type: str, t_T: float, t_0: float, N: int, device: Any) -> torch.Tensor:  # noqa: N803
+    def get_time_steps(self, skip_type: str, t_T: float, t_0: float, N: int, device: Any) -> torch.Tensor:
         """Times [N + 1] from t_T down to t_0, spaced by "time_uniform", "time_quadratic" or "logSNR"."""
         if skip_type == "logSNR":
             first, last = (float(self.ns.marginal_lambda(torch.tensor([x]))) for x in (t_T, t_0))
@@ -81,7 +97,9 @@ class UniPC:
             return torch.linspace(t_T, t_0, N + 1).to(device)
         if skip_type == "time_quadratic":
             return torch.linspace(t_T**0.5, t_0**0.5, N + 1).pow(2).to(device)
-        raise ValueError(f"Unsupported skip_type {skip_type}, need to be 'logSNR' or 'time_uniform' or 'time_quadratic'")
+        raise ValueError(
+            f"Unsupported skip_type {skip_type}, need to be 'logSNR' or 'time_uniform' or 'time_quadratic'"
+        )
 
     def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         assert self.model_fn_ is not None
@@ -92,7 +110,9 @@ class UniPC:
         noise = self.model(x, t)
         return (x - _image(self.ns.marginal_std(t)) * noise) / _image(self.ns.marginal_alpha(t))
 
-    def _coefficients(self, rks: torch.Tensor, hh: torch.Tensor, order: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _coefficients(
+        self, rks: torch.Tensor, hh: torch.Tensor, order: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """R [order, order], b [order] and B(h) of the paper's equations for the correction's weights."""
         b_h = hh if self.variant == "bh1" else torch.expm1(hh)
         rows, b = [], []
@@ -105,7 +125,13 @@ class UniPC:
         return torch.stack(rows), torch.tensor(b, device=rks.device), b_h
 
     def _update(
-        self, x: torch.Tensor, x0s: list[torch.Tensor], times: list[torch.Tensor], t: torch.Tensor, order: int, correct: bool
+        self,
+        x: torch.Tensor,
+        x0s: list[torch.Tensor],
+        times: list[torch.Tensor],
+        t: torch.Tensor,
+        order: int,
+        correct: bool,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         ns, t0, x0 = self.ns, times[-1], x0s[-1]
         h = ns.marginal_lambda(t) - ns.marginal_lambda(t0)
@@ -116,7 +142,10 @@ class UniPC:
             differences.append((x0s[-(i + 1)] - x0) / rk)
         r, b, b_h = self._coefficients(torch.tensor([*rks, 1.0], device=x.device), -h[0], order)
         d1s = torch.stack(differences, dim=1) if differences else None
-        base = _image(ns.marginal_std(t) / ns.marginal_std(t0)) * x - _image(ns.marginal_alpha(t) * torch.expm1(-h[0])) * x0
+        base = (
+            _image(ns.marginal_std(t) / ns.marginal_std(t0)) * x
+            - _image(ns.marginal_alpha(t) * torch.expm1(-h[0])) * x0
+        )
         scale = _image(ns.marginal_alpha(t) * b_h)
 
         x_t = base
@@ -134,14 +163,25 @@ class UniPC:
 
     @torch.no_grad()
     def sample(
-        self, x: torch.Tensor, steps: int = 20, t_start: float | None = None, t_end: float | None = None, order: int = 3,
-        skip_type: str = "time_uniform", method: str = "multistep", lower_order_final: bool = True,
+        self,
+        x: torch.Tensor,
+        steps: int = 20,
+        t_start: float | None = None,
+        t_end: float | None = None,
+        order: int = 3,
+        skip_type: str = "time_uniform",
+        method: str = "multistep",
+        lower_order_final: bool = True,
     ) -> torch.Tensor:
-        """The first steps are of lower order; the last is not corrected. AssertionError where there are fewer steps than the order."""
+        """The first steps are of lower order; the last is not corrected. AssertionError where there are fewer steps
+        than the order.
+        """
         assert method == "multistep", "only the multistep method is known here"
         assert steps >= order, "UniPC order must be < sampling steps"
         start = self.ns.T if t_start is None else float(t_start)
-        times = self.get_time_steps(skip_type, start, 1.0 / self.ns.total_N if t_end is None else t_end, steps, x.device)
+        times = self.get_time_steps(
+            skip_type, start, 1.0 / self.ns.total_N if t_end is None else t_end, steps, x.device
+        )
         t_list = [times[0].expand(x.shape[0])]
         x0_list = [self.model_fn(x, t_list[0])]
         for step in range(1, steps + 1):
