@@ -56,7 +56,8 @@ class ExtensionMetadata:
             name = section.removeprefix("callbacks/")
             if not name.startswith(self.canonical_name):
                 errors.report(
-                    f"Callback order section for extension {self.canonical_name} is referencing the wrong extension: {section}"
+                    f"Callback order section for extension {self.canonical_name} "
+                    f"is referencing the wrong extension: {section}"
                 )
                 continue
             before = self.parse_list(self.config.get(section, "Before", fallback=""))

@@ -43,7 +43,8 @@ def _upscale(im: Image.Image, width: int, height: int, upscaler_name: str | None
         if upscaler is None:
             upscaler = shared.sd_upscalers[0]
             print(
-                f"could not find upscaler named {upscaler_name or '<empty string>'}, using {upscaler.name} as a fallback"
+                f"could not find upscaler named {upscaler_name or '<empty string>'}, "
+                f"using {upscaler.name} as a fallback"
             )
         im = upscaler.scaler.upscale(im, scale, upscaler.data_path)
     return im if im.size == (width, height) else im.resize((width, height), resample=LANCZOS)
@@ -151,7 +152,9 @@ def save_image(
     suffix: str = "",
     save_to_dirs: bool | None = None,
 ) -> tuple[str, str | None]:
-    """Writes "<number>-<seed><suffix>.<extension>" into `path` (below it in a folder of the day) and returns its name."""
+    """Writes "<number>-<seed><suffix>.<extension>" into `path` (below it in a folder of the day) and returns its
+    name.
+    """
     del prompt, no_prompt
     if save_to_dirs is None:
         save_to_dirs = bool(opts.grid_save_to_dirs if grid else opts.save_to_dirs)

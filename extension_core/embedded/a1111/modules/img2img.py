@@ -30,9 +30,9 @@ def img2img(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, st
     picture.
     """
     (
-        mode, prompt, negative_prompt, styles, init_img, init_img_with_mask, init_img_inpaint, init_mask_inpaint, mask_blur, inpainting_fill,
-        n_iter, batch_size, cfg_scale, denoising_strength, height, width, resize_mode, inpaint_full_res, inpaint_full_res_padding,
-        inpainting_mask_invert, override_settings_texts, *script_args,
+        mode, prompt, negative_prompt, styles, init_img, init_img_with_mask, init_img_inpaint, init_mask_inpaint,
+        mask_blur, inpainting_fill, n_iter, batch_size, cfg_scale, denoising_strength, height, width, resize_mode,
+        inpaint_full_res, inpaint_full_res_padding, inpainting_mask_invert, override_settings_texts, *script_args,
     ) = args  # fmt: skip
     image, mask = _image_and_mask(mode, init_img, init_img_with_mask, init_img_inpaint, init_mask_inpaint)
     if image is None:

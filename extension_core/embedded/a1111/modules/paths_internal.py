@@ -1,4 +1,6 @@
-"""Where things lie. Everything that is written goes below the data folder; the code's own folder is never written to."""
+"""Where things lie. Everything that is written goes below the data folder; the code's own folder is never written
+to.
+"""
 
 from __future__ import annotations
 

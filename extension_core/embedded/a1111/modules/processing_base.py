@@ -293,7 +293,9 @@ class StableDiffusionProcessing:
         extra_network_data: Any,
         hires_steps: int | None = None,
     ) -> Any:
-        """`function(model, prompts, ...)`, or what one of the caches ([arguments, result]) holds for equal arguments."""
+        """`function(model, prompts, ...)`, or what one of the caches ([arguments, result]) holds for equal
+        arguments.
+        """
         if shared.opts.use_old_scheduling:
             schedule = prompt_parser.get_learned_conditioning_prompt_schedules
             if schedule(required_prompts, steps, hires_steps, False) != schedule(

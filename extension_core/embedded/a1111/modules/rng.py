@@ -1,4 +1,6 @@
-"""Noise from seeds. Each image of a batch has its own generator, so that an image is the same alone and in any batch."""
+"""Noise from seeds. Each image of a batch has its own generator, so that an image is the same alone and in any
+batch.
+"""
 
 from __future__ import annotations
 

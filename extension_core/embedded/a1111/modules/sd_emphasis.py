@@ -8,7 +8,9 @@ import torch
 
 
 class Emphasis:
-    """`z` [B, T, D] is the encoder's output, `multipliers` [B, T] the words' weights; `after_transformers` changes `z`."""
+    """`z` [B, T, D] is the encoder's output, `multipliers` [B, T] the words' weights; `after_transformers` changes
+    `z`.
+    """
 
     name = "Base"
     description = ""

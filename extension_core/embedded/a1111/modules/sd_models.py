@@ -159,7 +159,9 @@ def apply_alpha_schedule_override(sd_model: Any, p: Any = None) -> None:
 
 
 class SdModelData:
-    """The current model and all resident ones, latest first. Asking for the model loads the selected checkpoint, once."""
+    """The current model and all resident ones, latest first. Asking for the model loads the selected checkpoint,
+    once.
+    """
 
     def __init__(self) -> None:
         self.sd_model: Any = None

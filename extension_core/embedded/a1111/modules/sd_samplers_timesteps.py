@@ -1,4 +1,6 @@
-"""Samplers that count in timesteps: what their denoiser receives as `sigma` is a timestep, and what it returns is eps."""
+"""Samplers that count in timesteps: what their denoiser receives as `sigma` is a timestep, and what it returns is
+eps.
+"""
 
 from __future__ import annotations
 

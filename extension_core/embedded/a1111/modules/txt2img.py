@@ -15,9 +15,9 @@ from modules.ui_common import plaintext_to_html
 def txt2img_create_processing(id_task: str, request: gr.Request, *args: Any) -> Any:
     """`args` in the order of ui_txt2img's inputs; what follows the named ones goes to scripts."""
     (
-        prompt, negative_prompt, styles, n_iter, batch_size, cfg_scale, height, width, enable_hr, denoising_strength, hr_scale, hr_upscaler,
-        hr_second_pass_steps, hr_resize_x, hr_resize_y, hr_checkpoint_name, hr_sampler_name, hr_scheduler, hr_prompt, hr_negative_prompt,
-        override_settings_texts, *script_args,
+        prompt, negative_prompt, styles, n_iter, batch_size, cfg_scale, height, width, enable_hr, denoising_strength,
+        hr_scale, hr_upscaler, hr_second_pass_steps, hr_resize_x, hr_resize_y, hr_checkpoint_name, hr_sampler_name,
+        hr_scheduler, hr_prompt, hr_negative_prompt, override_settings_texts, *script_args,
     ) = args  # fmt: skip
     p = processing.StableDiffusionProcessingTxt2Img(
         sd_model=shared.sd_model,

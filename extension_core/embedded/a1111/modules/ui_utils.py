@@ -34,6 +34,6 @@ def footer() -> str:
     import torch
 
     return (
-        f"<div class='versions'>embedded WebUI, speaking the interface of {launch_utils.git_tag()} \u2022 gradio {gr.__version__} \u2022 "
-        f"torch {torch.__version__}</div>"
+        f"<div class='versions'>embedded WebUI, speaking the interface of {launch_utils.git_tag()} \u2022 "
+        f"gradio {gr.__version__} \u2022 torch {torch.__version__}</div>"
     )

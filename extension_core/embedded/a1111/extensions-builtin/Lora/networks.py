@@ -23,7 +23,8 @@ loaded_networks: list[network.Network] = []
 networks_in_memory: dict[str, network.Network] = {}
 forbidden_network_aliases: dict[str, int] = {}
 originals: Any = None
-extra_network_lora: extra_networks_lora.ExtraNetworkLora
+# Set by scripts/lora_script.py once the host registers it.
+extra_network_lora: extra_networks_lora.ExtraNetworkLora = None  # pyright: ignore[reportAssignmentType]
 
 
 def assign_network_names_to_compvis_modules(sd_model: Any) -> None:

@@ -186,10 +186,8 @@ class UniPC:
         x0_list = [self.model_fn(x, t_list[0])]
         for step in range(1, steps + 1):
             t = times[step].expand(x.shape[0])
-            if step < order:
-                this_order = step
-            else:
-                this_order = min(order, steps + 1 - step) if lower_order_final else order
+            ending = min(order, steps + 1 - step) if lower_order_final else order
+            this_order = step if step < order else ending
             x, x0_t = self._update(x, x0_list, t_list, t, this_order, correct=step < steps)
             if self.after_update is not None:
                 self.after_update(x, x0_t)
