@@ -15,6 +15,6 @@ settings.load_profile("project")
 
 @pytest.fixture(autouse=True)
 def _floats_as_ieee_says() -> Iterator[None]:
-    """Undo the trainer's flush-to-zero, a setting of the whole processor that hypothesis rightly refuses to work under."""
+    """Undo the trainer's flush-to-zero, a setting of the whole processor under which hypothesis refuses to work."""
     yield
     torch.set_flush_denormal(False)
