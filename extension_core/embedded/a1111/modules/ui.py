@@ -78,7 +78,11 @@ def setup_ui_api(app: Any) -> None:
         return [{"name": k, "label": v.label} for k, v in opts.data_labels.items()]
 
     app.add_api_route("/internal/quicksettings-hint", quicksettings_hint, methods=["GET"])
-    app.add_api_route("/internal/ping", dict, methods=["GET"])
+
+    def ping() -> dict[str, Any]:
+        return {}
+
+    app.add_api_route("/internal/ping", ping, methods=["GET"])
 
 
 __all__ = [
