@@ -8,17 +8,15 @@ import os
 import random
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from modules import (
     devices,
     errors,
     extra_networks,
-    images,
     infotext_utils,
     paths,
+    processing_output,
     rng,
     scripts,
     sd_hijack,
@@ -191,118 +189,6 @@ def _hand_to_scripts(p: Any, n: int, pictures: torch.Tensor) -> Any:
     return args.images
 
 
-def _infotext(p: Any, index: int = 0, use_main_prompt: bool = False) -> str:
-    return create_infotext(
-        p,
-        p.prompts,
-        p.seeds,
-        p.subseeds,
-        use_main_prompt=use_main_prompt,
-        index=index,
-        all_negative_prompts=p.negative_prompts,
-    )
-
-
-def _save(p: Any, image: Image.Image, i: int, suffix: str = "") -> None:
-    images.save_image(
-        image,
-        p.outpath_samples,
-        "",
-        p.seeds[i],
-        p.prompts[i],
-        opts.samples_format,
-        info=_infotext(p, i),
-        p=p,
-        suffix=suffix,
-    )
-
-
-def _composite(p: Any, image: Image.Image, i: int) -> tuple[Image.Image, Image.Image, Any]:
-    """Scripts' turns, and the original laid around an inpainted region."""
-    mask = getattr(p, "mask_for_overlay", None)
-    overlays = p.overlay_images if opts.overlay_inpaint else None
-    overlay = overlays[i] if overlays is not None and i < len(overlays) else None
-    if p.scripts is not None:
-        args = scripts.PostProcessMaskOverlayArgs(i, mask, overlay)
-        p.scripts.postprocess_maskoverlay(p, args)
-        mask, overlay = args.mask_for_overlay, args.overlay_image
-    image, original = apply_overlay(image, p.paste_to, overlay)
-    if p.scripts is not None:
-        after = scripts.PostprocessImageArgs(image)
-        p.scripts.postprocess_image_after_composite(p, after)
-        image = after.image
-    return image, original, mask
-
-
-def _masks(p: Any, image: Image.Image, original: Image.Image, mask: Any, i: int, save: bool) -> list[Image.Image]:
-    found = []
-    if opts.return_mask or opts.save_mask:
-        if save and opts.save_mask:
-            _save(p, mask.convert("RGB"), i, "-mask")
-        if opts.return_mask:
-            found.append(mask.convert("RGB"))
-    if opts.return_mask_composite or opts.save_mask_composite:
-        shape = images.resize_image(2, mask, image.width, image.height).convert("L")
-        cut = Image.composite(original.convert("RGBA").convert("RGBa"), Image.new("RGBa", image.size), shape).convert(
-            "RGBA"
-        )
-        if save and opts.save_mask_composite:
-            _save(p, cut, i, "-mask-composite")
-        if opts.return_mask_composite:
-            found.append(cut)
-    return found
-
-
-def _finish_batch(p: Any, pictures: Any, output_images: list[Any], infotexts: list[str]) -> None:
-    save = p.save_samples()
-    for i, x_sample in enumerate(pictures):
-        p.batch_index = i
-        image = Image.fromarray((255.0 * np.moveaxis(x_sample.cpu().numpy(), 0, 2)).astype(np.uint8))
-        if p.scripts is not None:
-            args = scripts.PostprocessImageArgs(image)
-            p.scripts.postprocess_image(p, args)
-            image = args.image
-        image, original, mask = _composite(p, image, i)
-        if save:
-            _save(p, image, i)
-        text = _infotext(p, i)
-        infotexts.append(text)
-        if opts.enable_pnginfo:
-            image.info["parameters"] = text
-        output_images.append(image)
-        if mask is not None:
-            output_images += _masks(p, image, original, mask, i, save)
-
-
-def _add_grid(p: Any, output_images: list[Any], infotexts: list[str]) -> int:
-    """Puts a grid first where one is wanted; returns the index of the first single picture."""
-    single = len(output_images) < 2 and opts.grid_only_if_multiple
-    if not (opts.return_grid or opts.grid_save) or p.do_not_save_grid or single:
-        return 0
-    grid = images.image_grid(output_images, p.batch_size)
-    text = _infotext(p, use_main_prompt=True)
-    if opts.return_grid:
-        infotexts.insert(0, text)
-        if opts.enable_pnginfo:
-            grid.info["parameters"] = text
-        output_images.insert(0, grid)
-    if opts.grid_save:
-        short = not opts.grid_extended_filename
-        images.save_image(
-            grid,
-            p.outpath_grids,
-            "grid",
-            p.all_seeds[0],
-            p.all_prompts[0],
-            opts.grid_format,
-            info=text,
-            short_filename=short,
-            p=p,
-            grid=True,
-        )
-    return 1 if opts.return_grid else 0
-
-
 def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     _settle(p)
     if p.scripts is not None:
@@ -321,12 +207,12 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
                 state.skipped = False
             if state.interrupted or state.stopping_generation or not _prepare_batch(p, n):
                 break
-            _finish_batch(p, _sample_batch(p, n), output_images, infotexts)
+            processing_output.finish_batch(p, _sample_batch(p, n), output_images, infotexts)
             devices.torch_gc()
         if not infotexts:
             infotexts.append(Processed(p, []).infotext(p, 0))
         p.color_corrections = None
-        index_of_first_image = _add_grid(p, output_images, infotexts)
+        index_of_first_image = processing_output.add_grid(p, output_images, infotexts)
     if not p.disable_extra_networks and p.extra_network_data:
         extra_networks.deactivate(p, p.extra_network_data)
     devices.torch_gc()

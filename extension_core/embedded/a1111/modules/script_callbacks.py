@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from modules import errors, extensions, shared, timer, util
+from modules import errors, timer
+from modules.callback_order import ScriptCallback, add_callback, calling_file, sort_callbacks
 from modules.callback_params import (
     AfterCFGCallbackParams,
     BeforeTokenCounterParams,
@@ -21,13 +19,6 @@ from modules.callback_params import (
 )
 
 Callback = Callable[..., Any]
-
-
-@dataclasses.dataclass
-class ScriptCallback:
-    script: str
-    callback: Any
-    name: str = "unnamed"
 
 
 CATEGORIES = (
@@ -57,64 +48,6 @@ callback_map: dict[str, list[ScriptCallback]] = {f"callbacks_{category}": [] for
 ordered_callbacks_map: dict[str, list[ScriptCallback]] = {}
 
 
-def _calling_file() -> str:
-    return next((frame.filename for frame in inspect.stack() if frame.filename != __file__), "unknown file")
-
-
-def add_callback(
-    callbacks: list[ScriptCallback],
-    fun: Any,
-    *,
-    name: str | None = None,
-    category: str = "unknown",
-    filename: str | None = None,
-) -> None:
-    """Appends `fun` under the name "extension/file/category[/name]", numbered where taken. The registering file is the
-    caller's.
-    """
-    filename = filename or _calling_file()
-    extension = extensions.find_extension(filename)
-    full = "/".join(
-        [
-            extension.canonical_name if extension else "base",
-            os.path.basename(filename),
-            category,
-            *([name] if name else []),
-        ]
-    )
-    taken = {x.name for x in callbacks}
-    unique, index = full, 0
-    while unique in taken:
-        index += 1
-        unique = f"{full}-{index}"
-    callbacks.append(ScriptCallback(filename, fun, unique))
-
-
-def sort_callbacks(
-    category: str, unordered_callbacks: list[ScriptCallback], *, enable_user_sort: bool = True
-) -> list[ScriptCallback]:
-    """Registration order, changed by `[callbacks/...]` sections of extensions' metadata.ini and by the user's
-    preference.
-    """
-    callbacks = {x.name: x for x in unordered_callbacks}
-    orders = [
-        o for e in extensions.extensions for o in e.metadata.list_callback_order_instructions() if o.name in callbacks
-    ]
-    names = list(callbacks)
-    if orders:
-        dependencies: dict[str, list[str]] = {name: [] for name in callbacks}
-        for order in orders:
-            dependencies[order.name] += [x for x in order.after if x in callbacks]
-            for before in order.before:
-                if before in callbacks:
-                    dependencies[before].append(order.name)
-        names = util.topological_sort(dependencies)
-    if enable_user_sort:
-        first = [x for x in getattr(shared.opts, "prioritized_callbacks_" + category, []) if x in callbacks]
-        names = first + [x for x in names if x not in first]
-    return [callbacks[name] for name in names]
-
-
 def ordered_callbacks(
     category: str, unordered_callbacks: list[ScriptCallback] | None = None, *, enable_user_sort: bool = True
 ) -> list[ScriptCallback]:
@@ -140,7 +73,7 @@ def clear_callbacks() -> None:
 
 def remove_current_script_callbacks() -> None:
     """Removes what the calling file registered."""
-    filename = _calling_file()
+    filename = calling_file()
     for callbacks in callback_map.values():
         callbacks[:] = [x for x in callbacks if x.script != filename]
     ordered_callbacks_map.clear()

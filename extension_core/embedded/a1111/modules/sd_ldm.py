@@ -1,4 +1,4 @@
-"""The model as the host's samplers and extensions see it: Stable Diffusion 1.x's latent diffusion, built from an ldm yaml."""
+"""The model as samplers and extensions see it: Stable Diffusion 1.x's latent diffusion, built from an ldm yaml."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ class AutoencoderKL(networks.AutoencoderKL):
 
 
 class FrozenCLIPEmbedder(torch.nn.Module):
-    """The checkpoint's text encoder before the host wraps it. `folder` holds config.json and the tokenizer's files; the weights come
-    with the checkpoint."""
+    """The checkpoint's text encoder before the host wraps it.
+
+    `folder` holds config.json and the tokenizer's files; the weights come with the checkpoint.
+    """
 
     def __init__(self, folder: str, max_length: int = 77) -> None:
         super().__init__()
@@ -58,7 +60,7 @@ class FrozenCLIPEmbedder(torch.nn.Module):
         return next(self.parameters()).device
 
     def forward(self, text: list[str]) -> torch.Tensor:
-        """The encoder by itself, as it runs after a failed reload has left it without the host's wrapper: one chunk, brackets literal."""
+        """The encoder alone, as it runs after a failed reload left it without its wrapper: one chunk, no weights."""
         batch = self.tokenizer(
             list(text), truncation=True, max_length=self.max_length, padding="max_length", return_tensors="pt"
         )
@@ -68,8 +70,10 @@ class FrozenCLIPEmbedder(torch.nn.Module):
 
 
 class DiffusionWrapper(torch.nn.Module):
-    """`conditioning_key` says how conditioning enters: "crossattn", or "hybrid" for inpainting models, whose mask and masked image are
-    further input channels."""
+    """`conditioning_key` says how conditioning enters: "crossattn", or "hybrid" for inpainting models.
+
+    Their mask and masked image are further input channels.
+    """
 
     def __init__(self, diffusion_model: torch.nn.Module, conditioning_key: str) -> None:
         super().__init__()
@@ -90,8 +94,10 @@ class DiffusionWrapper(torch.nn.Module):
 
 
 def _text_encoder_folder(version: str, config_path: str) -> str:
-    """A relative `version` is a folder beside the yaml; a name that is no folder (the published files' "openai/...") means the
-    tokenizer that comes with this WebUI."""
+    """A relative `version` is a folder beside the yaml.
+
+    A name that is no folder (the published files' "openai/...") means the tokenizer that comes with this WebUI.
+    """
     for folder in (os.path.join(os.path.dirname(config_path), version), version):
         if os.path.isfile(os.path.join(folder, "vocab.json")):
             return folder
@@ -113,7 +119,7 @@ def _without_initialisation() -> Iterator[None]:
 
 
 class LatentDiffusion(torch.nn.Module):
-    """Attributes that the loader adds: sd_checkpoint_info, sd_model_hash, sd_model_checkpoint, used_config, is_sd1, is_sdxl, ..."""
+    """The loader adds: sd_checkpoint_info, sd_model_hash, sd_model_checkpoint, used_config, is_sd1, ..."""
 
     alphas_cumprod: Any
     betas: torch.Tensor
@@ -164,7 +170,7 @@ class LatentDiffusion(torch.nn.Module):
         yield
 
     def apply_model(self, x_noisy: torch.Tensor, t: torch.Tensor, cond: Any, return_ids: bool = False) -> torch.Tensor:
-        """The U-Net's raw prediction [B, C, h, w] at timesteps [B] (fractions allowed), in the number type of the input."""
+        """The U-Net's raw prediction [B, C, h, w] at timesteps [B] (fractions allowed), in the input's dtype."""
         del return_ids
         if not isinstance(cond, dict):
             cond = {"c_crossattn": cond if isinstance(cond, list) else [cond]}

@@ -47,7 +47,12 @@ from modules.sd_checkpoints import (
     read_state_dict,
     select_checkpoint,
 )
-from modules.shared import opts
+from modules.sd_model_numbers import (
+    apply_alpha_schedule_override,
+    rescale_zero_terminal_snr_abar,
+    set_number_types,
+    zero_missing,
+)
 from modules.timer import Timer
 
 
@@ -98,7 +103,7 @@ def load_model_weights(
     del state_dict
     if shared.cmd_opts.opt_channelslast:
         model.to(memory_format=torch.channels_last)
-    _set_number_types(model)
+    set_number_types(model)
     apply_alpha_schedule_override(model)
     while len(checkpoints_loaded) > shared.opts.sd_checkpoint_cache:
         checkpoints_loaded.popitem(last=False)
@@ -111,51 +116,6 @@ def load_model_weights(
     sd_vae.load_vae(model, *sd_vae.resolve_vae(checkpoint_info.filename).tuple())
     timer.record("load VAE")
     return answer
-
-
-def _set_number_types(model: Any) -> None:
-    """Half precision for all but the VAE, where that is kept full, and never for the noise schedule."""
-    alphas_cumprod = model.alphas_cumprod
-    if shared.cmd_opts.no_half:
-        model.float()
-        devices.dtype_unet = torch.float32
-    else:
-        vae = model.first_stage_model
-        if shared.cmd_opts.no_half_vae:
-            model.first_stage_model = None
-        model.alphas_cumprod = None
-        model.half()
-        model.alphas_cumprod = alphas_cumprod
-        model.first_stage_model = vae
-        devices.dtype_unet = torch.float16
-    model.alphas_cumprod_original = alphas_cumprod
-    devices.unet_needs_upcast = bool(shared.cmd_opts.upcast_sampling and devices.dtype_unet == torch.float16)
-    model.first_stage_model.to(devices.dtype_vae)
-
-
-def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """Moves a schedule so that the last step holds no signal (Lin et al. 2023, "Common diffusion noise schedules ...
-    are flawed").
-    """
-    root = alphas_cumprod.sqrt()
-    first, last = root[0].clone(), root[-1].clone()
-    rescaled = ((root - last) * (first / (first - last))) ** 2
-    rescaled[-1] = 4.8973451890853435e-08
-    return rescaled
-
-
-def apply_alpha_schedule_override(sd_model: Any, p: Any = None) -> None:
-    if not hasattr(sd_model, "alphas_cumprod") or not hasattr(sd_model, "alphas_cumprod_original"):
-        return
-    sd_model.alphas_cumprod = sd_model.alphas_cumprod_original.to(shared.device)
-    if opts.use_downcasted_alpha_bar:
-        if p is not None:
-            p.extra_generation_params["Downcast alphas_cumprod"] = opts.use_downcasted_alpha_bar
-        sd_model.alphas_cumprod = sd_model.alphas_cumprod.half().to(shared.device)
-    if opts.sd_noise_schedule == "Zero Terminal SNR":
-        if p is not None:
-            p.extra_generation_params["Noise Schedule"] = opts.sd_noise_schedule
-        sd_model.alphas_cumprod = rescale_zero_terminal_snr_abar(sd_model.alphas_cumprod).to(shared.device)
 
 
 class SdModelData:
@@ -219,16 +179,6 @@ def send_model_to_trash(m: Any) -> None:
     devices.torch_gc()
 
 
-def _zero_missing(sd_model: Any, missing_keys: list[str]) -> None:
-    """Layers that the file lacks are zeros in a new model, as the host's quick start-up leaves them."""
-    missing = set(missing_keys)
-    for name, module in sd_model.named_modules():
-        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Embedding)):
-            for key, parameter in module.named_parameters(prefix=name, recurse=False):
-                if key in missing:
-                    torch.nn.init.zeros_(parameter)
-
-
 def load_model(
     checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: dict[str, torch.Tensor] | None = None
 ) -> Any:
@@ -247,7 +197,7 @@ def load_model(
     sd_model.used_config = config
     timer.record("create model")
     answer = load_model_weights(sd_model, checkpoint_info, state_dict, timer)
-    _zero_missing(sd_model, answer.missing_keys)
+    zero_missing(sd_model, answer.missing_keys)
     send_model_to_device(sd_model)
     sd_hijack.model_hijack.hijack(sd_model)
     timer.record("hijack")
@@ -364,6 +314,7 @@ def apply_token_merging(sd_model: Any, token_merging_ratio: float) -> None:
 __all__ = [
     "CheckpointInfo",
     "SkipWritingToConfig",
+    "apply_alpha_schedule_override",
     "checkpoint_aliases",
     "checkpoint_alisases",
     "checkpoint_tiles",
@@ -381,5 +332,6 @@ __all__ = [
     "read_metadata_from_safetensors",
     "read_state_dict",
     "reload_model_weights",
+    "rescale_zero_terminal_snr_abar",
     "select_checkpoint",
 ]
