@@ -149,7 +149,7 @@ class Options:
                 f"Diversity Distillation takes at most {len(FIELDS)} positional arguments but got {len(args)}; "
                 "send one dict instead."
             )
-        return cls.from_mapping({spec.name: value for spec, value in zip(FIELDS, args, strict=False)})
+        return cls.from_mapping({spec.name: _from_page(spec, value) for spec, value in zip(FIELDS, args, strict=False)})
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Options:
@@ -172,6 +172,11 @@ FIELDS: tuple[Field, ...] = tuple(Field(name=item.name, **item.metadata) for ite
 BY_NAME: dict[str, Field] = {spec.name: spec for spec in FIELDS}
 
 
+def _from_page(spec: Field, value: Any) -> Any:
+    """A slider cannot be empty, so on the page 0 stands for "same as k"."""
+    return None if spec.kind == "whole_or_null" and value == 0 else value
+
+
 def _unknown_key(key: str) -> str:
     nearest = difflib.get_close_matches(key, BY_NAME, n=1, cutoff=0.0)[0]
     return f"Diversity Distillation does not know the argument '{key}'; did you mean '{nearest}'?"
@@ -189,7 +194,7 @@ def parse_value(spec: Field, value: Any) -> Any:
         return _parse_choice(spec, value)
     if spec.kind in ("model", "sampler"):
         return _parse_name(spec, value)
-    if spec.kind == "whole_or_null" and value in (None, "", 0, "0", "same", "None"):
+    if spec.kind == "whole_or_null" and value in (None, "", "same", "None"):
         return None
     number = _parse_number(spec, value)
     if spec.kind in ("whole", "whole_or_null"):

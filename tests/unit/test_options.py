@@ -92,6 +92,12 @@ def test_any_value_is_taken_or_refused_in_one_sentence(spec: Field, value: Any) 
     assert not refused or (spec.name in refused and "must be" in refused)
 
 
-def test_zero_base_steps_means_same_as_k() -> None:
-    """The page's slider cannot be empty."""
-    assert Options.from_mapping({"base_steps": 0}).base_steps is None
+def test_zero_base_steps_on_the_page_means_same_as_k() -> None:
+    """Only on the page, whose slider cannot be empty."""
+    position = [spec.name for spec in FIELDS].index("base_steps")
+    page = [False, "None", "auto", "hybrid", 1, 0]
+    assert Options.from_args(page[: position + 1]).base_steps is None
+    with pytest.raises(
+        DiversityError, match="base_steps of Diversity Distillation is 0; it must be a whole number from 1"
+    ):
+        Options.from_mapping({"base_steps": 0})
