@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,10 @@ from extension_core.options import BY_NAME, FIELDS, Field, Options
 # Which options share a row; everything else about them comes from `FIELDS`.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("distilled_model", "family"),
-    ("mode", "switch_step", "base_steps"),
+    ("mode", "passes"),
+    ("switch_step", "base_steps"),
     ("base_cfg", "distilled_cfg"),
-    ("base_sampler", "schedule"),
-    ("text_encoder", "passes"),
+    ("base_sampler", "schedule", "text_encoder"),
 )
 _SLIDER_TOPS = {"switch_step": 12, "base_steps": 50, "base_cfg": 15, "distilled_cfg": 15}
 
@@ -76,8 +77,19 @@ def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
     Its one hidden input is where an API request lays its arguments, so that the request is refused, not ignored.
     """
     with gr.Accordion("Diversity Distillation (unavailable)", open=False, elem_id=elem_id("unavailable")):
-        gr.HTML(value=f"<p>{sentence}</p>", elem_classes=["diversity-plan"])
+        gr.HTML(value=problem_html(sentence), elem_classes=["diversity-plan"])
         return gr.Checkbox(value=False, visible=False, elem_id=elem_id("enabled"))
+
+
+def plan_html(line: str, found: str) -> str:
+    """The plan as one readable line, and below it what the family's detection found."""
+    why = f"<p class='diversity-found'>{html.escape(found)}</p>" if found else ""
+    return f"<p class='diversity-line'>{html.escape(line)}</p>{why}"
+
+
+def problem_html(sentence: str) -> str:
+    """The sentence that says why there is no plan."""
+    return f"<p class='diversity-problem'>{html.escape(sentence)}</p>"
 
 
 def _component(spec: Field, host: HostParts) -> Any:
@@ -91,7 +103,7 @@ def _component(spec: Field, host: HostParts) -> Any:
         return gr.Dropdown(choices=list(spec.choices), value=default, **common)
     top = _SLIDER_TOPS[spec.name]
     if spec.kind == "whole_or_null":
-        common["label"] += " (0 = same as k)"
+        common["label"] += " (0 = k)"
         return gr.Slider(minimum=0, maximum=top, step=1, value=0, **common)
     step = 1 if spec.kind == "whole" else 0.1
     return gr.Slider(minimum=spec.minimum, maximum=top, step=step, value=default, **common)

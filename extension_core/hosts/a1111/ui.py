@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,7 +57,7 @@ def _title_of(name: str) -> str:
 def _keep_plan_current(built: panel.Panel, settings: list[Any]) -> None:
     inputs = [*built.components, *settings]
     for component in inputs:
-        component.change(fn=plan_line, inputs=inputs, outputs=[built.plan_line], show_progress=False)
+        component.change(fn=plan_line, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
 
 
 def plan_line(*values: Any) -> str:
@@ -70,9 +69,8 @@ def plan_line(*values: Any) -> str:
             return ""
         line, found = _preview(options, int(steps), sampler, scheduler)
     except DiversityError as error:
-        return f"<span class='diversity-problem'>{html.escape(str(error))}</span>"
-    why = f"<br><small>{html.escape(found)}</small>" if found else ""
-    return f"<span>{html.escape(line)}</span>{why}"
+        return panel.problem_html(str(error))
+    return panel.plan_html(line, found)
 
 
 def _preview(options: Options, steps: int, sampler: str, scheduler: str) -> tuple[str, str]:
