@@ -61,9 +61,9 @@ def open_tensors(path: Path) -> Iterator[TensorSource]:
         return
     try:
         handle = safetensors.safe_open(path, framework="pt", device="cpu")
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError) as error:  # pyright: ignore[reportAttributeAccessIssue]
         raise _unreadable(path, f"it is no complete safetensors file ({error})") from error
-    with handle as opened:
+    with handle as opened:  # pyright: ignore[reportGeneralTypeIssues]
         yield _Safetensors(opened, path)
 
 
@@ -94,7 +94,7 @@ class _Safetensors:
     def get(self, key: str) -> torch.Tensor:
         try:
             return self._handle.get_tensor(key)
-        except (safetensors.SafetensorError, OSError) as error:
+        except (safetensors.SafetensorError, OSError) as error:  # pyright: ignore[reportAttributeAccessIssue]
             raise _unreadable(self._path, f"'{key}' cannot be read ({error})") from error
 
 

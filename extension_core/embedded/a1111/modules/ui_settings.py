@@ -13,7 +13,7 @@ from modules.shared import opts
 from modules.ui_common import create_refresh_button
 
 
-def _arguments(info: OptionInfo) -> dict[str, Any]:
+def _arguments(info: OptionInfo) -> Any:
     return (info.component_args() if callable(info.component_args) else info.component_args) or {}
 
 
