@@ -64,7 +64,8 @@ class Project:
             (package / "__init__.py").touch()
         self.pin(test=["ddtool==1.0"])
         self.environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "DD_ENVS": str(self.envs)}
-        self.environ.pop("DD_TORCH_INDEX", None)
+        for name in ("DD_TORCH_INDEX", "DD_FLAVOUR"):
+            self.environ.pop(name, None)
 
     def pin(self, **groups: list[str]) -> None:
         pins = {
