@@ -44,7 +44,11 @@ tab_names: list[str] = []
 sd_upscalers: list[Any] = []
 clip_model = None
 progress_print_out = sys.stdout
-gradio_theme = gr.themes.Default()
+# Fonts by name alone: gradio's own are fetched from the net.
+gradio_theme = gr.themes.Default(
+    font=["Source Sans Pro", "ui-sans-serif", "system-ui", "sans-serif"],
+    font_mono=["IBM Plex Mono", "ui-monospace", "Consolas", "monospace"],
+)
 total_tqdm: shared_total_tqdm.TotalTQDM
 mem_mon = None
 
