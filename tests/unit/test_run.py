@@ -85,7 +85,7 @@ class Project:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=240)
         return process.returncode, out, err
 
     def environments(self) -> list[Path]:
@@ -97,7 +97,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("project"))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -174,7 +174,7 @@ def test_ctrl_c_ends_the_page_and_its_server(project: Project, sent: signal.Sign
     process = project.start("demo", "--no-browser")
     wait_for(lambda: pid.is_file() and pid.read_text() != "")
     process.send_signal(sent)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
     assert "Traceback" not in out
     assert not is_alive(int(pid.read_text()))
