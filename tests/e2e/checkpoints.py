@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -14,14 +15,21 @@ _TEXT = "cond_stage_model.transformer."
 _LAYERS = ("attn1.to_q", "attn1.to_k", "attn2.to_v", "ff.net.0.proj", "in_layers.2", "self_attn.q_proj", "mlp.fc1")
 
 
-def make_pairs(folder: Path) -> None:
-    """folder/models: tiny_base, tiny_distilled (same text encoder), tiny_distilled_otherte; folder/Lora: tiny_lora."""
+def make_pairs(folder: Path) -> Path:
+    """Small random pairs in folder/models and a LoRA in folder/Lora; returns the yaml that describes them.
+
+    tiny_base, tiny_distilled (same text encoder) and tiny_distilled_otherte have no yaml beside them, so that hosts
+    exchange them in place as they do users' files; yaml_tiny_base and yaml_tiny_distilled are the same with one.
+    """
     models, loras = folder / "models", folder / "Lora"
     loras.mkdir(parents=True, exist_ok=True)
-    base = random_checkpoint(models / "tiny_base.safetensors", seed=1)
-    random_checkpoint(models / "tiny_distilled.safetensors", seed=2, shared_with=base)
-    random_checkpoint(models / "tiny_distilled_otherte.safetensors", seed=3)
+    base = random_checkpoint(models / "yaml_tiny_base.safetensors", seed=1)
+    distilled = random_checkpoint(models / "yaml_tiny_distilled.safetensors", seed=2, shared_with=base)
+    other = random_checkpoint(models / "yaml_tiny_distilled_otherte.safetensors", seed=3)
+    for path in (base, distilled, other):
+        shutil.copy(path, path.with_name(path.name.removeprefix("yaml_")))
     make_lora(base, loras / "tiny_lora.safetensors", seed=4)
+    return base.with_suffix(".yaml")
 
 
 def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4) -> Path:

@@ -29,19 +29,21 @@ def webui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUI]:
 
 @pytest.fixture(scope="session")
 def pairs(webui: WebUI) -> list[Pair]:
-    """Every pair that the host has; DD_PAIRS (comma-separated) picks some."""
+    """Every pair that the host has; DD_PAIRS (comma-separated) picks some.
+
+    Copies of a pair with a yaml beside them (yaml_NAME_base) count only where they are picked: hosts load those on
+    another, slower way.
+    """
     names = {Path(model["filename"]).stem for model in webui.get("/sdapi/v1/sd-models")}
     loras = {lora["name"] for lora in webui.get("/sdapi/v1/loras")}
-    wanted = os.environ.get("DD_PAIRS", "").split(",")
+    picked = [name for name in os.environ.get("DD_PAIRS", "").split(",") if name]
+    stems = sorted(name.removesuffix("_base") for name in names if name.endswith("_base"))
     found = []
-    for base in sorted(name for name in names if name.endswith("_base")):
-        stem = base.removesuffix("_base")
-        if f"{stem}_distilled" not in names or (wanted != [""] and stem not in wanted):
-            continue
-        other, lora = f"{stem}_distilled_otherte", f"{stem}_lora"
-        found.append(
-            Pair(base, f"{stem}_distilled", other if other in names else None, lora if lora in loras else None)
-        )
+    for stem in (stem for stem in stems if f"{stem}_distilled" in names):
+        if stem in picked or not (picked or stem.startswith("yaml_")):
+            other, lora = f"{stem}_distilled_otherte", f"{stem}_lora"
+            extras = (other if other in names else None, lora if lora in loras else None)
+            found.append(Pair(f"{stem}_base", f"{stem}_distilled", *extras))
     assert found, f"the host lists no NAME_base beside a NAME_distilled: {sorted(names)}"
     return found
 

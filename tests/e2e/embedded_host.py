@@ -27,11 +27,19 @@ def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
     """URL of an embedded WebUI that has random pairs, a LoRA and the faults extension; stopped on leaving."""
     from tests.e2e.checkpoints import make_pairs
 
-    make_pairs(folder)
+    config = make_pairs(folder)
     port = free_port()
     command = [sys.executable, "-m", "extension_core.embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]
     command += ["--port", str(port), "--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]
-    command += ["--data-dir", str(folder / "data"), "--extensions", str(ROOT / "tests" / "e2e" / "faults"), *extra]
+    command += [
+        "--default-config",
+        str(config),
+        "--data-dir",
+        str(folder / "data"),
+        "--extensions",
+        str(ROOT / "tests" / "e2e" / "faults"),
+        *extra,
+    ]
     log = (folder / "webui.log").open("w")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ Record = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
-def described(webui: WebUI, pairs: list[Pair]) -> Pair:
-    """A pair with a yaml beside each file, which diffusers' own conversion reads."""
+def described(webui: WebUI) -> Pair:
+    """An SD 1.x pair with a yaml beside each file, which diffusers' own conversion reads."""
     files = {Path(m["filename"]).stem: Path(m["filename"]) for m in webui.get("/sdapi/v1/sd-models")}
-    found = [p for p in pairs if files[p.base].with_suffix(".yaml").is_file() and "xl" not in p.base]
+    described = {name for name, path in files.items() if path.with_suffix(".yaml").is_file() and "xl" not in name}
+    bases = [name for name in described if name.endswith("_base")]
+    found = sorted(name for name in bases if name.removesuffix("_base") + "_distilled" in described)
     assert found, "no SD 1.x pair of the host has a yaml beside it"
-    return found[0]
+    return Pair(found[0], found[0].removesuffix("_base") + "_distilled", None, None)
 
 
 def diffusers_unet(webui: WebUI, name: str) -> UNet2DConditionModel:
@@ -40,6 +43,11 @@ def diffusers_unet(webui: WebUI, name: str) -> UNet2DConditionModel:
     model = UNet2DConditionModel.from_config(config)
     model.load_state_dict(convert_ldm_unet_checkpoint(tensors, dict(model.config)))
     return model.eval()
+
+
+@functools.cache
+def _both_unets(webui: WebUI, pair: Pair) -> tuple[UNet2DConditionModel, UNet2DConditionModel]:
+    return diffusers_unet(webui, pair.base), diffusers_unet(webui, pair.distilled)
 
 
 def record(webui: WebUI, pair: Pair, settings: dict[str, Any], **request: Any) -> Record:
@@ -113,7 +121,7 @@ def test_latents_equal_the_paper_procedure_in_diffusers(
     scheduler = kind(**TRAINED, **extra)
     scheduler.set_timesteps(4)
     latents = _initial(name, scheduler, recorded["noise.0"], skip, k)
-    models = (diffusers_unet(webui, described.base), diffusers_unet(webui, described.distilled))
+    models = _both_unets(webui, described)
     theirs = by_the_paper(scheduler, models, recorded, latents, k, skip, monkeypatch)
     assert relative_error(recorded["latents"], theirs) <= TOLERANCE
 

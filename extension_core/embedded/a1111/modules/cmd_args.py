@@ -12,6 +12,7 @@ parser = argparse.ArgumentParser(
 
 _own = parser.add_argument_group("embedded")
 _own.add_argument("--extensions-dir", "--extensions", type=str, default=None, help="folder with further extensions")
+_own.add_argument("--default-config", type=str, default=None, help="ldm yaml of checkpoints that have none beside")
 _own.add_argument("--without-self", action="store_true", help="do not load this checkout as an extension")
 _own.add_argument("--listen-timeout", type=float, default=None, help="stop the server after this many seconds")
 _own.add_argument("--threads", type=int, default=None, help="torch CPU threads (image bytes depend on it)")

@@ -6,8 +6,9 @@ import os
 from typing import Any
 
 from modules.paths_internal import sd_default_config
+from modules.shared_cmd_options import cmd_opts
 
-config_default = sd_default_config
+config_default = cmd_opts.default_config or sd_default_config
 
 
 def find_checkpoint_config_near_filename(info: Any) -> str | None:
