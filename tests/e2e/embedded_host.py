@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
     from tests.e2e.checkpoints import make_pairs
 
     config = make_pairs(folder)
+    shutil.copytree(ROOT / "tests" / "e2e" / "faults", folder / "extensions" / "faults", dirs_exist_ok=True)
     port = free_port()
     command = [sys.executable, "-m", "extension_core.embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]
     command += ["--port", str(port), "--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]
@@ -37,7 +39,7 @@ def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
         "--data-dir",
         str(folder / "data"),
         "--extensions",
-        str(ROOT / "tests" / "e2e" / "faults"),
+        str(folder / "extensions"),
         *extra,
     ]
     log = (folder / "webui.log").open("w")
