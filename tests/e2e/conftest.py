@@ -45,6 +45,8 @@ def pairs(webui: WebUI) -> list[Pair]:
             extras = (other if other in names else None, lora if lora in loras else None)
             found.append(Pair(f"{stem}_base", f"{stem}_distilled", *extras))
     assert found, f"the host lists no NAME_base beside a NAME_distilled: {sorted(names)}"
+    # The host's VAE encoder draws from torch's global generator, which the first image after the start leaves seeded.
+    webui.generate(found[0].base).must_work()
     return found
 
 

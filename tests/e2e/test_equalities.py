@@ -95,7 +95,7 @@ def test_switch_step_0_and_all(webui: WebUI, pairs: list[Pair], sampler: str) ->
 def test_other_text_encoder(webui: WebUI, pairs: list[Pair], sampler: str, k: int) -> None:
     """With a second file whose text encoder differs, each phase reads the prompt with its own model's."""
     for pair in (p for p in pairs if p.other_text_encoder):
-        request = {"sampler_name": sampler, "prompt": prompt(pair, lora=True)}
+        request = {"sampler_name": sampler, "prompt": prompt(pair, lora=True), "steps": 5}
         chosen = settings(pair, distilled_model=pair.other_text_encoder, switch_step=k)
         hybrid = webui.generate(pair.base, chosen, **request)
         if k == 1:
@@ -134,7 +134,6 @@ def test_batches_variations_and_prompt_features(webui: WebUI, pair: Pair, sample
         {"subseed": 7, "subseed_strength": 0.4},
         {"prompt": "a red cat AND a (blue:1.3) dog :0.7"},
         {"prompt": "a [red:green:0.5] cat, [fish|bird] BREAK on a table"},
-        {"tiling": True},
         {"options": {"CLIP_stop_at_last_layers": 2}},
     ]
     for request in requests:
@@ -144,6 +143,14 @@ def test_batches_variations_and_prompt_features(webui: WebUI, pair: Pair, sample
             pair.base, sampler_name=sampler, **request, refiner_checkpoint=pair.distilled, refiner_switch_at=at
         )
         assert hybrid.same_as(refined), request
+
+
+def test_tiling(webui: WebUI, pair: Pair) -> None:
+    """Against the distilled checkpoint loaded natively: the host's Refiner loses tiling at its reload (1.10.1)."""
+    native = webui.generate(pair.distilled, tiling=True)
+    assert webui.generate(pair.base, settings(pair, mode="distilled"), tiling=True).same_as(native)
+    tiled = webui.generate(pair.base, settings(pair), tiling=True)
+    assert not tiled.same_as(webui.generate(pair.base, settings(pair)))
 
 
 def test_cfg_1_with_and_prompts_still_uses_the_unconditional_half(webui: WebUI, pair: Pair) -> None:
