@@ -1,0 +1,40 @@
+"""The README and the changelog keep up with the options."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from extension_core.options import FIELDS, Field, Options
+from extension_core.sampling.families import FAMILIES
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EMPTY = {None: "same as k", "": "none"}
+
+
+@pytest.mark.parametrize("spec", [f for f in FIELDS if f.name != "enabled"], ids=lambda spec: spec.name)
+def test_every_option_has_its_line(spec: Field) -> None:
+    row = re.search(rf"^\| ([^|]+) \| `{spec.name}` \| ([^|]+) \| ([^|]+) \|$", README, re.MULTILINE)
+    assert row, f"README.md has no row for {spec.name}"
+    label, default, meaning = (cell.strip() for cell in row.groups())
+    value = getattr(Options(), spec.name)
+    assert label == spec.label
+    assert default.strip("`") == EMPTY.get(value, f"{value:g}" if isinstance(value, float) else str(value))
+    assert all(f"`{choice}`" in meaning for choice in spec.choices)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_is_named(name: str) -> None:
+    table = README.split("What a family sets:")[1].split("###")[0]
+    assert FAMILIES[name].label in table
+    sampler = FAMILIES[name].sampler
+    assert sampler is None or sampler in table
+
+
+def test_every_link_inside_the_project_leads_somewhere() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
