@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,11 @@ def test_whole_phases_hold_everywhere(level: float) -> None:
     assert ALL_BASE.phase(level) is Phase.BASE
     assert ALL_DISTILLED.phase(level) is Phase.DISTILLED
     assert math.isinf(ALL_BASE.level)
+
+
+@pytest.mark.parametrize("level", LCM4[1:-1])
+def test_half_precision_does_not_move_the_boundary(level: float) -> None:
+    assert Boundary(level).phase(float(np.float16(level))) is Phase.DISTILLED
 
 
 def test_rounding_in_log_sigma_does_not_move_the_boundary() -> None:

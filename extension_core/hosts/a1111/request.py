@@ -173,13 +173,16 @@ def apply_family(p: Any, options: Options, detection: Detection) -> str:
     family = detection.family
     if family.sampler is None:
         return "host"
+    grid = "host" if options.schedule == "host" else family.grid
     p.steps = steps_for(detection, p.steps)
     p.sampler_name = family.sampler
+    if grid != "host":
+        p.scheduler = "Automatic"  # the host writes it to the infotext, and another would not be true
     if getattr(p, "enable_hr", False):
         p.hr_sampler_name = None
         if p.hr_second_pass_steps:
             p.hr_second_pass_steps = steps_for(detection, p.hr_second_pass_steps)
-    return "host" if options.schedule == "host" else family.grid
+    return grid
 
 
 def _same_model_note(path: Path | None) -> tuple[str, ...]:
