@@ -1,0 +1,127 @@
+"""Generating from the page: what a user sees of a request, good or bad, and of its end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Site
+from tests.browser.webpage import TITLE, Tab
+
+HYBRID = {"family": "lcm", "switch_step": 2, "base_cfg": 3}
+
+
+def test_ticked_in_the_header_it_generates_what_the_plan_said(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, **HYBRID)
+    expect(accordion.plan).to_contain_text("CFG 3/1")
+    plan = accordion.plan.locator(".diversity-line").inner_text()
+    txt2img.settings(seed=7)
+    txt2img.generate()
+    expect(txt2img.pictures.first).to_be_visible()
+    expect(txt2img.infotext).to_contain_text(f'DD plan: "{plan}"')
+    expect(txt2img.infotext).to_contain_text("DD mode: hybrid")
+    settings = {"distilled_model": site.distilled, **HYBRID}
+    over_api = site.api.generate(
+        site.base, settings, prompt="a monster", negative_prompt="", seed=7, cfg_scale=7, sampler_name="DPM++ 2M"
+    )
+    assert np.array_equal(txt2img.picture(), over_api.must_work().images[0])
+
+
+def test_unticked_it_takes_no_part(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, **HYBRID)
+    accordion.checkbox.click()
+    expect(accordion.checkbox).not_to_be_checked()
+    txt2img.generate()
+    expect(txt2img.infotext).to_contain_text("Steps: 4")
+    expect(txt2img.infotext).not_to_contain_text("DD ")
+
+
+def test_a_bad_request_says_why_in_one_sentence_and_changes_nothing(txt2img: Tab, site: Site) -> None:
+    before = site.api.fingerprint()
+    txt2img.accordion.open()
+    txt2img.generate()
+    said = txt2img.error.inner_text()
+    assert re.search(r"Diversity Distillation has no distilled model.*choose a checkpoint", said), said
+    assert said.count("Traceback") == 0
+    expect(txt2img.pictures).to_have_count(0)
+    assert site.api.fingerprint() == before
+    txt2img.accordion.checkbox.click()
+    txt2img.generate()
+    expect(txt2img.pictures.first).to_be_visible()
+    expect(txt2img.error).to_have_count(0)
+
+
+def test_a_pasted_infotext_restores_the_panel(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(
+        distilled_model=site.distilled, family="lcm", mode="hybrid", switch_step=2, base_steps=3, base_cfg=2.5,
+        distilled_cfg=1.5, base_sampler="Heun", schedule="host", text_encoder="base", passes="both",
+    )  # fmt: skip
+    expect(accordion.plan).to_contain_text("CFG 2.5/1.5")
+    wanted = accordion.values()
+    txt2img.generate()
+    expect(txt2img.infotext).to_contain_text("DD plan")
+    infotext = txt2img.infotext.inner_text()
+    txt2img.page.reload(wait_until="domcontentloaded")
+    accordion.checkbox.wait_for()
+    expect(accordion.checkbox).not_to_be_checked()
+    txt2img.prompt(re.sub(r"\n+", "\n", infotext))
+    txt2img.page.locator("#txt2img_tools #paste").click()
+    expect(accordion.checkbox).to_be_checked()
+    expect(accordion.field("distilled_model").locator("input")).to_have_value(wanted["distilled_model"])
+    assert accordion.values() == wanted
+    expect(accordion.plan).to_contain_text("CFG 2.5/1.5")
+
+
+def test_img2img(page: Page, site: Site, tmp_path: Path) -> None:
+    tab = Tab(page, "img2img").show()
+    picture = tmp_path / "start.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(picture)
+    page.locator("#img2img_image input[type=file]").set_input_files(picture)
+    expect(page.locator("#img2img_image img").first).to_be_visible()
+    tab.settings(width=64, height=64, steps=4, denoising_strength=1)
+    accordion = tab.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm")
+    tab.generate()
+    expect(tab.pictures.first).to_be_visible()
+    expect(tab.infotext).to_contain_text("DD plan")
+
+
+def test_interrupt(txt2img: Tab, site: Site) -> None:
+    before = site.api.fingerprint()
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="custom", switch_step=12)
+    txt2img.settings(steps=150, width=256, height=256)
+    txt2img.generate_button.click()
+    expect(txt2img.interrupt_button).to_be_visible()
+    txt2img.page.wait_for_function("document.querySelector('.progressDiv')?.textContent.includes('%')")
+    txt2img.interrupt_button.click()
+    txt2img.wait_until_idle()
+    expect(txt2img.error).to_have_count(0)
+    assert site.api.fingerprint() == before
+    txt2img.settings(steps=14, width=64, height=64)
+    txt2img.generate()
+    expect(txt2img.infotext).to_contain_text("14 U-Net calls")
+
+
+def test_reload_ui_keeps_one_working_accordion(txt2img: Tab, site: Site) -> None:
+    page = txt2img.page
+    page.locator("#tabs > .tab-nav > button").filter(has_text="Settings").click()
+    with page.expect_navigation(timeout=120_000, wait_until="domcontentloaded"):
+        page.locator("#settings_restart_gradio").click()
+    txt2img.accordion.checkbox.wait_for(timeout=120_000)
+    expect(txt2img.accordion.block).to_have_count(1)
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm")
+    expect(accordion.plan).to_contain_text("4 U-Net calls")
+    txt2img.settings(width=64, height=64, steps=4)
+    txt2img.generate()
+    assert txt2img.infotext.inner_text().count("DD plan:") == 1
+    names = [script["name"] for script in site.api.get("/sdapi/v1/script-info") if not script["is_img2img"]]
+    assert names.count(TITLE.lower()) == 1

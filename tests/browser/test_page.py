@@ -1,0 +1,157 @@
+"""The accordion on the page: what it shows, before anything is generated."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from extension_core.options import FIELDS
+from tests.browser.conftest import Site
+from tests.browser.webpage import Tab
+
+# WCAG 2's contrast of an element's text against what lies behind it; 4.5 is the least for text of this size.
+_CONTRAST = """element => {
+    const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+    const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
+    const layers = [];
+    let opacity = 1;
+    for (let e = element; e; e = e.parentElement) {
+        layers.push(parse(getComputedStyle(e).backgroundColor));
+        opacity *= Number(getComputedStyle(e).opacity);
+    }
+    const back = layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255, 1]);
+    const ink = parse(getComputedStyle(element).color);
+    const front = over([ink[0], ink[1], ink[2], ink[3] * opacity], back);
+    const light = c => [0, 1, 2].map(i => c[i] / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const [high, low] = [light(front), light(back)].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("tab", ["txt2img", "img2img"])
+def test_both_tabs_have_the_accordion_with_a_tooltip_on_every_option(page: Page, tab: str) -> None:
+    accordion = Tab(page, tab).show().accordion.open()
+    for spec in FIELDS[1:]:
+        expect(accordion.field(spec.name)).to_be_visible()
+        expect(accordion.field(spec.name)).to_have_attribute("title", spec.tooltip)
+        expect(accordion.field(spec.name)).to_contain_text(spec.label)
+    expect(page.locator(f"#{accordion.id('enabled')}")).to_have_count(1)
+
+
+def test_without_a_model_the_plan_says_what_to_choose(txt2img: Tab) -> None:
+    accordion = txt2img.accordion.open()
+    expect(accordion.plan).to_contain_text("has no distilled model")
+    accordion.checkbox.click()
+    expect(accordion.plan).to_be_empty()
+
+
+def test_plan_line_follows_the_options(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm")
+    expect(accordion.plan).to_contain_text("base 999 -> 759, distilled 759 -> 499 -> 259 -> 0, CFG 1/1, 4 U-Net calls")
+    accordion.enter("switch_step", 2)
+    expect(accordion.plan).to_contain_text("base 999 -> 759 -> 499, distilled 499 -> 259 -> 0")
+    accordion.enter("base_steps", 4)
+    expect(accordion.plan).to_contain_text("6 U-Net calls")
+    accordion.enter("base_cfg", 3)
+    expect(accordion.plan).to_contain_text("CFG 3/1")
+    accordion.choose("mode", "distilled")
+    expect(accordion.plan).to_contain_text(re.compile("^distilled 999 -> 759"))
+    accordion.choose("mode", "skip_first")
+    expect(accordion.plan).to_contain_text(re.compile("^distilled 499 -> 259 -> 0"))
+    accordion.choose("base_sampler", "Heun")
+    accordion.choose("mode", "hybrid")
+    expect(accordion.plan).to_contain_text("base by Heun")
+
+
+def test_plan_line_follows_the_hosts_steps_and_sampler(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="custom")
+    expect(accordion.plan).to_contain_text("4 U-Net calls")
+    txt2img.settings(steps=6)
+    expect(accordion.plan).to_contain_text("6 U-Net calls")
+    txt2img.sampler("Heun")
+    expect(accordion.plan).to_contain_text("11 U-Net calls")
+
+
+def test_a_switch_step_beyond_the_run_is_named_at_once(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm", switch_step=9)
+    expect(accordion.plan).to_contain_text("choose a switch step from 0 to 4")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_is_readable_in_both_themes(open_page: Callable[..., Page], site: Site, theme: str) -> None:
+    page = open_page(theme)
+    accordion = Tab(page, "txt2img").accordion.open()
+    expect(page.locator("body")).to_have_class(
+        re.compile(r"\bdark\b") if theme == "dark" else re.compile("^(?!.*dark)")
+    )
+    problem, line, found = (accordion.plan.locator(f".diversity-{part}") for part in ("problem", "line", "found"))
+    expect(problem).to_be_visible()
+    assert problem.evaluate(_CONTRAST) >= 4.5
+    accordion.choose("distilled_model", site.distilled)
+    expect(line).to_be_visible()
+    assert line.evaluate(_CONTRAST) >= 7
+    assert found.evaluate(_CONTRAST) >= 4.5
+
+
+def test_a_narrow_page_is_usable(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page(width=400)
+    tab = Tab(page, "txt2img")
+    accordion = tab.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm", switch_step=2)
+    expect(accordion.plan).to_contain_text("base 999 -> 759 -> 499")
+    edges = _edges(accordion.block)
+    assert edges[0] >= 0
+    assert edges[1] <= 400
+    for element in [accordion.plan, *(accordion.field(spec.name) for spec in FIELDS[1:])]:
+        left, right = _edges(element)
+        assert edges[0] <= left < right <= edges[1]
+        assert element.evaluate("e => e.scrollWidth - e.clientWidth") <= 1, "something sticks out"
+
+
+def test_labels_do_not_wrap(page: Page) -> None:
+    accordion = Tab(page, "txt2img").accordion.open()
+    for spec in FIELDS[1:]:
+        label = accordion.field(spec.name).locator("span").first
+        assert label.evaluate("e => e.getClientRects().length") == 1, spec.label
+        assert label.evaluate("e => e.getBoundingClientRect().height") < 30, spec.label
+
+
+def test_refresh_button_finds_a_new_checkpoint(page: Page, site: Site) -> None:
+    accordion = Tab(page, "txt2img").accordion.open()
+    before = accordion.choices("distilled_model")
+    added = _add_checkpoint(site)
+    try:
+        page.locator(f"#{accordion.id('distilled_model_refresh')}").click()
+        page.wait_for_function(
+            "id => !document.querySelector(`#${id} .generating, #${id} .wrap.default:not(.hide)`)",
+            arg=accordion.id("distilled_model"),
+        )
+        expect(accordion.field("distilled_model").locator("input")).to_have_value("None")
+        listed = {"None", *(model["title"] for model in site.api.get("/sdapi/v1/sd-models"))}
+        page.wait_for_timeout(0)
+        assert set(accordion.choices("distilled_model")) == listed
+        assert len(listed) == len(set(before)) + (added is not None)
+    finally:
+        if added is not None:
+            added.unlink()
+
+
+def _add_checkpoint(site: Site) -> Path | None:
+    if site.models is None:
+        return None
+    return Path(shutil.copy(site.models / f"{site.distilled}.safetensors", site.models / "added.safetensors"))
+
+
+def _edges(element: Locator) -> tuple[float, float]:
+    box = element.bounding_box()
+    assert box is not None
+    return box["x"], box["x"] + box["width"]

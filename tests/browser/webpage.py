@@ -1,0 +1,173 @@
+"""The WebUI's page as a user sees it: tabs with their fields, the gallery, and the accordion of this extension."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from extension_core.options import BY_NAME
+
+TITLE = "Diversity Distillation"
+LOAD_SECONDS = 120
+
+# What a tab shows of its last request: address of the first picture, and the error.
+_SHOWN = """tab => {
+    const picture = document.querySelector(`#${tab}_gallery img`);
+    const error = document.querySelector(`#html_log_${tab} .error`);
+    return (picture ? picture.src : "") + " " + (error ? error.textContent : "");
+}"""
+
+
+@dataclass(frozen=True)
+class Accordion:
+    """The extension's accordion on one tab."""
+
+    page: Page
+    tab: str
+
+    def id(self, name: str) -> str:
+        return f"script_{self.tab}_diversity_distillation_{name}"
+
+    @property
+    def block(self) -> Locator:
+        return self.page.locator(f"#{self.id('enabled')}")
+
+    @property
+    def checkbox(self) -> Locator:
+        return self.page.locator(f"#{self.id('enabled')}-visible-checkbox")
+
+    @property
+    def plan(self) -> Locator:
+        return self.page.locator(f".prose#{self.id('plan')}")
+
+    def field(self, name: str) -> Locator:
+        return self.page.locator(f"#{self.id(name)}")
+
+    def open(self) -> Accordion:
+        """Click the header; opening ticks as well."""
+        self.block.locator("> .label-wrap > span").last.click()
+        expect(self.field("distilled_model")).to_be_visible()
+        expect(self.checkbox).to_be_checked()
+        return self
+
+    def choices(self, name: str) -> list[str]:
+        """What a dropdown offers, in order."""
+        self._show(name)
+        texts = self.field(name).locator("ul.options li").all_inner_texts()
+        self.page.keyboard.press("Escape")
+        self.plan.hover()
+        return [text.replace("✓", "").strip() for text in texts]
+
+    def _show(self, name: str) -> None:
+        self.field(name).locator("input").click()
+        expect(self.field(name).locator("ul.options")).to_be_visible()
+
+    def choose(self, name: str, value: str) -> None:
+        """Choose in a dropdown; a model may be named without its hash."""
+        self._show(name)
+        options = self.field(name).locator("ul.options li")
+        options.filter(has_text=value).first.click()
+
+    def enter(self, name: str, value: float) -> None:
+        """Type into a slider's number box."""
+        type_number(self.field(name), value)
+
+    def set(self, **values: Any) -> None:
+        for name, value in values.items():
+            if BY_NAME[name].kind in ("choice", "model", "sampler"):
+                self.choose(name, value)
+            else:
+                self.enter(name, value)
+
+    def values(self) -> dict[str, Any]:
+        """Every option as the page shows it."""
+        shown: dict[str, Any] = {"enabled": self.checkbox.is_checked()}
+        for name, spec in BY_NAME.items():
+            if spec.kind in ("choice", "model", "sampler"):
+                shown[name] = self.field(name).locator("input").input_value()
+            elif spec.kind != "flag":
+                shown[name] = float(self.field(name).locator("input[type=number]").input_value())
+        return shown
+
+
+@dataclass(frozen=True)
+class Tab:
+    """txt2img or img2img."""
+
+    page: Page
+    name: str
+
+    @property
+    def accordion(self) -> Accordion:
+        return Accordion(self.page, self.name)
+
+    def element(self, name: str) -> Locator:
+        return self.page.locator(f"#{self.name}_{name}")
+
+    @property
+    def infotext(self) -> Locator:
+        return self.page.locator(f".prose#html_info_{self.name}")
+
+    @property
+    def error(self) -> Locator:
+        return self.page.locator(f".prose#html_log_{self.name} .error")
+
+    @property
+    def pictures(self) -> Locator:
+        return self.element("gallery").locator("img:visible")
+
+    @property
+    def generate_button(self) -> Locator:
+        return self.element("generate")
+
+    @property
+    def interrupt_button(self) -> Locator:
+        return self.element("interrupt")
+
+    def show(self) -> Tab:
+        self.page.locator("#tabs > .tab-nav > button").filter(has_text=self.name).first.click()
+        expect(self.generate_button).to_be_visible()
+        return self
+
+    def prompt(self, text: str) -> None:
+        self.element("prompt").locator("textarea").fill(text)
+
+    def settings(self, **numbers: float) -> None:
+        """The host's own number fields, by the end of their id."""
+        for name, value in numbers.items():
+            type_number(self.element(name), value)
+
+    def sampler(self, name: str) -> None:
+        box = self.element("sampling")
+        box.locator("input").click()
+        box.locator("ul.options li").filter(has_text=name).first.click()
+
+    def generate(self) -> None:
+        """Click Generate and wait for another picture or an error."""
+        before = self.page.evaluate(_SHOWN, self.name)
+        self.generate_button.click()
+        self.page.wait_for_function(
+            f"([tab, before]) => ({_SHOWN})(tab) !== before", arg=[self.name, before], timeout=LOAD_SECONDS * 1000
+        )
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        expect(self.interrupt_button).to_be_hidden(timeout=LOAD_SECONDS * 1000)
+
+    def picture(self) -> np.ndarray:
+        """The picture shown, [H, W, 3] uint8, as the host's file has it."""
+        source = self.pictures.first.get_attribute("src")
+        assert source is not None
+        answer = self.page.request.get(source)
+        return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB"))
+
+
+def type_number(slider: Locator, value: float) -> None:
+    box = slider.locator("input[type=number]").first
+    box.fill(f"{value:g}")
+    box.press("Tab")
