@@ -58,6 +58,8 @@ class Layer:
         for slot in self.slots:
             slot.exchange()
         attributes = self.module.__dict__
+        if not self.notes and attributes.keys().isdisjoint(BOOKKEEPING):
+            return
         for name in BOOKKEEPING:
             live = attributes.pop(name, _MISSING)
             waiting = self.notes.pop(name, _MISSING)
