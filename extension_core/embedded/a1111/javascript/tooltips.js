@@ -1,13 +1,13 @@
-// Components' `tooltip` arrives in the page's configuration as `webui_tooltip`.
+// Components' `tooltip` arrives in the page's configuration as the property `webui_tooltip`.
 "use strict";
 
 onUiLoaded(() => {
     const config = window.gradio_config;
     for (const component of (config && config.components) || []) {
-        if (component.webui_tooltip && component.props.elem_id) {
+        if (component.props.webui_tooltip && component.props.elem_id) {
             const element = gradioApp().getElementById(component.props.elem_id);
             if (element) {
-                element.title = component.webui_tooltip;
+                element.title = component.props.webui_tooltip;
             }
         }
     }
