@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,21 +58,16 @@ class Accordion:
 
     def choices(self, name: str) -> list[str]:
         """What a dropdown offers, in order."""
-        self._show(name)
+        self.field(name).locator("input").click()
+        expect(self.field(name).locator("ul.options")).to_be_visible()
         texts = self.field(name).locator("ul.options li").all_inner_texts()
         self.page.keyboard.press("Escape")
         self.plan.hover()
         return [text.replace("✓", "").strip() for text in texts]
 
-    def _show(self, name: str) -> None:
-        self.field(name).locator("input").click()
-        expect(self.field(name).locator("ul.options")).to_be_visible()
-
     def choose(self, name: str, value: str) -> None:
-        """Choose in a dropdown; a model may be named without its hash."""
-        self._show(name)
-        options = self.field(name).locator("ul.options li")
-        options.filter(has_text=value).first.click()
+        """Choose in a dropdown; a model may be named without its ending and hash."""
+        choose(self.field(name), value)
 
     def enter(self, name: str, value: float) -> None:
         """Type into a slider's number box."""
@@ -143,9 +139,7 @@ class Tab:
             type_number(self.element(name), value)
 
     def sampler(self, name: str) -> None:
-        box = self.element("sampling")
-        box.locator("input").click()
-        box.locator("ul.options li").filter(has_text=name).first.click()
+        choose(self.element("sampling"), name)
 
     def generate(self) -> None:
         """Click Generate and wait for another picture or an error."""
@@ -165,6 +159,12 @@ class Tab:
         assert source is not None
         answer = self.page.request.get(source)
         return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB"))
+
+
+def choose(dropdown: Locator, value: str) -> None:
+    dropdown.locator("input").click()
+    option = re.compile(rf"^\W*{re.escape(value)}(\.safetensors.*)?\s*$")
+    dropdown.locator("ul.options li").filter(has_text=option).click()
 
 
 def type_number(slider: Locator, value: float) -> None:
