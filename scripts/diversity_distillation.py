@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from modules import scripts
+
 import extension_core
 from extension_core.hosts import adapter
-from modules import scripts
 
 _HERE = Path(scripts.basedir()).resolve()
 if Path(extension_core.__file__).resolve().parent != _HERE / "extension_core":
