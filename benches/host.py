@@ -1,0 +1,113 @@
+"""The embedded WebUI inside this process, without its page, and txt2img requests to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from benches.checkpoints import Files
+from benches.timing import Clock, Seconds
+from extension_core.embedded.start import prepare
+
+TITLE = "Diversity Distillation"
+
+
+class Host:
+    """A started host. One a process."""
+
+    def __init__(self, files: Files, data: Path, threads: int | None) -> None:
+        arguments = ["--ckpt-dir", str(files.base.parent), "--ckpt", str(files.base), "--data-dir", str(data)]
+        arguments += ["--use-cpu", "all", "--skip-load-model-at-start", "--extensions-dir", str(data / "extensions")]
+        prepare("a1111", [*arguments, *(["--threads", str(threads)] if threads else [])])
+        from modules import initialize
+
+        initialize.imports()
+        from modules import script_callbacks, scripts, sd_models, sd_models_config, shared, ui
+        from modules.api import api_scripts
+
+        # Checkpoints without a yaml share the host's default one, and only such are reloaded in place.
+        sd_models_config.config_default = str(files.config)
+        initialize.initialize()
+        script_callbacks.before_ui_callback()
+        ui.create_ui()
+        self._runner: Any = scripts.scripts_txt2img
+        self._defaults = api_scripts.init_default_script_args(self._runner)
+        self._models: Any = sd_models
+        self._shared: Any = shared
+        self.load(files.base)
+
+    @property
+    def unet(self) -> torch.nn.Module:
+        """The live U-Net."""
+        return self._shared.sd_model.model.diffusion_model
+
+    def load(self, path: Path) -> None:
+        """Make a checkpoint the host's model: built the first time, reloaded in place from then on."""
+        info = self._models.get_closet_checkpoint_match(path.name)
+        self._models.reload_model_weights(info=info)
+
+    def keep(self, checkpoints: int) -> None:
+        """Set the host's limit on resident checkpoints; the next load keeps to it."""
+        self._shared.opts.data["sd_checkpoints_limit"] = checkpoints
+
+    def generate(self, size: int, arguments: Mapping[str, Any]) -> Seconds:
+        """Run one txt2img request with the extension's arguments; returns the time spent in its `p.sample`."""
+        from modules import processing
+        from modules.api import api_scripts
+
+        request = SimpleNamespace(alwayson_scripts={TITLE: {"args": [dict(arguments)]}}, script_args=[])
+        script_args = api_scripts.init_script_args(request, self._defaults, None, None, self._runner)
+        with closing(
+            _timed(processing.StableDiffusionProcessingTxt2Img)(
+                sd_model=self._shared.sd_model,
+                prompt="a monster",
+                seed=1,
+                steps=4,
+                width=size,
+                height=size,
+                cfg_scale=1.0,
+                sampler_name="LCM",
+                do_not_save_samples=True,
+                do_not_save_grid=True,
+            )
+        ) as p:
+            p.is_api, p.scripts, p.script_args = True, self._runner, tuple(script_args)
+            self._shared.state.begin(job="bench")
+            try:
+                processing.process_images(p)
+            finally:
+                self._shared.state.end()
+                self._shared.total_tqdm.clear()
+            return p.seconds
+
+
+def _timed(processing_class: Any) -> Any:
+    """The host's processing class, which times its `sample`."""
+
+    class Timed(processing_class):
+        """Also where a script puts its own `sample` around the class's: the outermost ends last."""
+
+        seconds = Seconds()
+
+        @property
+        def sample(self) -> Any:
+            inner = vars(self).get("_sample") or super().sample
+
+            def timed(*args: Any, **kwargs: Any) -> Any:
+                clock = Clock()
+                result = inner(*args, **kwargs)
+                self.seconds = clock.read()
+                return result
+
+            return timed
+
+        @sample.setter
+        def sample(self, value: Any) -> None:
+            vars(self)["_sample"] = value
+
+    return Timed

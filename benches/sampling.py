@@ -1,0 +1,86 @@
+"""Hybrid sampling against its own U-Net calls, made bare: the same module, inputs and parameter set, nothing around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from benches.host import Host
+from benches.timing import Clock, Seconds
+
+
+@dataclass
+class Round:
+    """One hybrid request.
+
+    Attributes:
+        sampling: its `p.sample`, without the bare calls made inside.
+        calls: its U-Net calls as they ran.
+        bare: the same calls made bare, each next to the call it repeats.
+    """
+
+    sampling: Seconds = field(default_factory=Seconds)
+    calls: Seconds = field(default_factory=Seconds)
+    bare: Seconds = field(default_factory=Seconds)
+    count: int = 0
+
+
+class _Recorder:
+    """Times the live U-Net's calls and repeats each, before it or after it in turn.
+
+    Side by side, because what else the machine does changes within seconds.
+    """
+
+    def __init__(self, unet: torch.nn.Module, bare_first: bool) -> None:
+        self.round = Round()
+        self._bare_first, self._clock, self._busy = bare_first, Clock(), False
+        self._handles = [
+            unet.register_forward_pre_hook(self._before, with_kwargs=True),
+            unet.register_forward_hook(self._after, with_kwargs=True),
+        ]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(self, unet: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        if self._busy:
+            return
+        if self._bare_now():
+            self._repeat(unet, args, kwargs)
+        self._clock = Clock()
+
+    def _after(self, unet: torch.nn.Module, args: Any, kwargs: Any, _output: Any) -> None:
+        if self._busy:
+            return
+        self.round.calls += self._clock.read()
+        if not self._bare_now():
+            self._repeat(unet, args, kwargs)
+        self.round.count += 1
+
+    def _bare_now(self) -> bool:
+        return self._bare_first == (self.round.count % 2 == 0)
+
+    def _repeat(self, unet: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        self._busy = True
+        clock = Clock()
+        unet(*args, **kwargs)
+        self.round.bare += clock.read()
+        self._busy = False
+
+
+def measure(host: Host, size: int, arguments: dict[str, Any], rounds: int) -> list[Round]:
+    """Hybrid requests of `size` pixels, after one that is not counted (it loads the distilled model)."""
+    host.generate(size, arguments)
+    measured = []
+    for i in range(rounds):
+        recorder = _Recorder(host.unet, bare_first=i % 2 == 0)
+        try:
+            sampling = host.generate(size, arguments)
+        finally:
+            recorder.remove()
+        recorder.round.sampling = sampling - recorder.round.bare
+        measured.append(recorder.round)
+    return measured

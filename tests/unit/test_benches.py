@@ -1,0 +1,73 @@
+"""The benchmark runs from end to end, on a U-Net of a tenth of the width."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benches import checkpoints
+from benches.__main__ import TARGETS, table
+from extension_core.embedded.networks import UNetModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.a1111
+@pytest.mark.timeout(900)
+def test_quick_benchmark(tmp_path: Path) -> None:
+    target = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "benches", "--quick", "--rounds", "1", "--threads", "1", "--size", "64"]
+    done = subprocess.run([*command, "--json", str(target)], cwd=ROOT, capture_output=True, text=True, timeout=870)
+    assert done.returncode == 0, done.stderr[-4000:]
+    figures = json.loads(target.read_text())
+
+    assert set(figures) >= set(TARGETS)
+    numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+    assert all(math.isfinite(value) and value >= 0 for value in numbers.values())
+    assert figures["quick"] is True
+    assert figures["unet_calls"] == 4
+    assert figures["extra_bytes_over_differing_bytes"] == 1.0
+    assert 0 < figures["extra_tensors"] == figures["differing_tensors"] < figures["exchange_tensors"]
+    assert figures["hybrid_over_own_calls"] > 1.0
+    assert all(name in done.stdout for name in figures)
+
+
+def test_files_differ_where_they_say(tmp_path: Path) -> None:
+    files = checkpoints.make(tmp_path, checkpoints.QUICK)
+    base, distilled, partly = (load_file(path) for path in (files.base, files.distilled, files.partly))
+    unet = {name for name in base if name.startswith(checkpoints.UNET)}
+    attention = {name for name in unet if ".attn" in name}
+
+    def differing(other: dict) -> set[str]:
+        return {name for name in base if not np.array_equal(base[name].numpy(), other[name].numpy())}
+
+    assert differing(distilled) == unet
+    assert differing(partly) == attention
+    counted = checkpoints.differing_unet_numbers(files.base, files.partly)
+    assert counted == (len(attention), sum(base[name].numel() for name in attention))
+
+
+def test_full_size_is_that_of_sd15() -> None:
+    """859,520,964 parameters in 686 tensors, as in the published file."""
+    with torch.device("meta"):
+        unet = UNetModel(**checkpoints.FULL.unet_params())
+    parameters = list(unet.parameters())
+    assert (len(parameters), sum(value.numel() for value in parameters)) == (686, 859_520_964)
+
+
+def test_table_tells_what_is_missed() -> None:
+    lines = table({**dict.fromkeys(TARGETS, 1.0), "second_load_over_host_load": 1.5, "torch": "2"}).splitlines()
+    assert "MISSED" in next(line for line in lines if line.startswith("second_load_over_host_load"))
+    assert sum("met" in line for line in lines) == 3
+
+
+def test_extra_bytes_must_be_exact() -> None:
+    assert "MISSED" in table({"extra_bytes_over_differing_bytes": 0.5})
