@@ -29,7 +29,7 @@ import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.environments import ROOT, Refusal, child_environ, environment, run, say, status, stop
+from tools.environments import ROOT, Refusal, Terminated, child_environ, environment, run, say, status, stop
 
 PYTHON = (3, 11)
 FLAVOURS = ("a1111", "forge")
@@ -270,7 +270,7 @@ def main(argv: list[str]) -> int:
 
 
 def leave(*_: object) -> None:
-    raise KeyboardInterrupt  # a terminated run.py ends its children as Ctrl-C does
+    raise Terminated  # so that a terminated run.py ends its children, too
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,10 @@ ENVS = Path(os.environ.get("DD_ENVS") or ROOT / ".envs")
 
 class Refusal(Exception):
     """A request that cannot be honoured; its text is the one sentence that the user reads."""
+
+
+class Terminated(KeyboardInterrupt):
+    """This process alone was told to end; its children were not."""
 
 
 def say(text: str) -> None:
@@ -127,15 +132,17 @@ def environment(flavour: str, tools: bool = False) -> Path:
     return python_of(env)
 
 
-def stop(process: subprocess.Popen[Any]) -> None:
-    """End a child of ours: ask, wait ten seconds, insist."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def stop(process: subprocess.Popen[Any], interrupt: bool = False) -> None:
+    """End a child of ours, ever firmer; with `interrupt` by Ctrl-C first, so that pytest can end its own children."""
+    requests = [(process.terminate, 10), (process.kill, 10)]
+    if interrupt and os.name != "nt":  # Windows knows no Ctrl-C for one process
+        requests.insert(0, (lambda: process.send_signal(signal.SIGINT), 20))
+    for ask, seconds in requests:
+        if process.poll() is not None:
+            return
+        ask()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
 
 
 def status(code: int) -> int:
@@ -147,9 +154,12 @@ def run(command: Sequence[str], environ: dict[str, str]) -> int:
     process = subprocess.Popen(list(command), cwd=ROOT, env=environ)
     try:
         return status(process.wait())
-    except KeyboardInterrupt:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)  # the terminal sent it Ctrl-C as well
+    except KeyboardInterrupt as error:
+        if not isinstance(
+            error, Terminated
+        ):  # the terminal sent the child Ctrl-C as well; a second one would cut it short
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
         raise
     finally:
-        stop(process)
+        stop(process, interrupt=True)

@@ -180,6 +180,22 @@ def test_ctrl_c_ends_the_page_and_its_server(project: Project, sent: signal.Sign
     assert not is_alive(int(pid.read_text()))
 
 
+def test_a_terminated_run_lets_its_child_end_its_own_affairs(project: Project, tmp_path: Path) -> None:
+    code = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a suite in the background ignores it
+        "here = pathlib.Path(sys.argv[1])\n"
+        "try:\n    (here / 'began').touch(); time.sleep(120)\n"
+        "finally:\n    time.sleep(0.5); (here / 'ended').touch()\n"
+    )
+    process = project.start("python", "-c", code, str(tmp_path))
+    wait_for((tmp_path / "began").exists)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (tmp_path / "ended").exists()
+
+
 def test_requests_that_cannot_be_honoured_are_one_sentence(project: Project) -> None:
     status, _, err = project.run("demo", "--flavour", "forge")
     assert (status, err) == (2, "run.py: the embedded WebUI has no forge flavour yet; it has a1111.\n")
