@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from extension_core.diversity import Measured, PromptImages, image_grid, measure, share_of_gap, text_table
+from extension_core.diversity import Measured, PromptImages, image_grid, json_number, measure, share_of_gap, text_table
 from extension_core.monsters import free_attributes, parse_prompt
 from extension_core.monsters.reader import Reader, load_reader
 
@@ -28,10 +28,10 @@ def summarize(measured: Measured, seconds: float, unet_calls: int) -> dict[str, 
     return {
         "seconds": round(seconds, 3),
         "unet_calls": unet_calls,
-        "adherence": round(measured.adherence.estimate, 4),
+        "adherence": json_number(measured.adherence.estimate),
         "diversity": {
-            "attributes": round(measured.entropy.estimate, 4),
-            "perceptual": round(measured.perceptual.estimate, 4),
+            "attributes": json_number(measured.entropy.estimate),
+            "perceptual": json_number(measured.perceptual.estimate),
         },
         "intervals": measured.as_json(),
     }
@@ -52,7 +52,7 @@ def _about(prompts: tuple[str, ...], seeds: int) -> dict[str, Any]:
         "seeds": seeds,
         "seconds": "from request to answer, all prompts and seeds together, models already loaded",
         "unet_calls": "for one image, as its infotext says",
-        "adherence": "share of images that show every attribute of the prompt, as the attribute reader sees them",
+        "adherence": "share of images in which the attribute reader sees one whole monster with all that is asked",
         "attributes": "mean entropy in nats (Miller-Madow) of each attribute that the prompt leaves open, among images "
         "that follow it, mean over prompts",
         "perceptual": "mean pairwise (1 - SSIM) / 2 at 64, 32 and 16 pixels among images that follow the prompt",
@@ -76,7 +76,7 @@ def run_mode(
     out: Path,
 ) -> tuple[Measured, dict[str, Any]]:
     """Generate and measure one way; writes its grid. Returns the measures and the entry of demo.json."""
-    webui.txt2img(mode.payload(prompts[0], FIRST_SEED, min(16, seeds)))
+    webui.txt2img(mode.payload(prompts[0], FIRST_SEED, 1))
     sets: list[PromptImages] = []
     seconds, calls = 0.0, 0
     for prompt in prompts:

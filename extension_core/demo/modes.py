@@ -9,7 +9,7 @@ from .client import infotext_total
 
 SCRIPT = "Diversity Distillation"
 BASE, DISTILLED = "monsters_base", "monsters_distilled"
-PROMPTS = ("a green monster", "a monster", "a smiling monster, at night", "a monster with two big eyes")
+PROMPTS = ("a green monster", "a monster", "a smiling monster, at night")
 """Ambiguous prompts; the grids show the first."""
 SIDE = 128
 BATCH = 16

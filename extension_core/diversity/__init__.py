@@ -2,7 +2,7 @@
 
 from .attributes import adherence, attribute_differences, attribute_entropy, entropy, joint_entropy
 from .grids import image_grid
-from .intervals import Interval, Replicates, bootstrap, difference, share_of_gap
+from .intervals import Interval, Replicates, bootstrap, difference, json_number, share_of_gap
 from .perceptual import available_measures, distance_matrix, pairwise_mean
 from .report import Measured, PromptImages, compare, measure, text_table
 
@@ -22,6 +22,7 @@ __all__ = [
     "entropy",
     "image_grid",
     "joint_entropy",
+    "json_number",
     "measure",
     "pairwise_mean",
     "share_of_gap",

@@ -11,6 +11,11 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 """A measure of one prompt's images: weights float [r, n], how often each of n seeds counts, to r numbers [r]."""
 
 
+def json_number(value: float) -> float | None:
+    """The value to five digits after the point, or None (JSON's null) where there is none (nan)."""
+    return round(value, 5) if np.isfinite(value) else None
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with the bounds of its bootstrap interval."""
@@ -19,8 +24,8 @@ class Interval:
     low: float
     high: float
 
-    def as_json(self) -> dict[str, float]:
-        return {"estimate": round(self.estimate, 5), "low": round(self.low, 5), "high": round(self.high, 5)}
+    def as_json(self) -> dict[str, float | None]:
+        return {name: json_number(getattr(self, name)) for name in ("estimate", "low", "high")}
 
     def __str__(self) -> str:
         return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"

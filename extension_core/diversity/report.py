@@ -18,6 +18,7 @@ class PromptImages:
     """One prompt's images over seeds, what was read from them, and what the prompt asks for and leaves open.
 
     images uint8 [n, h, w, 3]; values name -> int [n]; required name -> value; free name -> number of possible values.
+    values["legible"], where there is one, is 1 for images in which something could be read at all.
     """
 
     prompt: str
@@ -25,6 +26,11 @@ class PromptImages:
     values: Values
     required: Mapping[str, int]
     free: Mapping[str, int]
+
+    def follows(self) -> np.ndarray:
+        """Which images are legible and show all that the prompt asks for: bool [n]."""
+        legible = {"legible": 1} if "legible" in self.values else {}
+        return adherence(self.values, {**self.required, **legible})
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def measure(
     """
     if not sets:
         raise ValueError("no prompts were given, so there is nothing to measure")
-    follows = [adherence(item.values, item.required) for item in sets]
+    follows = [item.follows() for item in sets]
     kept = [_chosen_values(item.values, flags) for item, flags in zip(sets, follows, strict=True)]
     counts = [int(flags.sum()) for flags in follows]
     distances = [

@@ -15,6 +15,8 @@ from .attributes import ATTRIBUTES
 
 READER_FILE = Path(__file__).with_name("reader.safetensors")
 FEATURES = 128
+LEGIBLE = "legible"
+LEGIBLE_CERTAINTY = 0.95
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -60,7 +62,11 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read from n pictures, by attribute: `values` int64 [n], `probabilities` float32 [n, labels]."""
+    """What was read from n pictures, by attribute: `values` int64 [n], `probabilities` float32 [n, labels].
+
+    values["legible"] is 1 where the attributes are read with a mean certainty of at least 0.95, and 0 for what is
+    likely noise, pieces or a mixture, whose attributes mean nothing.
+    """
 
     values: dict[str, np.ndarray]
     probabilities: dict[str, np.ndarray]
@@ -77,11 +83,10 @@ class Reader:
         """Attributes of uint8 [n, h, w, 3]."""
         pieces = [self.network(to_tensor(images[start : start + batch])) for start in range(0, len(images), batch)]
         logits = torch.cat(pieces) if pieces else torch.empty(0, self.network.heads.out_features)
-        parts = split_logits(logits)
-        return Reading(
-            values={name: part.argmax(1).numpy() for name, part in parts.items()},
-            probabilities={name: part.softmax(1).numpy() for name, part in parts.items()},
-        )
+        probabilities = {name: part.softmax(1).numpy() for name, part in split_logits(logits).items()}
+        certainty = np.mean([part.max(1) for part in probabilities.values()], axis=0)
+        values = {name: part.argmax(1) for name, part in probabilities.items()}
+        return Reading({**values, LEGIBLE: (certainty >= LEGIBLE_CERTAINTY).astype(np.int64)}, probabilities)
 
 
 def load_reader(path: Path = READER_FILE) -> Reader:

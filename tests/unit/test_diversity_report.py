@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import log, sqrt
 
 import numpy as np
@@ -101,11 +102,19 @@ def test_only_images_that_follow_the_prompt_count_for_diversity() -> None:
     assert together.perceptual.estimate == pytest.approx(alone.perceptual.estimate)
 
 
+def test_illegible_images_follow_no_prompt() -> None:
+    drawn = _drawn(10, 0, {}, {})
+    blurred = replace(drawn, values={**drawn.values, "legible": np.arange(10) % 2})
+    assert measure([blurred], repeats=5).adherence.estimate == 0.5
+    assert measure([drawn], repeats=5).adherence.estimate == 1.0
+
+
 def test_a_prompt_that_nothing_follows_is_measured_as_such() -> None:
     stray = _drawn(6, 4, {"colour": 0}, {"colour": 2})
     result = measure([stray], repeats=5)
     assert result.adherence.estimate == 0.0
     assert np.isnan(result.entropy.estimate)
+    assert result.as_json()["entropy"] == {"estimate": None, "low": None, "high": None}
     with pytest.raises(ValueError, match="no prompts"):
         measure([])
 

@@ -11,8 +11,9 @@ import torch
 
 from extension_core.monsters import ATTRIBUTES, make_dataset
 from extension_core.monsters.augment import damage, recompress
-from extension_core.monsters.reader import READER_FILE, Reader, ReaderNetwork, load_reader, to_tensor
-from extension_core.monsters.train_reader import accuracy, damaged_copy, save, through, train
+from extension_core.monsters.check_reader import accuracy, damaged_copy, rejected, through
+from extension_core.monsters.reader import LEGIBLE, READER_FILE, Reader, ReaderNetwork, load_reader, to_tensor
+from extension_core.monsters.train_reader import save, train
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,17 @@ def test_the_stated_accuracy_is_reached_on_new_monsters(reader: Reader) -> None:
     assert accuracy(reader, damaged_copy(images, 1), indices)["all"] >= 0.9
 
 
+def test_what_shows_no_monster_is_illegible(reader: Reader) -> None:
+    images, _, _ = make_dataset(80, seed=77)
+    assert rejected(reader, images, seed=7) > 0.7
+    assert reader.read(images).values[LEGIBLE].all()
+
+
 def test_the_files_are_small_and_state_each_attribute() -> None:
     stated = json.loads(READER_FILE.with_suffix(".json").read_text(encoding="utf-8"))
     assert READER_FILE.stat().st_size < 1_500_000
     for condition in ("accuracy_drawn", "accuracy_damaged"):
-        assert set(stated[condition]) == {*ATTRIBUTES, "all"}
+        assert set(stated[condition]) == {*ATTRIBUTES, "all", LEGIBLE}
         assert min(stated[condition].values()) > 0.9
 
 
