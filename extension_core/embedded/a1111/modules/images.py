@@ -103,7 +103,7 @@ def gaussian_blur(mask: Image.Image, sigma_x: int, sigma_y: int) -> Image.Image:
     """Blurs a greyscale picture in each direction, edges mirrored, with OpenCV's numbers."""
     from scipy import ndimage
 
-    pixels = np.array(mask).astype(np.int64)
+    pixels: Any = np.array(mask).astype(np.int64)
     for axis, sigma in ((1, sigma_x), (0, sigma_y)):
         if sigma > 0:
             sums = ndimage.correlate1d(pixels, _fixed_point_kernel(sigma), axis=axis, mode="mirror")
