@@ -16,6 +16,14 @@ from PIL import Image
 TITLE = "Diversity Distillation"
 FAULTS = "DD faults"
 
+# The host does not take back an overridden setting that was never saved (1.10.1), so every request states them all.
+NEUTRAL = {
+    **{"always_discard_next_to_last_sigma": False, "sgm_noise_multiplier": False, "enable_quantization": False},
+    **{"batch_cond_uncond": True, "pad_cond_uncond": False, "skip_early_cond": 0.0, "CLIP_stop_at_last_layers": 1},
+    **{"s_min_uncond": 0.0, "s_min_uncond_all": False, "s_noise": 1.0, "eta_ancestral": 1.0, "eta_noise_seed_delta": 0},
+    **{"use_old_karras_scheduler_sigmas": False, "no_dpmpp_sde_batch_determinism": False},
+}
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -107,7 +115,7 @@ class WebUI:
             "sampler_name": "Euler",
             "scheduler": "Automatic",
             **request,
-            "override_settings": {"sd_model_checkpoint": model, **(options or {})},
+            "override_settings": {**NEUTRAL, "sd_model_checkpoint": model, **(options or {})},
             "alwayson_scripts": {},
         }
         if settings is not None:
