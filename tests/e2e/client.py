@@ -18,10 +18,20 @@ FAULTS = "DD faults"
 
 # The host does not take back an overridden setting that was never saved (1.10.1), so every request states them all.
 NEUTRAL = {
-    **{"always_discard_next_to_last_sigma": False, "sgm_noise_multiplier": False, "enable_quantization": False},
-    **{"batch_cond_uncond": True, "pad_cond_uncond": False, "skip_early_cond": 0.0, "CLIP_stop_at_last_layers": 1},
-    **{"s_min_uncond": 0.0, "s_min_uncond_all": False, "s_noise": 1.0, "eta_ancestral": 1.0, "eta_noise_seed_delta": 0},
-    **{"use_old_karras_scheduler_sigmas": False, "no_dpmpp_sde_batch_determinism": False},
+    "always_discard_next_to_last_sigma": False,
+    "sgm_noise_multiplier": False,
+    "enable_quantization": False,
+    "batch_cond_uncond": True,
+    "pad_cond_uncond": False,
+    "skip_early_cond": 0.0,
+    "CLIP_stop_at_last_layers": 1,
+    "s_min_uncond": 0.0,
+    "s_min_uncond_all": False,
+    "s_noise": 1.0,
+    "eta_ancestral": 1.0,
+    "eta_noise_seed_delta": 0,
+    "use_old_karras_scheduler_sigmas": False,
+    "no_dpmpp_sde_batch_determinism": False,
 }
 
 
