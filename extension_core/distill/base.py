@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extension_core.embedded.networks import AutoencoderKL, LatentDiffusion
 
 from .loop import EMA, Progress, cosine_rate, make_optimizer, set_rate, step_generator
 from .recipe import Recipe
-from .sampling import add_noise
+from .sampling import add_noise, signal_noise
 
 STAGE = 2
 SCALE_FACTOR = 0.18215
@@ -56,21 +55,12 @@ class Denoising(nn.Module):
         return self.unet(x, timesteps, self.text.encode_tokens(tokens))
 
 
-@torch.no_grad()
-def initialise_text(model: LatentDiffusion, seed: int) -> None:
-    """CLIP's own small initial weights, drawn with ``seed``."""
-    torch.manual_seed(seed)
-    transformer = model.cond_stage_model.transformer
-    transformer.apply(transformer._init_weights)
-
-
 def train_base(recipe: Recipe, model: LatentDiffusion, latents: Tensor, tokens: Tensor, folder: Path) -> None:
     """Trains ``model``'s U-Net and text encoder in place; leaves the averaged weights in it.
 
     latents: scaled [n, 4, 16, 16]; tokens: int16 [n, captions, 77]. Resumes from ``folder``.
     """
     config, progress = recipe.base, Progress(folder, "base")
-    initialise_text(model, recipe.seed)
     network = Denoising(model).train().requires_grad_(True)
     empty = model.cond_stage_model.tokenize([""])[0]
     optimizer, ema = make_optimizer(network.parameters(), config.rate), EMA(network, config.ema)
@@ -92,11 +82,13 @@ def train_base(recipe: Recipe, model: LatentDiffusion, latents: Tensor, tokens: 
         noise = torch.randn(config.batch, *latents.shape[1:], generator=generator)
         # One draw in each of `batch` equal parts of the schedule: less noise in the gradient than independent draws.
         shift = torch.rand(config.batch, generator=generator)
-        timesteps = ((torch.arange(config.batch) + shift) * (1000 / config.batch)).long()
+        level = ((torch.arange(config.batch) + shift) / config.batch) ** config.skew
+        timesteps = (level * 1000).long()
         noisy = add_noise(latents[rows].float(), timesteps, noise)
         with torch.autocast("cpu", torch.bfloat16):
             eps = network(noisy, timesteps, ids)
-        loss = F.mse_loss(eps.float(), noise)
+        weight = signal_noise(timesteps)[0] ** -config.weight_power
+        loss = ((eps.float() - noise).square() * weight).mean()
         set_rate(optimizer, cosine_rate(config.rate, step, config.updates, config.warmup))
         optimizer.zero_grad()
         loss.backward()

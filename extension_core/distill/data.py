@@ -53,11 +53,18 @@ def draw_pictures(folder: Path, count: int, seed: int) -> Pictures:
 
 
 def draw_captions(attributes: np.ndarray, times: int, seed: int) -> list[list[str]]:
-    """``times`` captions for each row of attribute indices, each mentioning attributes drawn afresh."""
+    """``times`` captions for each row of attribute indices, each mentioning from none to all attributes.
+
+    All counts are equally frequent: captions that say more teach more, and ambiguous ones stay common.
+    """
     rng = np.random.default_rng(seed)
     names = tuple(ATTRIBUTES)
+
+    def mention() -> list[str]:
+        return [names[index] for index in rng.permutation(len(names))[: rng.integers(len(names) + 1)]]
+
     monsters = [Attributes(**dict(zip(names, map(int, row), strict=True))) for row in attributes]
-    return [[caption(monster, rng) for _ in range(times)] for monster in monsters]
+    return [[caption(monster, rng, mention()) for _ in range(times)] for monster in monsters]
 
 
 def tokenize_captions(captions: list[list[str]], encoder: TextEncoder) -> Tensor:

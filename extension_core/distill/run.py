@@ -17,6 +17,7 @@ from .data import Pictures, draw_captions, draw_pictures, encode_pictures, token
 from .export import PAIR_NAMES, build_model, export_checkpoint
 from .recipe import Recipe
 from .student import train_student
+from .text import train_text
 from .vae import train_vae
 
 STAGES = ("vae", "base", "student", "all")
@@ -52,13 +53,18 @@ class Run:
         model.first_stage_model.load_state_dict(vae.state_dict())
         return model, scaled
 
+    def captions(self) -> list[list[str]]:
+        return draw_captions(self.pictures().attributes, self.recipe.captions, self.recipe.seed + 1)
+
     def tokens(self, model: LatentDiffusion) -> Tensor:
-        captions = draw_captions(self.pictures().attributes, self.recipe.captions, self.recipe.seed + 1)
-        return tokenize_captions(captions, model.cond_stage_model)
+        return tokenize_captions(self.captions(), model.cond_stage_model)
 
     def base(self) -> LatentDiffusion:
         model, latents = self.model_with_vae()
-        train_base(self.recipe, model, latents, self.tokens(model), self.folder)
+        captions = self.captions()
+        tokens = tokenize_captions(captions, model.cond_stage_model)
+        train_text(self.recipe, model.cond_stage_model, captions, tokens, self.folder)
+        train_base(self.recipe, model, latents, tokens, self.folder)
         return model
 
     def export(self, model: LatentDiffusion, role: str) -> Path:

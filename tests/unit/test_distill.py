@@ -15,13 +15,13 @@ from diffusers import DDIMScheduler, LCMScheduler
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
-from extension_core.distill import base, data, evaluate, export, sampling, student, vae
+from extension_core.distill import base, data, evaluate, export, sampling, student, text, vae
 from extension_core.distill.loop import EMA, Progress, cosine_rate, make_optimizer
-from extension_core.distill.recipe import BaseTraining, Networks, Recipe, StudentTraining, VAETraining
+from extension_core.distill.recipe import BaseTraining, Networks, Recipe, StudentTraining, TextTraining, VAETraining
 from extension_core.distill.run import Run
 from extension_core.distill.tokenizer import learn_merges, write_tokenizer
 from extension_core.embedded.networks import AutoencoderKL, load_checkpoint
-from extension_core.monsters import VOCABULARY
+from extension_core.monsters import ATTRIBUTES, VOCABULARY
 
 SMALL = Networks(unet_channels=32, text_width=64, text_heads=2)
 TINY = Recipe(
@@ -29,6 +29,7 @@ TINY = Recipe(
     captions=2,
     networks=SMALL,
     vae=VAETraining(updates=3, batch=4),
+    text=TextTraining(updates=2, batch=4),
     base=BaseTraining(updates=4, batch=4, warmup=1),
     student=StudentTraining(updates=3, batch=2, fake_updates=1, fake_warmup=1),
 )
@@ -176,6 +177,18 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: 
     base.train_base(TINY, resumed, latents, tokens, tmp_path / "stopped")
     for (name, first), second in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         torch.testing.assert_close(first, second, rtol=0, atol=0, msg=name)
+
+
+def test_text_encoder_learns_what_captions_mention(tmp_path: Path) -> None:
+    model = export.build_model(SMALL, tmp_path)
+    words = [[f"a {colour} monster" for colour in ("red", "yellow", "green", "blue", "purple", "pink")]]
+    tokens = data.tokenize_captions(words, model.cond_stage_model)
+    assert text.mentions(words)[0, :, 1].tolist() == [0, 1, 2, 3, 4, 5]
+    assert text.mentions([["a monster"]])[0, 0].tolist() == [len(labels) for labels in ATTRIBUTES.values()]
+    recipe = replace(TINY, text=TextTraining(updates=150, batch=6, rate=3e-3))
+    text.train_text(recipe, model.cond_stage_model, words, tokens, tmp_path)
+    lines = (tmp_path / "text.log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[-1])["right"] > 0.97
 
 
 def test_student_moves_towards_a_guided_teacher(tmp_path: Path) -> None:
