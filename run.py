@@ -201,7 +201,10 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
             command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
         if flavour != "a1111":
             command += ["-m", "not a1111"]
-        stages[f"tests on the {flavour} stack"] = (command, child_environ(DD_FLAVOUR=flavour, DD_CHROMIUM=chromium))
+        # One thread each: image bytes depend on the number, and two suites on two cores would wait for each other.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        environ = child_environ(DD_FLAVOUR=flavour, DD_CHROMIUM=chromium, **threads)
+        stages[f"tests on the {flavour} stack"] = (command, environ)
     return run_stages(stages)
 
 
