@@ -26,10 +26,20 @@ def make_pairs(folder: Path) -> Path:
     base = random_checkpoint(models / "yaml_tiny_base.safetensors", seed=1)
     distilled = random_checkpoint(models / "yaml_tiny_distilled.safetensors", seed=2, shared_with=base)
     other = random_checkpoint(models / "yaml_tiny_distilled_otherte.safetensors", seed=3)
+    share_autoencoder(base, other)
     for path in (base, distilled, other):
         shutil.copy(path, path.with_name(path.name.removeprefix("yaml_")))
     make_lora(base, loras / "tiny_lora.safetensors", seed=4)
     return base.with_suffix(".yaml")
+
+
+def share_autoencoder(source: Path, target: Path) -> None:
+    """Give a checkpoint another's autoencoder: which one decodes is the host's choice and not under test."""
+    tensors = {
+        **load_file(target),
+        **{k: v for k, v in load_file(source).items() if k.startswith("first_stage_model.")},
+    }
+    save_file(tensors, target)
 
 
 def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4) -> Path:
