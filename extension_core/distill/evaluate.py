@@ -148,7 +148,7 @@ def table(compared: Mapping[str, Any]) -> str:
     """Markdown: one row for each way of sampling, 95 % intervals in brackets."""
 
     def cell(value: Mapping[str, float] | None, percent: bool = False) -> str:
-        if value is None:
+        if value is None or value["estimate"] is None:  # none of the images follows, say
             return ""
         low, high = value["low"], value["high"]
         if percent:
