@@ -103,11 +103,11 @@ def gaussian_blur(mask: Image.Image, sigma_x: int, sigma_y: int) -> Image.Image:
     """Blurs a greyscale picture in each direction, edges mirrored, with OpenCV's numbers."""
     from scipy import ndimage
 
-    pixels: Any = np.array(mask).astype(np.int64)
+    pixels = np.array(mask).astype(np.int64)
     for axis, sigma in ((1, sigma_x), (0, sigma_y)):
         if sigma > 0:
             sums = ndimage.correlate1d(pixels, _fixed_point_kernel(sigma), axis=axis, mode="mirror")
-            pixels = (sums + 128) >> 8
+            pixels = (sums + 128) >> 8  # pyright: ignore[reportOperatorIssue]
     return Image.fromarray(pixels.astype(np.uint8))
 
 
