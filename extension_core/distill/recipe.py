@@ -140,7 +140,7 @@ class BaseTraining:
     than at low noise. So timesteps are drawn as 1000 u^skew and the loss is divided by (signal level)^weight_power.
     """
 
-    updates: int = 3300
+    updates: int = 6000
     batch: int = 40
     rate: float = 1e-3
     warmup: int = 200
@@ -154,7 +154,7 @@ class BaseTraining:
 class StudentTraining:
     """DMD2's distribution matching without its GAN (arXiv 2405.14867), on diffusers' LCM grid for four steps."""
 
-    updates: int = 750
+    updates: int = 420
     batch: int = 20
     timesteps: tuple[int, ...] = (999, 759, 499, 259)
     teacher_cfg: float = 3.0

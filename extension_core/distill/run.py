@@ -7,7 +7,6 @@ import json
 import time
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from extension_core.embedded.networks import LatentDiffusion
@@ -38,7 +37,6 @@ class Run:
         self.recipe, self.folder = recipe, folder
         self.checkpoints = folder / "pair"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        torch.set_flush_denormal(True)  # Gradients of little weight are denormal; CPUs are many times slower on them.
 
     def pictures(self) -> Pictures:
         return draw_pictures(self.folder, self.recipe.pictures, self.recipe.seed)
