@@ -80,6 +80,27 @@ def test_plan_line_follows_the_hosts_steps_and_sampler(txt2img: Tab, site: Site)
     expect(accordion.plan).to_contain_text("11 U-Net calls")
 
 
+def test_plan_line_follows_the_hosts_hires_pass(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm")
+    txt2img.element("hr").locator("> .label-wrap > span").last.click()
+    expect(accordion.plan).to_contain_text("hires pass: distilled 759 -> 499 -> 259 -> 0")
+    accordion.choose("passes", "both")
+    expect(accordion.plan).to_contain_text("hires pass: base 759 -> 499, distilled 499 -> 259 -> 0")
+    txt2img.settings(denoising_strength=0.5)
+    expect(accordion.plan).to_contain_text("hires pass: base 499 -> 259, distilled 259 -> 0")
+
+
+def test_plan_line_follows_the_strength_of_img2img(page: Page, site: Site) -> None:
+    tab = Tab(page, "img2img").show()
+    accordion = tab.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm")
+    tab.settings(denoising_strength=0.5)
+    expect(accordion.plan).to_contain_text("the base would never run")
+    tab.settings(denoising_strength=1)
+    expect(accordion.plan).to_contain_text("base 999 -> 759, distilled 759 -> 499 -> 259 -> 0")
+
+
 def test_a_switch_step_beyond_the_run_is_named_at_once(txt2img: Tab, site: Site) -> None:
     accordion = txt2img.accordion.open()
     accordion.set(distilled_model=site.distilled, family="lcm", switch_step=9)

@@ -16,7 +16,9 @@ _LAYERS = ("attn1.to_q", "attn1.to_k", "attn2.to_v", "ff.net.0.proj", "in_layers
 
 
 def make_pairs(folder: Path) -> Path:
-    """Small random pairs in folder/models and a LoRA in folder/Lora; returns the yaml that describes them.
+    """Small random pairs in folder/models, a LoRA in folder/Lora and a textual inversion in folder/embeddings.
+
+    Returns the yaml that describes the pairs.
 
     tiny_base, tiny_distilled (same text encoder) and tiny_distilled_otherte have no yaml beside them, so that hosts
     exchange them in place as they do users' files; yaml_tiny_base and yaml_tiny_distilled are the same with one.
@@ -30,7 +32,17 @@ def make_pairs(folder: Path) -> Path:
     for path in (base, distilled, other):
         shutil.copy(path, path.with_name(path.name.removeprefix("yaml_")))
     make_lora(base, loras / "tiny_lora.safetensors", seed=4)
+    make_embedding(base, folder / "embeddings" / "tiny_embedding.safetensors", seed=5)
     return base.with_suffix(".yaml")
+
+
+def make_embedding(checkpoint: Path, path: Path, seed: int) -> Path:
+    """A random textual inversion of two vectors, as wide as the checkpoint's text encoder."""
+    words = load_file(checkpoint)[_TEXT + "text_model.embeddings.token_embedding.weight"]
+    vectors = torch.randn((2, words.shape[1]), generator=torch.Generator().manual_seed(seed)) * words.float().std()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"emb_params": vectors}, path)
+    return path
 
 
 def share_autoencoder(source: Path, target: Path) -> None:

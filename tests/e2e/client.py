@@ -78,6 +78,7 @@ class Pair:
     distilled: str
     other_text_encoder: str | None
     lora: str | None
+    embedding: str | None = None
 
     def __str__(self) -> str:
         return self.base.removesuffix("_base")

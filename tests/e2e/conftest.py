@@ -1,7 +1,8 @@
 """The WebUI under test: the one that DD_WEBUI_URL names, or the embedded one with random checkpoints.
 
 A real host is expected to list checkpoints called NAME_base and NAME_distilled (and perhaps NAME_distilled_otherte,
-with another text encoder, and a LoRA NAME_lora), and to have tests/e2e/faults among its extensions.
+with another text encoder, a LoRA NAME_lora and a textual inversion NAME_embedding), and to have
+tests/e2e/faults among its extensions.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ def pairs(webui: WebUI) -> list[Pair]:
     """
     names = {Path(model["filename"]).stem for model in webui.get("/sdapi/v1/sd-models")}
     loras = {lora["name"] for lora in webui.get("/sdapi/v1/loras")}
+    inversions = {name for known in webui.get("/sdapi/v1/embeddings").values() for name in known}
     picked = [name for name in os.environ.get("DD_PAIRS", "").split(",") if name]
     stems = sorted(name.removesuffix("_base") for name in names if name.endswith("_base"))
     found = []
     for stem in (stem for stem in stems if f"{stem}_distilled" in names):
         if stem in picked or not (picked or stem.startswith("yaml_")):
-            other, lora = f"{stem}_distilled_otherte", f"{stem}_lora"
-            extras = (other if other in names else None, lora if lora in loras else None)
+            wanted = ((f"{stem}_distilled_otherte", names), (f"{stem}_lora", loras), (f"{stem}_embedding", inversions))
+            extras = (name if name in known else None for name, known in wanted)
             found.append(Pair(f"{stem}_base", f"{stem}_distilled", *extras))
     assert found, f"the host lists no NAME_base beside a NAME_distilled: {sorted(names)}"
     # The host's VAE encoder draws from torch's global generator, which the first image after the start leaves seeded.

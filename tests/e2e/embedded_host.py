@@ -25,7 +25,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
-    """URL of an embedded WebUI that has random pairs, a LoRA and the faults extension; stopped on leaving."""
+    """URL of an embedded WebUI with random pairs, what goes with them and the faults extension; stopped on leaving."""
     from tests.e2e.checkpoints import make_pairs
 
     config = make_pairs(folder)
@@ -33,6 +33,7 @@ def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "extension_core.embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]
     command += ["--port", str(port), "--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]
+    command += ["--embeddings-dir", str(folder / "embeddings")]
     command += [
         "--default-config",
         str(config),

@@ -108,6 +108,21 @@ def test_other_text_encoder(webui: WebUI, pairs: list[Pair], sampler: str, k: in
         assert hybrid.same_as(refined), pair
 
 
+def test_textual_inversion(webui: WebUI, pairs: list[Pair]) -> None:
+    """An embedding in the prompt is read by the base's text encoder and by the second file's own."""
+    for pair in (p for p in pairs if p.embedding):
+        request = {"prompt": f"a {pair.embedding} cat", "negative_prompt": f"bad {pair.embedding}"}
+        for distilled in filter(None, (pair.distilled, pair.other_text_encoder)):
+            chosen = settings(pair, distilled_model=distilled)
+            hybrid = webui.generate(pair.base, chosen, **request)
+            at = refiner_at(switch_timestep(hybrid.must_work()))
+            refined = webui.generate(pair.base, **request, refiner_checkpoint=distilled, refiner_switch_at=at)
+            assert hybrid.same_as(refined), (pair, distilled)
+            assert not hybrid.same_as(webui.generate(pair.base, chosen, prompt="a cat", negative_prompt="bad"))
+            native = webui.generate(distilled, **request)
+            assert webui.generate(pair.base, {**chosen, "switch_step": 0}, **request).same_as(native), (pair, distilled)
+
+
 def test_cfg_1_leaves_the_unconditional_half_out(webui: WebUI, pairs: list[Pair]) -> None:
     """Within rounding of the host's own CFG 1, which computes it."""
     for pair in pairs:

@@ -66,6 +66,15 @@ def test_inpainting_equals_the_host(webui: WebUI, pair: Pair, fill: int) -> None
     assert hybrid.same_as(refined)
 
 
+def test_a_hires_pass_takes_the_first_ones_scheduler_where_it_has_none(webui: WebUI, pair: Pair) -> None:
+    """The host settles it after the plan was made."""
+    request = {**HIRES, "sampler_name": "DPM++ 2M", "scheduler": "Karras"}
+    both = webui.generate(pair.base, settings(pair, mode="distilled", passes="both"), **request)
+    assert both.same_as(webui.generate(pair.distilled, **request))
+    named = webui.generate(pair.base, settings(pair, mode="distilled"), **request, hr_scheduler="Exponential")
+    assert named.same_as(webui.generate(pair.distilled, **request, hr_scheduler="Exponential"))
+
+
 @pytest.mark.parametrize("upscaler", ["Latent", "Lanczos"])
 def test_hires_modes_equal_the_host(webui: WebUI, pair: Pair, upscaler: str) -> None:
     """All on the base is the base's hires, all on the distilled model is that model's."""

@@ -146,9 +146,10 @@ def unipc_levels(steps: int, start: float | None) -> Levels:
 
 @contextmanager
 def as_hires_pass(p: Any) -> Iterator[None]:
-    """The host reads the hires scheduler where `p.is_hr_pass` says so."""
-    before, p.is_hr_pass = p.is_hr_pass, True
+    """The host reads the hires scheduler where `p.is_hr_pass` says so; it settles an unset one in `p.init`, later."""
+    before = p.is_hr_pass, p.hr_scheduler
+    p.is_hr_pass, p.hr_scheduler = True, p.hr_scheduler or p.scheduler
     try:
         yield
     finally:
-        p.is_hr_pass = before
+        p.is_hr_pass, p.hr_scheduler = before

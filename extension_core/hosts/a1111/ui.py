@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,20 +11,32 @@ from modules import sd_models, sd_samplers, ui_common, ui_components
 from extension_core.errors import DiversityError
 from extension_core.hosts.a1111 import model
 from extension_core.hosts.a1111.passes import Passes
-from extension_core.hosts.a1111.request import apply_family, distilled_file
+from extension_core.hosts.a1111.request import apply_family, check_conflicts, distilled_file
 from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.ui import infotext, panel
 
-# The host's own settings that a plan depends on, by the end of their elem_id (modules/processing_scripts/sampler.py).
-HOST_SETTINGS = ("steps", "sampling", "scheduler")
+# The host's own settings that a plan depends on, by the fields of its request, and their elem_ids (modules/ui.py,
+# modules/processing_scripts/sampler.py, 1.10.1). Without the first three there is no plan line that follows them.
+HOST_SETTINGS: dict[str, str] = {
+    "steps": "{tab}_steps",
+    "sampler_name": "{tab}_sampling",
+    "scheduler": "{tab}_scheduler",
+    "denoising_strength": "{tab}_denoising_strength",
+    "enable_hr": "{tab}_hr-checkbox",
+    "hr_second_pass_steps": "{tab}_hires_steps",
+    "hr_sampler_name": "hr_sampler",
+    "hr_scheduler": "hr_scheduler",
+    "hr_checkpoint_name": "hr_checkpoint",
+}
+_NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
 
 
 def note_setting(settings: dict[str, Any], component: Any, elem_id: str | None, is_img2img: bool) -> None:
     """Keep a component if it is one of the host settings that the plan line depends on."""
     tab = "img2img" if is_img2img else "txt2img"
-    for name in HOST_SETTINGS:
-        if elem_id == f"{tab}_{name}":
+    for name, pattern in HOST_SETTINGS.items():
+        if elem_id == pattern.format(tab=tab):
             settings[name] = component
 
 
@@ -39,8 +52,8 @@ def build(script: Any, host_settings: dict[str, Any]) -> list[Any]:
     )
     built = panel.build(parts)
     script.infotext_fields = infotext.paste_fields(built.components, _title_of)
-    if len(host_settings) == len(HOST_SETTINGS):
-        _keep_plan_current(built, [host_settings[name] for name in HOST_SETTINGS])
+    if host_settings.keys() >= _NEEDED:
+        _keep_plan_current(built, host_settings, script.is_img2img)
     return built.components
 
 
@@ -54,44 +67,54 @@ def _title_of(name: str) -> str:
     return info.title if info is not None else name
 
 
-def _keep_plan_current(built: panel.Panel, settings: list[Any]) -> None:
-    inputs = [*built.components, *settings]
+def _keep_plan_current(built: panel.Panel, settings: dict[str, Any], is_img2img: bool) -> None:
+    inputs = [*built.components, *settings.values()]
+    line = functools.partial(plan_line, tuple(settings), is_img2img)
     for component in inputs:
-        component.change(fn=plan_line, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
+        component.change(fn=line, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
 
 
-def plan_line(*values: Any) -> str:
-    """The plan of the panel's settings as one line of HTML, or the sentence that says why there is none."""
-    args, (steps, sampler, scheduler) = values[: len(FIELDS)], values[len(FIELDS) :]
+def plan_line(names: tuple[str, ...], is_img2img: bool, *values: Any) -> str:
+    """The plan of the page's settings as one line of HTML, or the sentence that says why there is none.
+
+    Args:
+        names: the host's settings that follow the options in `values`.
+    """
     try:
-        options = Options.from_args(args)
+        options = Options.from_args(values[: len(FIELDS)])
         if not options.enabled:
             return ""
-        line, found = _preview(options, int(steps), sampler, scheduler)
+        return _preview(options, _request(dict(zip(names, values[len(FIELDS) :], strict=True)), is_img2img))
     except DiversityError as error:
         return panel.problem_html(str(error))
-    return panel.plan_html(line, found)
 
 
-def _preview(options: Options, steps: int, sampler: str, scheduler: str) -> tuple[str, str]:
+def _request(settings: dict[str, Any], is_img2img: bool) -> SimpleNamespace:
+    """The page's settings as the fields of a processing object that a plan reads."""
+    request = SimpleNamespace(
+        denoising_strength=0.75,
+        is_hr_pass=False,
+        sampler_noise_scheduler_override=None,
+        extra_generation_params={},
+        **({} if is_img2img else {"enable_hr": False, "firstpass_image": None}),
+    )
+    request.hr_sampler_name = request.hr_scheduler = None
+    request.hr_second_pass_steps = 0
+    for name, value in settings.items():
+        unset = name.startswith("hr_") and isinstance(value, str) and value.startswith("Use same")
+        setattr(request, name, None if unset else value)
+    return request
+
+
+def _preview(options: Options, request: SimpleNamespace) -> str:
+    check_conflicts(request)
     path, _, detection = distilled_file(options)
     if path is not None and sd_models.model_data.sd_model is not None:
         model.check_file(path, options.text_encoder)
-    request = SimpleNamespace(
-        steps=steps,
-        sampler_name=sampler,
-        scheduler=scheduler,
-        hr_scheduler=None,
-        enable_hr=False,
-        is_hr_pass=False,
-        firstpass_image=None,
-        sampler_noise_scheduler_override=None,
-        extra_generation_params={},
-    )
     grid = apply_family(request, options, detection)
     schedule = model.noise_schedule()
     passes = Passes(request, options, grid, schedule).read()
-    line = Plan(tuple(plan_pass(item, options, schedule) for item in passes), schedule).describe()
+    plan = Plan(tuple(plan_pass(item, options, schedule) for item in passes), schedule)
     settings = f"{request.sampler_name}, {request.steps} steps" if detection.family.sampler else ""
     found = f"{detection.family.label}: {detection.why}" if options.family == "auto" else detection.family.label
-    return line, f"{found}{'; ' + settings if settings else ''}"
+    return panel.plan_html(plan.describe(), "; ".join(part for part in (found, settings, *plan.notes) if part))
