@@ -72,7 +72,7 @@ def run(folder: Path, *, quick: bool, threads: int | None, rounds: int, size: in
 
 def _load_figures(loads: weights.Loads) -> dict[str, float]:
     figures = {"second_load_seconds": _median(seconds.wall for seconds in loads.ours)}
-    for name, theirs in (("host_load", loads.reload), ("host_resident_load", loads.resident)):
+    for name, theirs in (("host_load", loads.resident), ("host_reload", loads.reload)):
         pairs = list(zip(loads.ours, theirs, strict=True))
         figures[f"second_load_over_{name}"] = _median(ours.wall / host.wall for ours, host in pairs)
         figures[f"second_load_over_{name}_cpu"] = _median(ours.cpu / host.cpu for ours, host in pairs)
