@@ -84,11 +84,12 @@ def test_plan_line_follows_the_hosts_hires_pass(txt2img: Tab, site: Site) -> Non
     accordion = txt2img.accordion.open()
     accordion.set(distilled_model=site.distilled, family="lcm")
     txt2img.element("hr").locator("> .label-wrap > span").last.click()
-    expect(accordion.plan).to_contain_text("hires pass: distilled 759 -> 499 -> 259 -> 0")
+    expect(accordion.plan).to_contain_text("hires pass: distilled 799 -> 599 -> 399 -> 199 -> 0")
     accordion.choose("passes", "both")
-    expect(accordion.plan).to_contain_text("hires pass: base 759 -> 499, distilled 499 -> 259 -> 0")
+    expect(accordion.plan).to_contain_text("hires pass: base 799 -> 599, distilled 599 -> 399 -> 199 -> 0")
     txt2img.settings(denoising_strength=0.5)
-    expect(accordion.plan).to_contain_text("hires pass: base 499 -> 259, distilled 259 -> 0")
+    expect(accordion.plan).to_contain_text("hires pass: distilled 499")
+    expect(accordion.plan).to_contain_text("the base would never run")
 
 
 def test_plan_line_follows_the_strength_of_img2img(page: Page, site: Site) -> None:
