@@ -15,6 +15,12 @@ SAMPLERS = ("Euler", "DPM++ 2M", "Heun", "DDIM", "PLMS", "UniPC", "LCM")
 HIRES = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.8, "steps": 8}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _seeded(webui: WebUI, pair: Pair) -> None:
+    """The host's VAE encoder draws from torch's global generator, which every ordinary image leaves in one state."""
+    webui.generate(pair.base).must_work()
+
+
 def picture() -> np.ndarray:
     """[64, 64, 3] uint8, a smooth colour ramp with a disc."""
     y, x = np.mgrid[0:64, 0:64]
