@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -20,6 +21,10 @@ model_dir = "Stable-diffusion"
 model_path = os.path.abspath(os.path.join(paths.models_path, model_dir))
 
 
+def _is_safetensors(filename: str) -> bool:
+    return Path(filename).suffix.lower() == ".safetensors"
+
+
 def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
     """The `__metadata__` of the header, values that are JSON objects parsed. AssertionError where it is no safetensors
     file.
@@ -28,20 +33,22 @@ def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
         length = int.from_bytes(file.read(8), "little")
         start = file.read(2)
         assert length > 2 and start in (b'{"', b"{'"), f"{filename} is not a safetensors file"
-        found: dict[str, Any] = {}
-        try:
-            metadata = json.loads(start + file.read(length - 2)).get("__metadata__", {})
-        except ValueError:
-            errors.report(f"Error reading metadata from file: {filename}", exc_info=True)
-            return found
-    for key, value in metadata.items():
-        found[key] = value
-        if isinstance(value, str) and value[:1] == "{":
-            try:
-                found[key] = json.loads(value)
-            except ValueError:
-                continue
-    return found
+        header = start + file.read(length - 2)
+    try:
+        metadata = json.loads(header).get("__metadata__", {})
+    except ValueError:
+        errors.report(f"The header of {filename} is not valid JSON; its metadata are left out", exc_info=True)
+        return {}
+    return {name: _parsed(value) for name, value in metadata.items()}
+
+
+def _parsed(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith("{"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def model_hash(filename: str) -> str:
@@ -69,32 +76,31 @@ class CheckpointInfo:
 
     def __init__(self, filename: str) -> None:
         self.filename = filename
-        self.is_safetensors = os.path.splitext(filename)[1].lower() == ".safetensors"
+        self.is_safetensors = _is_safetensors(filename)
         self.name = self._relative_name()
+        self._cache_key = f"checkpoint/{self.name}"
         self.modelspec_thumbnail: Any = None
-        self.metadata: dict[str, Any] = {}
-        if self.is_safetensors:
-            try:
-                self.metadata = cache.cached_data_for_file(
-                    "safetensors-metadata", "checkpoint/" + self.name, filename, self._read_metadata
-                )
-            except Exception as e:  # listed all the same; loading it will fail
-                errors.display(e, f"reading metadata for {filename}")
-        self.name_for_extra = os.path.splitext(os.path.basename(filename))[0]
-        self.model_name = os.path.splitext(self.name.replace("/", "_").replace("\\", "_"))[0]
+        self.metadata: dict[str, Any] = self._metadata()
+        self.name_for_extra = Path(filename).stem
+        self.model_name, _ = os.path.splitext(re.sub(r"[/\\]", "_", self.name))
         self.hash = model_hash(filename)
-        self.sha256 = hashes.sha256_from_cache(filename, f"checkpoint/{self.name}")
+        self.sha256 = hashes.sha256_from_cache(filename, self._cache_key)
         self.shorthash = self.sha256[:10] if self.sha256 else None
         self._set_titles()
-        self.ids = [
-            self.hash,
-            self.model_name,
-            self.title,
-            self.name,
-            self.name_for_extra,
-            f"{self.name} [{self.hash}]",
-        ]
+        names = [self.model_name, self.title, self.name, self.name_for_extra]
+        self.ids = [self.hash, *names, f"{self.name} [{self.hash}]"]
         self._add_hash_ids()
+
+    def _metadata(self) -> dict[str, Any]:
+        if not self.is_safetensors:
+            return {}
+        try:
+            return cache.cached_data_for_file(
+                "safetensors-metadata", self._cache_key, self.filename, self._read_metadata
+            )
+        except Exception as fault:  # listed all the same; loading it will fail
+            errors.display(fault, f"reading the metadata of {self.filename}")
+            return {}
 
     def _relative_name(self) -> str:
         path = os.path.abspath(self.filename)
@@ -114,31 +120,31 @@ class CheckpointInfo:
         self.short_title = self.name_for_extra + suffix
 
     def _add_hash_ids(self) -> None:
-        if self.shorthash and self.sha256 and self.shorthash not in self.ids:
-            self.ids += [
-                self.shorthash,
-                self.sha256,
-                f"{self.name} [{self.shorthash}]",
-                f"{self.name_for_extra} [{self.shorthash}]",
-            ]
+        short = self.shorthash
+        if short and self.sha256 and short not in self.ids:
+            self.ids += [short, self.sha256]
+            self.ids += [f"{name} [{short}]" for name in (self.name, self.name_for_extra)]
 
     def register(self) -> None:
         checkpoints_list[self.title] = self
-        for name in self.ids:
-            checkpoint_aliases[name] = self
+        checkpoint_aliases.update(dict.fromkeys(self.ids, self))
 
     def calculate_shorthash(self) -> str | None:
-        self.sha256 = hashes.sha256(self.filename, f"checkpoint/{self.name}")
+        self.sha256 = hashes.sha256(self.filename, self._cache_key)
         if self.sha256 is None:
             return None
-        if self.shorthash != self.sha256[:10]:
-            self.shorthash = self.sha256[:10]
-            self._add_hash_ids()
-            old_title = self.title
-            self._set_titles()
-            _replace_key(checkpoints_list, old_title, self.title, self)
-            self.register()
+        known, self.shorthash = self.shorthash, self.sha256[:10]
+        if self.shorthash != known:
+            self._retitle()
         return self.shorthash
+
+    def _retitle(self) -> None:
+        """After the hash became known: the title ends in it. The place in the list stays."""
+        self._add_hash_ids()
+        before = self.title
+        self._set_titles()
+        _replace_key(checkpoints_list, before, self.title, self)
+        self.register()
 
 
 checkpoints_list: dict[str, CheckpointInfo] = {}
@@ -148,7 +154,8 @@ checkpoints_loaded: OrderedDict[CheckpointInfo, dict[str, torch.Tensor]] = Order
 
 
 def checkpoint_tiles(use_short: bool = False) -> list[str]:
-    return [x.short_title if use_short else x.title for x in checkpoints_list.values()]
+    attribute = "short_title" if use_short else "title"
+    return [getattr(file, attribute) for file in checkpoints_list.values()]
 
 
 def _files() -> list[str]:
@@ -169,7 +176,7 @@ def list_models() -> None:
         info.register()
         shared.opts.data["sd_model_checkpoint"] = info.title
     elif first:
-        print(f"Checkpoint in --ckpt argument not found: {first}", file=sys.stderr)
+        print(f"--ckpt names no file: {first}", file=sys.stderr)
     for filename in _files():
         CheckpointInfo(filename).register()
 
@@ -226,24 +233,28 @@ def read_state_dict(
     checkpoint_file: str, print_global_state: bool = False, map_location: Any = None
 ) -> dict[str, torch.Tensor]:
     del print_global_state
-    device = map_location or shared.weight_load_location or devices.get_optimal_device_name()
-    if os.path.splitext(checkpoint_file)[1].lower() != ".safetensors":
-        return get_state_dict_from_checkpoint(torch.load(checkpoint_file, map_location=device, weights_only=True))
-    if not shared.opts.disable_mmap_load_safetensors:
-        return get_state_dict_from_checkpoint(safetensors.torch.load_file(checkpoint_file, device=str(device)))
-    with open(checkpoint_file, "rb") as file:
-        tensors = safetensors.torch.load(file.read())
-    return get_state_dict_from_checkpoint({k: v.to(device) for k, v in tensors.items()})
+    place = map_location or shared.weight_load_location
+    device = place or devices.get_optimal_device_name()
+    return get_state_dict_from_checkpoint(_read_tensors(checkpoint_file, device))
+
+
+def _read_tensors(file: str, device: Any) -> dict[str, Any]:
+    if not _is_safetensors(file):
+        return torch.load(file, map_location=device, weights_only=True)
+    if shared.opts.disable_mmap_load_safetensors:
+        tensors = safetensors.torch.load(Path(file).read_bytes())
+        return {key: tensor.to(device) for key, tensor in tensors.items()}
+    return safetensors.torch.load_file(file, device=str(device))
 
 
 def get_checkpoint_state_dict(checkpoint_info: CheckpointInfo, timer: Timer) -> dict[str, torch.Tensor]:
     shorthash = checkpoint_info.calculate_shorthash()
     timer.record("calculate hash")
     if checkpoint_info in checkpoints_loaded:
-        print(f"Loading weights [{shorthash}] from cache")
+        print(f"{checkpoint_info.name} [{shorthash}] is taken from memory")
         checkpoints_loaded.move_to_end(checkpoint_info)
         return checkpoints_loaded[checkpoint_info]
-    print(f"Loading weights [{shorthash}] from {checkpoint_info.filename}")
+    print(f"Reading {checkpoint_info.filename} [{shorthash}]")
     tensors = read_state_dict(checkpoint_info.filename)
     timer.record("load weights from disk")
     return tensors

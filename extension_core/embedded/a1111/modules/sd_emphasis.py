@@ -24,25 +24,25 @@ class Emphasis:
 
 class EmphasisNone(Emphasis):
     name = "None"
-    description = "disable the mechanism entirely and treat (:.1.1) as literal characters"
+    description = "brackets and numbers are text like any other"
 
 
 class EmphasisIgnore(Emphasis):
     name = "Ignore"
-    description = "treat all empasised words as if they have no emphasis"
+    description = "brackets are taken out, and every word weighs the same"
 
 
 class EmphasisOriginalNoNorm(Emphasis):
     name = "No norm"
-    description = "same as original, but without normalization (seems to work better for SDXL)"
+    description = "as Original, but the mean may move"
 
     def after_transformers(self) -> None:
-        self.z = self.z * self.multipliers.reshape((*self.multipliers.shape, 1)).expand(self.z.shape)
+        self.z = self.z * self.multipliers[..., None].expand(self.z.shape)
 
 
 class EmphasisOriginal(EmphasisOriginalNoNorm):
     name = "Original"
-    description = "the original emphasis implementation"
+    description = "words are scaled by their weights, and the mean is kept"
 
     def after_transformers(self) -> None:
         """The mean over the whole batch of chunks is kept."""

@@ -34,24 +34,26 @@ class EmbeddingsWithFixes(torch.nn.Module):
 
     def __init__(self, wrapped: torch.nn.Module, embeddings: Any, textual_inversion_key: str = "clip_l") -> None:
         super().__init__()
-        self.wrapped = wrapped
-        self.embeddings = embeddings
+        self.wrapped, self.embeddings = wrapped, embeddings
         self.textual_inversion_key = textual_inversion_key
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        batch_fixes, self.embeddings.fixes = self.embeddings.fixes, None
-        inputs_embeds = self.wrapped(input_ids)
-        if not batch_fixes or not any(batch_fixes):
-            return inputs_embeds
+        wanted, self.embeddings.fixes = self.embeddings.fixes, None
+        words = self.wrapped(input_ids)
+        if not wanted or not any(wanted):
+            return words
         rows = []
-        for fixes, row in zip(batch_fixes, inputs_embeds):
+        for fixes, row in zip(wanted, words):
             for offset, embedding in fixes:
-                vec = embedding.vec[self.textual_inversion_key] if isinstance(embedding.vec, dict) else embedding.vec
-                vec = devices.cond_cast_unet(vec)
-                n = min(row.shape[0] - offset - 1, vec.shape[0])
-                row = torch.cat([row[: offset + 1], vec[:n], row[offset + 1 + n :]]).to(dtype=inputs_embeds.dtype)
+                row = self._replaced(row, offset + 1, embedding.vec)
             rows.append(row)
         return torch.stack(rows)
+
+    def _replaced(self, row: torch.Tensor, first: int, vectors: Any) -> torch.Tensor:
+        """[T, D] with an embedding's vectors from place `first` on, as many as fit."""
+        own = vectors[self.textual_inversion_key] if isinstance(vectors, dict) else vectors
+        fitting = devices.cond_cast_unet(own)[: row.shape[0] - first]
+        return torch.cat([row[:first], fitting, row[first + len(fitting) :]]).to(row.dtype)
 
 
 def _flatten(module: torch.nn.Module) -> list[torch.nn.Module]:
@@ -71,28 +73,30 @@ class StableDiffusionModelHijack:
         self.optimization_method: str | None = None
         self.extra_generation_params: dict[str, Any] = {}
         self.comments: list[str] = []
-        self.embedding_db = textual_inversion.EmbeddingDatabase()
-        self.embedding_db.add_embedding_dir(cmd_opts.embeddings_dir)
+        self.embedding_db = database = textual_inversion.EmbeddingDatabase()
+        database.add_embedding_dir(cmd_opts.embeddings_dir)
 
     def apply_optimizations(self, option: Any = None) -> None:
         self.optimization_method = apply_optimizations(option)
 
     def hijack(self, m: Any) -> None:
-        if type(m.cond_stage_model).__name__ == "FrozenCLIPEmbedder":
-            embeddings = m.cond_stage_model.transformer.text_model.embeddings
-            embeddings.token_embedding = EmbeddingsWithFixes(embeddings.token_embedding, self)
-            m.cond_stage_model = sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(m.cond_stage_model, self)
+        encoder = m.cond_stage_model
+        if type(encoder).__name__ == "FrozenCLIPEmbedder":
+            table = encoder.transformer.text_model.embeddings
+            table.token_embedding = EmbeddingsWithFixes(table.token_embedding, self)
+            m.cond_stage_model = sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(encoder, self)
         self.apply_optimizations()
         self.clip = m.cond_stage_model
         self.layers = _flatten(m)
         sd_unet.original_forward = type(m.model.diffusion_model).forward
 
     def undo_hijack(self, m: Any) -> None:
-        if isinstance(m.cond_stage_model, sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords):
-            m.cond_stage_model = m.cond_stage_model.wrapped
-            embeddings = m.cond_stage_model.transformer.text_model.embeddings
-            if isinstance(embeddings.token_embedding, EmbeddingsWithFixes):
-                embeddings.token_embedding = embeddings.token_embedding.wrapped
+        wrapper = m.cond_stage_model
+        if isinstance(wrapper, sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords):
+            m.cond_stage_model = encoder = wrapper.wrapped
+            table = encoder.transformer.text_model.embeddings
+            if isinstance(table.token_embedding, EmbeddingsWithFixes):
+                table.token_embedding = table.token_embedding.wrapped
         undo_optimizations()
         self.apply_circular(False)
         self.layers = None
@@ -119,8 +123,8 @@ class StableDiffusionModelHijack:
     def get_prompt_lengths(self, text: str) -> tuple[Any, Any]:
         if self.clip is None:
             return "-", "-"
-        _, token_count = self.clip.process_texts([text])
-        return token_count, self.clip.get_target_prompt_token_count(token_count)
+        _, used = self.clip.process_texts([text])
+        return used, self.clip.get_target_prompt_token_count(used)
 
 
 model_hijack = StableDiffusionModelHijack()

@@ -104,12 +104,15 @@ class TextConditionalModel(torch.nn.Module):
 
     def empty_chunk(self) -> PromptChunk:
         chunk = PromptChunk()
-        chunk.tokens = [self.id_start] + [self.id_end] * (self.chunk_length + 1)
-        chunk.multipliers = [1.0] * (self.chunk_length + 2)
+        inner = self.chunk_length
+        chunk.tokens = [self.id_start, *[self.id_end] * inner, self.id_end]
+        chunk.multipliers = [1.0] * len(chunk.tokens)
         return chunk
 
     def get_target_prompt_token_count(self, token_count: int) -> int:
-        return math.ceil(max(token_count, 1) / self.chunk_length) * self.chunk_length
+        """The length of all chunks that so many tokens need; at least one."""
+        chunks = math.ceil(max(token_count, 1) / self.chunk_length)
+        return chunks * self.chunk_length
 
     def tokenize_line(self, line: str) -> tuple[list[PromptChunk], int]:
         parsed = prompt_parser.parse_prompt_attention(line) if opts.emphasis != "None" else [[line, 1.0]]
@@ -134,13 +137,15 @@ class TextConditionalModel(torch.nn.Module):
         used: dict[str, Any] = {}
         zs = []
         for i in range(max(map(len, batch_chunks))):
-            chunks = [chunks[i] if i < len(chunks) else self.empty_chunk() for chunks in batch_chunks]
-            self.hijack.fixes = [x.fixes for x in chunks]
-            used.update({fix.embedding.name: fix.embedding for x in chunks for fix in x.fixes})
-            zs.append(self.process_tokens([x.tokens for x in chunks], [x.multipliers for x in chunks]))
+            row = [chunks[i] if i < len(chunks) else self.empty_chunk() for chunks in batch_chunks]
+            fixes = [chunk.fixes for chunk in row]
+            self.hijack.fixes = fixes
+            used.update({fix.embedding.name: fix.embedding for of_chunk in fixes for fix in of_chunk})
+            zs.append(self.process_tokens([chunk.tokens for chunk in row], [chunk.multipliers for chunk in row]))
         self._note_embeddings(used)
         if opts.emphasis != "Original" and any("(" in x or "[" in x for x in texts):
-            self.hijack.extra_generation_params["Emphasis"] = opts.emphasis
+            notes = self.hijack.extra_generation_params
+            notes["Emphasis"] = opts.emphasis
         return torch.hstack(zs)
 
     def _note_embeddings(self, used: dict[str, Any]) -> None:
@@ -154,16 +159,22 @@ class TextConditionalModel(torch.nn.Module):
     def process_tokens(
         self, remade_batch_tokens: list[list[int]], batch_multipliers: list[list[float]]
     ) -> torch.Tensor:
-        tokens = torch.asarray(remade_batch_tokens).to(devices.device)
-        if self.id_end != self.id_pad:
-            for i, row in enumerate(remade_batch_tokens):
-                tokens[i, row.index(self.id_end) + 1 :] = self.id_pad
-        emphasis = sd_emphasis.get_current_option(opts.emphasis)()
-        emphasis.tokens = remade_batch_tokens
-        emphasis.multipliers = torch.asarray(batch_multipliers).to(devices.device)
-        emphasis.z = self.encode_with_transformers(tokens)
-        emphasis.after_transformers()
-        return emphasis.z
+        """One chunk of every prompt through the encoder, [B, 77, D], words weighted."""
+        kind = sd_emphasis.get_current_option(opts.emphasis)
+        weighting = kind()
+        weighting.tokens = remade_batch_tokens
+        weighting.multipliers = torch.asarray(batch_multipliers).to(devices.device)
+        weighting.z = self.encode_with_transformers(self._ids(remade_batch_tokens))
+        weighting.after_transformers()
+        return weighting.z
+
+    def _ids(self, rows: list[list[int]]) -> torch.Tensor:
+        """What follows the end of a text is padding, where the tokenizer has a token of its own for that."""
+        ids = torch.asarray(rows).to(devices.device)
+        if self.id_pad != self.id_end:
+            for i, row in enumerate(rows):
+                ids[i, row.index(self.id_end) + 1 :] = self.id_pad
+        return ids
 
 
 class FrozenCLIPEmbedderWithCustomWordsBase(TextConditionalModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,22 +12,31 @@ from modules import devices, shared
 from modules.shared import opts
 
 
+@contextlib.contextmanager
+def _taken_out(model: Any, *names: str) -> Iterator[None]:
+    """Parts of the model that are absent meanwhile."""
+    parts = {name: getattr(model, name) for name in names}
+    for name in names:
+        setattr(model, name, None)
+    try:
+        yield
+    finally:
+        for name, part in parts.items():
+            setattr(model, name, part)
+
+
 def set_number_types(model: Any) -> None:
     """Half precision for all but the VAE, where that is kept full, and never for the noise schedule."""
-    alphas_cumprod = model.alphas_cumprod
+    schedule = model.alphas_cumprod
     if shared.cmd_opts.no_half:
         model.float()
         devices.dtype_unet = torch.float32
     else:
-        vae = model.first_stage_model
-        if shared.cmd_opts.no_half_vae:
-            model.first_stage_model = None
-        model.alphas_cumprod = None
-        model.half()
-        model.alphas_cumprod = alphas_cumprod
-        model.first_stage_model = vae
+        kept_full = ["alphas_cumprod", *(["first_stage_model"] if shared.cmd_opts.no_half_vae else [])]
+        with _taken_out(model, *kept_full):
+            model.half()
         devices.dtype_unet = torch.float16
-    model.alphas_cumprod_original = alphas_cumprod
+    model.alphas_cumprod_original = schedule
     devices.unet_needs_upcast = bool(shared.cmd_opts.upcast_sampling and devices.dtype_unet == torch.float16)
     model.first_stage_model.to(devices.dtype_vae)
 
@@ -42,17 +53,19 @@ def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor
 
 
 def apply_alpha_schedule_override(sd_model: Any, p: Any = None) -> None:
-    if not hasattr(sd_model, "alphas_cumprod") or not hasattr(sd_model, "alphas_cumprod_original"):
+    """The schedule that the settings want, from the file's own; noted on `p` where it differs."""
+    if not all(hasattr(sd_model, name) for name in ("alphas_cumprod", "alphas_cumprod_original")):
         return
-    sd_model.alphas_cumprod = sd_model.alphas_cumprod_original.to(shared.device)
+    schedule, notes = sd_model.alphas_cumprod_original.to(shared.device), {}
     if opts.use_downcasted_alpha_bar:
-        if p is not None:
-            p.extra_generation_params["Downcast alphas_cumprod"] = opts.use_downcasted_alpha_bar
-        sd_model.alphas_cumprod = sd_model.alphas_cumprod.half().to(shared.device)
+        notes["Downcast alphas_cumprod"] = opts.use_downcasted_alpha_bar
+        schedule = schedule.half().to(shared.device)
     if opts.sd_noise_schedule == "Zero Terminal SNR":
-        if p is not None:
-            p.extra_generation_params["Noise Schedule"] = opts.sd_noise_schedule
-        sd_model.alphas_cumprod = rescale_zero_terminal_snr_abar(sd_model.alphas_cumprod).to(shared.device)
+        notes["Noise Schedule"] = opts.sd_noise_schedule
+        schedule = rescale_zero_terminal_snr_abar(schedule).to(shared.device)
+    sd_model.alphas_cumprod = schedule
+    if p is not None:
+        p.extra_generation_params.update(notes)
 
 
 def zero_missing(sd_model: Any, missing_keys: list[str]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -47,28 +46,9 @@ from modules.sd_checkpoints import (
     read_state_dict,
     select_checkpoint,
 )
-from modules.sd_model_numbers import (
-    apply_alpha_schedule_override,
-    rescale_zero_terminal_snr_abar,
-    set_number_types,
-    zero_missing,
-)
+from modules.sd_model_numbers import apply_alpha_schedule_override, rescale_zero_terminal_snr_abar, zero_missing
+from modules.sd_model_weights import SkipWritingToConfig, load_model_weights, select_in_settings, set_model_type
 from modules.timer import Timer
-
-
-class SkipWritingToConfig:
-    """While entered, loading a checkpoint does not make it the selected one."""
-
-    skip = False
-    previous = False
-
-    def __enter__(self) -> SkipWritingToConfig:
-        self.previous = SkipWritingToConfig.skip
-        SkipWritingToConfig.skip = True
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        SkipWritingToConfig.skip = self.previous
 
 
 def setup_model() -> None:
@@ -79,43 +59,11 @@ def check_fp8(model: Any) -> bool | None:
     return None if model is None else False
 
 
-def set_model_type(model: Any, state_dict: dict[str, torch.Tensor]) -> None:
-    del state_dict
-    model.is_sd1 = True
-    model.is_sd2 = model.is_sdxl = model.is_ssd = model.is_sd3 = False
-
-
-def load_model_weights(
-    model: Any, checkpoint_info: CheckpointInfo, state_dict: dict[str, torch.Tensor] | None, timer: Timer
-) -> Any:
-    """Fills `model` from a file; keys that the file lacks keep what they held. Returns load_state_dict's answer."""
-    sd_model_hash = checkpoint_info.calculate_shorthash()
-    timer.record("calculate hash")
-    if not SkipWritingToConfig.skip:
-        shared.opts.data["sd_model_checkpoint"] = checkpoint_info.title
-    if state_dict is None:
-        state_dict = get_checkpoint_state_dict(checkpoint_info, timer)
-    set_model_type(model, state_dict)
-    if shared.opts.sd_checkpoint_cache > 0:
-        checkpoints_loaded[checkpoint_info] = state_dict.copy()
-    answer = model.load_state_dict(state_dict, strict=False)
-    timer.record("apply weights to model")
-    del state_dict
-    if shared.cmd_opts.opt_channelslast:
-        model.to(memory_format=torch.channels_last)
-    set_number_types(model)
-    apply_alpha_schedule_override(model)
-    while len(checkpoints_loaded) > shared.opts.sd_checkpoint_cache:
-        checkpoints_loaded.popitem(last=False)
-    model.sd_model_hash = sd_model_hash
-    model.sd_model_checkpoint = checkpoint_info.filename
-    model.sd_checkpoint_info = checkpoint_info
-    shared.opts.data["sd_checkpoint_hash"] = checkpoint_info.sha256
-    sd_vae.delete_base_vae()
-    sd_vae.clear_loaded_vae()
-    sd_vae.load_vae(model, *sd_vae.resolve_vae(checkpoint_info.filename).tuple())
-    timer.record("load VAE")
-    return answer
+def _restore_vae_state(model: Any) -> None:
+    """`sd_vae` keeps one model's state in its globals; makes it this model's."""
+    for name in ("base_vae", "loaded_vae_file"):
+        setattr(sd_vae, name, getattr(model, name, None))
+    sd_vae.checkpoint_info = model.sd_checkpoint_info
 
 
 class SdModelData:
@@ -129,26 +77,32 @@ class SdModelData:
         self.was_loaded_at_least_once = False
         self.lock = threading.Lock()
 
+    def _untried(self) -> bool:
+        return self.sd_model is None and not self.was_loaded_at_least_once
+
     def get_sd_model(self) -> Any:
-        if self.was_loaded_at_least_once or self.sd_model is not None:
-            return self.sd_model
-        with self.lock:
-            if self.sd_model is None and not self.was_loaded_at_least_once:
-                try:
-                    load_model()
-                except Exception as e:  # the page must come up all the same
-                    errors.display(e, "loading stable diffusion model", full_traceback=True)
-                    print("\nStable diffusion model failed to load", file=sys.stderr)
-                    self.sd_model = None
+        if self._untried():
+            with self.lock:
+                if self._untried():  # another thread may have loaded it meanwhile
+                    self._load_selected()
         return self.sd_model
+
+    def _load_selected(self) -> None:
+        try:
+            load_model()
+        except Exception as fault:  # the page must come up all the same
+            errors.display(fault, "loading the selected checkpoint", full_traceback=True)
+            print("\nNo checkpoint is loaded.", file=sys.stderr)
+            self.sd_model = None
+
+    def forget(self, model: Any) -> None:
+        self.loaded_sd_models = [resident for resident in self.loaded_sd_models if resident is not model]
 
     def set_sd_model(self, v: Any, already_loaded: bool = False) -> None:
         self.sd_model = v
         if already_loaded:
-            sd_vae.base_vae = getattr(v, "base_vae", None)
-            sd_vae.loaded_vae_file = getattr(v, "loaded_vae_file", None)
-            sd_vae.checkpoint_info = v.sd_checkpoint_info
-        self.loaded_sd_models = [x for x in self.loaded_sd_models if x is not v]
+            _restore_vae_state(v)
+        self.forget(v)
         if v is not None:
             self.loaded_sd_models.insert(0, v)
 
@@ -179,135 +133,168 @@ def send_model_to_trash(m: Any) -> None:
     devices.torch_gc()
 
 
+def _announce(model: Any, timer: Timer) -> None:
+    """Tells the extensions, after the text encoder knows its embeddings."""
+    sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
+    script_callbacks.model_loaded_callback(model)
+    timer.record("scripts callbacks")
+    with devices.autocast(), torch.no_grad():
+        model.cond_stage_model_empty_prompt = get_empty_cond(model)
+    timer.record("calculate empty prompt")
+
+
 def load_model(
     checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: dict[str, torch.Tensor] | None = None
 ) -> Any:
     """Drops the current model, then builds one from the checkpoint's yaml and fills it."""
-    checkpoint_info = checkpoint_info or select_checkpoint()
+    file = checkpoint_info or select_checkpoint()
     timer = Timer()
     if model_data.sd_model:
         send_model_to_trash(model_data.sd_model)
         model_data.sd_model = None
-    state_dict = already_loaded_state_dict
-    if state_dict is None:
-        state_dict = get_checkpoint_state_dict(checkpoint_info, timer)
-    config = sd_models_config.find_checkpoint_config(state_dict, checkpoint_info)
-    print(f"Creating model from config: {config}")
-    sd_model: Any = sd_ldm.from_config(config)
-    sd_model.used_config = config
+    given = already_loaded_state_dict
+    tensors = get_checkpoint_state_dict(file, timer) if given is None else given
+    yaml_path = sd_models_config.find_checkpoint_config(tensors, file)
+    print(f"Building {file.title} as {yaml_path} describes it")
+    built: Any = sd_ldm.from_config(yaml_path)
+    built.used_config = yaml_path
     timer.record("create model")
-    answer = load_model_weights(sd_model, checkpoint_info, state_dict, timer)
-    zero_missing(sd_model, answer.missing_keys)
-    send_model_to_device(sd_model)
-    sd_hijack.model_hijack.hijack(sd_model)
+    zero_missing(built, load_model_weights(built, file, tensors, timer).missing_keys)
+    send_model_to_device(built)
+    sd_hijack.model_hijack.hijack(built)
     timer.record("hijack")
-    sd_model.eval()
-    model_data.set_sd_model(sd_model)
+    built.eval()
+    model_data.set_sd_model(built)
     model_data.was_loaded_at_least_once = True
-    sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
-    script_callbacks.model_loaded_callback(sd_model)
-    timer.record("scripts callbacks")
-    with devices.autocast(), torch.no_grad():
-        sd_model.cond_stage_model_empty_prompt = get_empty_cond(sd_model)
-    timer.record("calculate empty prompt")
+    _announce(built, timer)
     print(f"Model loaded in {timer.summary()}.")
-    return sd_model
+    return built
 
 
-def _already_loaded(checkpoint_info: CheckpointInfo) -> Any:
-    """The resident model of this file; drops others over the limit, oldest first."""
-    found = None
-    for i in reversed(range(len(model_data.loaded_sd_models))):
-        m = model_data.loaded_sd_models[i]
-        if m.sd_checkpoint_info.filename == checkpoint_info.filename:
-            found = m
-        elif len(model_data.loaded_sd_models) > shared.opts.sd_checkpoints_limit > 0:
-            print(f"Unloading model over the limit of {shared.opts.sd_checkpoints_limit}: {m.sd_checkpoint_info.title}")
-            del model_data.loaded_sd_models[i]
-            send_model_to_trash(m)
-    return found
+def _holds(model: Any, file: CheckpointInfo) -> bool:
+    return model is not None and model.sd_checkpoint_info.filename == file.filename
+
+
+def _drop_surplus(wanted: CheckpointInfo) -> None:
+    """Resident models over the limit go, oldest first; the wanted one stays."""
+    limit = shared.opts.sd_checkpoints_limit
+    surplus = len(model_data.loaded_sd_models) - limit if limit > 0 else 0
+    others = [model for model in reversed(model_data.loaded_sd_models) if not _holds(model, wanted)]
+    for model in others[: max(surplus, 0)]:
+        print(f"{model.sd_checkpoint_info.title} leaves memory: the limit is {limit}")
+        model_data.forget(model)
+        send_model_to_trash(model)
+
+
+def _make_current(resident: Any) -> None:
+    send_model_to_device(resident)
+    model_data.set_sd_model(resident, already_loaded=True)
+    file = resident.sd_checkpoint_info
+    select_in_settings(file)
+    if not SkipWritingToConfig.skip:
+        shared.opts.data["sd_checkpoint_hash"] = file.sha256
+    sd_vae.reload_vae_weights(resident)
+
+
+def _oldest_to_refill() -> Any:
+    """Takes the oldest resident model, which another file will be read into; None where there is none."""
+    if not model_data.loaded_sd_models:
+        return None
+    model_data.sd_model = model_data.loaded_sd_models.pop()
+    _restore_vae_state(model_data.sd_model)
+    return model_data.sd_model
 
 
 def reuse_model_from_already_loaded(sd_model: Any, checkpoint_info: CheckpointInfo, timer: Timer) -> Any:
     """The model of this file if it is resident, else one that may be refilled, or None."""
-    if sd_model is not None and sd_model.sd_checkpoint_info.filename == checkpoint_info.filename:
+    del timer
+    if _holds(sd_model, checkpoint_info):
         return sd_model
     if shared.opts.sd_checkpoints_keep_in_cpu:
         send_model_to_cpu(sd_model)
-    already_loaded = _already_loaded(checkpoint_info)
-    if already_loaded is not None:
-        send_model_to_device(already_loaded)
-        model_data.set_sd_model(already_loaded, already_loaded=True)
-        if not SkipWritingToConfig.skip:
-            shared.opts.data["sd_model_checkpoint"] = already_loaded.sd_checkpoint_info.title
-            shared.opts.data["sd_checkpoint_hash"] = already_loaded.sd_checkpoint_info.sha256
-        print(f"Using already loaded model {already_loaded.sd_checkpoint_info.title}: done in {timer.summary()}")
-        sd_vae.reload_vae_weights(already_loaded)
-        return model_data.sd_model
-    if shared.opts.sd_checkpoints_limit > 1 and len(model_data.loaded_sd_models) < shared.opts.sd_checkpoints_limit:
+    _drop_surplus(checkpoint_info)
+    residents, limit = model_data.loaded_sd_models, shared.opts.sd_checkpoints_limit
+    match = next((model for model in residents if _holds(model, checkpoint_info)), None)
+    if match is not None:
+        _make_current(match)
+    elif limit > 1 and len(residents) < limit:
         model_data.sd_model = None
         load_model(checkpoint_info)
+    else:
+        return _oldest_to_refill()
+    return model_data.sd_model
+
+
+class _Exchange:
+    """Another file read into a model that stands, or a new model where its yaml is another."""
+
+    def __init__(self, wanted: CheckpointInfo, before: CheckpointInfo | None, timer: Timer) -> None:
+        self.wanted, self.before, self.timer = wanted, before, timer
+
+    def run(self, model: Any) -> Any:
+        if model is not None:
+            self._detach(model)
+        tensors = get_checkpoint_state_dict(self.wanted, self.timer)
+        yaml_path = sd_models_config.find_checkpoint_config(tensors, self.wanted)
+        if model is not None and model.used_config == yaml_path:
+            return self._refill(model, tensors)
+        if model is not None:
+            send_model_to_trash(model)
+        load_model(self.wanted, already_loaded_state_dict=tensors)
         return model_data.sd_model
-    if model_data.loaded_sd_models:
-        sd_model = model_data.loaded_sd_models.pop()
-        model_data.sd_model = sd_model
-        sd_vae.base_vae = getattr(sd_model, "base_vae", None)
-        sd_vae.loaded_vae_file = getattr(sd_model, "loaded_vae_file", None)
-        sd_vae.checkpoint_info = sd_model.sd_checkpoint_info
-        print(f"Reusing loaded model {sd_model.sd_checkpoint_info.title} to load {checkpoint_info.title}")
-        return sd_model
-    return None
+
+    def _detach(self, model: Any) -> None:
+        """Before the file is read, as on the host: what fails from here to `_refill` leaves the model unhooked."""
+        sd_unet.apply_unet("None")
+        send_model_to_cpu(model)
+        sd_hijack.model_hijack.undo_hijack(model)
+
+    def _refill(self, model: Any, tensors: dict[str, torch.Tensor]) -> Any:
+        try:
+            self._read_or_go_back(model, tensors)
+        finally:
+            sd_hijack.model_hijack.hijack(model)
+            model.to(devices.device)
+            script_callbacks.model_loaded_callback(model)
+            self.timer.record("script callbacks")
+        print(f"{self.wanted.title} read in {self.timer.summary()}.")
+        model_data.set_sd_model(model)
+        sd_unet.apply_unet()
+        return model
+
+    def _read_or_go_back(self, model: Any, tensors: dict[str, torch.Tensor]) -> None:
+        try:
+            load_model_weights(model, self.wanted, tensors, self.timer)
+        except Exception:
+            assert self.before is not None
+            print(f"{self.wanted.title} could not be read; going back to {self.before.title}")
+            load_model_weights(model, self.before, None, self.timer)
+            raise
 
 
 def reload_model_weights(sd_model: Any = None, info: CheckpointInfo | None = None, forced_reload: bool = False) -> Any:
     """Makes `info`, or the selected checkpoint, the current model. Raises what reading the file raises."""
-    checkpoint_info = info or select_checkpoint()
-    timer = Timer()
-    sd_model = sd_model or model_data.sd_model
-    current_checkpoint_info = None if sd_model is None else sd_model.sd_checkpoint_info
-    if sd_model is not None and sd_model.sd_model_checkpoint == checkpoint_info.filename and not forced_reload:
-        return sd_model
-    sd_model = reuse_model_from_already_loaded(sd_model, checkpoint_info, timer)
-    if not forced_reload and sd_model is not None and sd_model.sd_checkpoint_info.filename == checkpoint_info.filename:
-        return sd_model
-    if sd_model is not None:
-        sd_unet.apply_unet("None")
-        send_model_to_cpu(sd_model)
-        sd_hijack.model_hijack.undo_hijack(sd_model)
-    state_dict = get_checkpoint_state_dict(checkpoint_info, timer)
-    config = sd_models_config.find_checkpoint_config(state_dict, checkpoint_info)
-    if sd_model is None or config != sd_model.used_config:
-        if sd_model is not None:
-            send_model_to_trash(sd_model)
-        load_model(checkpoint_info, already_loaded_state_dict=state_dict)
-        return model_data.sd_model
-    try:
-        load_model_weights(sd_model, checkpoint_info, state_dict, timer)
-    except Exception:
-        print("Failed to load checkpoint, restoring previous")
-        assert current_checkpoint_info is not None
-        load_model_weights(sd_model, current_checkpoint_info, None, timer)
-        raise
-    finally:
-        sd_hijack.model_hijack.hijack(sd_model)
-        sd_model.to(devices.device)
-        script_callbacks.model_loaded_callback(sd_model)
-        timer.record("script callbacks")
-    print(f"Weights loaded in {timer.summary()}.")
-    model_data.set_sd_model(sd_model)
-    sd_unet.apply_unet()
-    return sd_model
+    wanted, timer = info or select_checkpoint(), Timer()
+    current = sd_model or model_data.sd_model
+    before = None if current is None else current.sd_checkpoint_info
+    if current is not None and current.sd_model_checkpoint == wanted.filename and not forced_reload:
+        return current
+    usable = reuse_model_from_already_loaded(current, wanted, timer)
+    if _holds(usable, wanted) and not forced_reload:
+        return usable
+    return _Exchange(wanted, before, timer).run(usable)
 
 
 def unload_model_weights(sd_model: Any = None, info: CheckpointInfo | None = None) -> Any:
     del info
-    send_model_to_cpu(sd_model or shared.sd_model)
+    send_model_to_cpu(shared.sd_model if sd_model is None else sd_model)
     return sd_model
 
 
 def apply_token_merging(sd_model: Any, token_merging_ratio: float) -> None:
     """Keeps the ratio on the model, as the host does; the merging itself (tomesd) is not part of this WebUI."""
-    if getattr(sd_model, "applied_token_merged_ratio", 0) != token_merging_ratio:
+    applied = getattr(sd_model, "applied_token_merged_ratio", 0)
+    if applied != token_merging_ratio:
         sd_model.applied_token_merged_ratio = token_merging_ratio
 
 
@@ -325,6 +312,7 @@ __all__ = [
     "get_state_dict_from_checkpoint",
     "list_models",
     "load_model",
+    "load_model_weights",
     "model_data",
     "model_dir",
     "model_hash",
@@ -334,4 +322,5 @@ __all__ = [
     "reload_model_weights",
     "rescale_zero_terminal_snr_abar",
     "select_checkpoint",
+    "set_model_type",
 ]

@@ -82,11 +82,11 @@ def clear_loaded_vae() -> None:
 def load_vae(model: Any, vae_file: str | None = None, vae_source: str = "from unknown source") -> None:
     global base_vae, checkpoint_info, loaded_vae_file
     if vae_file:
-        assert os.path.isfile(vae_file), f"VAE {vae_source} doesn't exist: {vae_file}"
-        print(f"Loading VAE weights {vae_source}: {vae_file}")
+        assert os.path.isfile(vae_file), f"the VAE {vae_source} is not there: {vae_file}"
+        print(f"Reading the VAE {vae_source}: {vae_file}")
         if checkpoint_info is not model.sd_checkpoint_info:
-            base_vae = deepcopy(model.first_stage_model.state_dict())
-            checkpoint_info = model.sd_checkpoint_info
+            own = model.first_stage_model.state_dict()
+            base_vae, checkpoint_info = deepcopy(own), model.sd_checkpoint_info
         tensors = sd_checkpoints.read_state_dict(vae_file)
         _fill(model, {k: v for k, v in tensors.items() if not k.startswith(("loss", "model_ema."))})
     elif loaded_vae_file and base_vae is not None and checkpoint_info is model.sd_checkpoint_info:

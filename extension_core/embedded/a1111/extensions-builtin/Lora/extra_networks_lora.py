@@ -7,6 +7,16 @@ from typing import Any
 from modules import extra_networks, shared
 
 
+def _parse(params: extra_networks.ExtraNetworkParams) -> tuple[str, float, float, int | None]:
+    """Name, the text encoder's and the U-Net's weight, rank; values by name win over those by place."""
+    name, *by_place = params.positional
+    given: dict[str, Any] = dict(zip(("te", "unet", "dyn"), by_place, strict=False)) | params.named
+    te = float(given.get("te", 1.0))
+    unet = float(given.get("unet", te))
+    rank = given.get("dyn")
+    return name, te, unet, None if rank is None else int(rank)
+
+
 class ExtraNetworkLora(extra_networks.ExtraNetwork):
     def __init__(self) -> None:
         super().__init__("lora")
@@ -19,31 +29,24 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
         import networks
 
         self.errors.clear()
-        names, te_multipliers, unet_multipliers, dyn_dims = [], [], [], []
-        for params in params_list:
-            assert params.items
-            positional, named = params.positional, params.named
-            te = float(named.get("te", positional[1] if len(positional) > 1 else 1.0))
-            unet = float(named.get("unet", positional[2] if len(positional) > 2 else te))
-            dyn = named.get("dyn", positional[3] if len(positional) > 3 else None)
-            names.append(positional[0])
-            te_multipliers.append(te)
-            unet_multipliers.append(unet)
-            dyn_dims.append(None if dyn is None else int(dyn))
-        networks.load_networks(names, te_multipliers, unet_multipliers, dyn_dims)
+        mentions = [_parse(params) for params in params_list]
+        columns = [list(column) for column in zip(*mentions, strict=True)] or [[], [], [], []]
+        networks.load_networks(*columns)
         if shared.opts.lora_add_hashes_to_infotext:
             self._note_hashes(p, networks.loaded_networks)
 
     def _note_hashes(self, p: Any, loaded: list[Any]) -> None:
-        if not getattr(p, "is_hr_pass", False) or not hasattr(p, "lora_hashes"):
-            p.lora_hashes = {}
-        for item in loaded:
-            if item.network_on_disk.shorthash and item.mentioned_name:
-                p.lora_hashes[item.mentioned_name.translate(self.remove_symbols)] = item.network_on_disk.shorthash
-        if p.lora_hashes:
-            p.extra_generation_params["Lora hashes"] = ", ".join(f"{k}: {v}" for k, v in p.lora_hashes.items())
+        """By the prompt's names; the hires pass adds its own to those of the first."""
+        kept = getattr(p, "lora_hashes", {}) if getattr(p, "is_hr_pass", False) else {}
+        named = [(net.mentioned_name, net.network_on_disk.shorthash) for net in loaded]
+        kept.update({name.translate(self.remove_symbols): short for name, short in named if name and short})
+        p.lora_hashes = kept
+        if kept:
+            p.extra_generation_params["Lora hashes"] = ", ".join(map(": ".join, kept.items()))
 
     def deactivate(self, p: Any) -> None:
-        if self.errors:
-            p.comment("Networks with errors: " + ", ".join(f"{k} ({v})" for k, v in self.errors.items()))
-            self.errors.clear()
+        if not self.errors:
+            return
+        counts = ", ".join(f"{name} ({count})" for name, count in self.errors.items())
+        p.comment(f"Layers that a LoRA does not fit: {counts}")
+        self.errors.clear()

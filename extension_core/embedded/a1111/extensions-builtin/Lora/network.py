@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ class NetworkOnDisk:
         self.name = name
         self.filename = filename
         self.metadata: dict[str, Any] = {}
-        self.is_safetensors = os.path.splitext(filename)[1].lower() == ".safetensors"
+        self.is_safetensors = Path(filename).suffix.lower() == ".safetensors"
         if self.is_safetensors:
             try:
                 read = sd_models.read_metadata_from_safetensors
@@ -77,7 +77,7 @@ class NetworkModule:
         pairs = [("lora_up.weight", "lora_down.weight"), ("lora_B.weight", "lora_A.weight")]
         found = next(((w[up], w[down]) for up, down in pairs if up in w and down in w), None)
         if found is None:
-            raise AssertionError(f"Could not find a module type that would accept those keys: {', '.join(w)}")
+            raise AssertionError(f"{weights.network_key}: only pairs of up and down are known, not {', '.join(w)}")
         self.up, self.down = (x.float() for x in found)
         self.mid = w["lora_mid.weight"].float() if "lora_mid.weight" in w else None
         self.dim = self.down.shape[0]

@@ -9,6 +9,7 @@ a layer clears it.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import extra_networks_lora
@@ -31,14 +32,13 @@ def assign_network_names_to_compvis_modules(sd_model: Any) -> None:
     """On every load of a model: text encoder layers by their names inside the wrapped encoder, others by theirs below
     `sd_model.model`.
     """
-    mapping: dict[str, torch.nn.Module] = {}
-    cond_stage_model = getattr(sd_model.cond_stage_model, "wrapped", sd_model.cond_stage_model)
-    for root in (cond_stage_model, sd_model.model):
-        for name, module in root.named_modules():
-            network_name = name.replace(".", "_")
-            mapping[network_name] = module
-            module.network_layer_name = network_name
-    sd_model.network_layer_mapping = mapping
+    encoder = sd_model.cond_stage_model
+    layers: dict[str, torch.nn.Module] = {}
+    for part in (getattr(encoder, "wrapped", encoder), sd_model.model):
+        for path, layer in part.named_modules():
+            name = path.replace(".", "_")
+            layer.network_layer_name, layers[name] = name, layer  # type: ignore[assignment]
+    sd_model.network_layer_mapping = layers
 
 
 def _module_of(key: str) -> tuple[str, torch.nn.Module | None]:
@@ -50,18 +50,19 @@ def _module_of(key: str) -> tuple[str, torch.nn.Module | None]:
 
 def load_network(name: str, network_on_disk: network.NetworkOnDisk) -> network.Network:
     """Reads a file. Tensors for layers that this model lacks are passed over."""
+    file, model = network_on_disk.filename, shared.sd_model
     net = network.Network(name, network_on_disk)
-    net.mtime = os.path.getmtime(network_on_disk.filename)
-    if not hasattr(shared.sd_model, "network_layer_mapping"):
-        assign_network_names_to_compvis_modules(shared.sd_model)
-    matched: dict[str, network.NetworkWeights] = {}
-    for key_network, weight in sd_models.read_state_dict(network_on_disk.filename).items():
-        layer, _, part = key_network.partition(".")
-        key, module = _module_of(layer)
-        if module is not None:
-            entry = matched.setdefault(key, network.NetworkWeights(key_network, key, {}, module))
-            entry.w[part] = weight
-    net.modules = {key: network.NetworkModule(net, weights) for key, weights in matched.items()}
+    net.mtime = os.path.getmtime(file)
+    if not hasattr(model, "network_layer_mapping"):
+        assign_network_names_to_compvis_modules(model)
+    by_layer: dict[str, network.NetworkWeights] = {}
+    for key, tensor in sd_models.read_state_dict(file).items():
+        prefix, _, part = key.partition(".")
+        layer_name, layer = _module_of(prefix)
+        if layer is not None:
+            weights = by_layer.setdefault(layer_name, network.NetworkWeights(key, layer_name, {}, layer))
+            weights.w[part] = tensor
+    net.modules = {layer_name: network.NetworkModule(net, weights) for layer_name, weights in by_layer.items()}
     return net
 
 
@@ -84,6 +85,18 @@ def _get_network(
     return net
 
 
+def _take_multipliers(net: network.Network, i: int, **given: list[Any] | None) -> None:
+    """Each attribute from the i-th entry of its list, 1 where no list is given."""
+    for attribute, values in given.items():
+        setattr(net, attribute, values[i] if values else 1.0)
+
+
+def _forget_surplus() -> None:
+    limit = max(shared.opts.lora_in_memory_limit, 0)
+    for name in list(networks_in_memory)[: max(len(networks_in_memory) - limit, 0)]:
+        del networks_in_memory[name]
+
+
 def load_networks(
     names: list[str],
     te_multipliers: list[float] | None = None,
@@ -95,7 +108,7 @@ def load_networks(
     """
     known = {net.name: net for net in loaded_networks if net.name in names}
     loaded_networks.clear()
-    if any(_on_disk(name) is None for name in names):
+    if None in map(_on_disk, names):
         list_available_networks()
     missing = []
     for i, name in enumerate(names):
@@ -108,14 +121,11 @@ def load_networks(
         if net is None:
             missing.append(name)
             continue
-        net.te_multiplier = te_multipliers[i] if te_multipliers else 1.0
-        net.unet_multiplier = unet_multipliers[i] if unet_multipliers else 1.0
-        net.dyn_dim = dyn_dims[i] if dyn_dims else 1.0
+        _take_multipliers(net, i, te_multiplier=te_multipliers, unet_multiplier=unet_multipliers, dyn_dim=dyn_dims)
         loaded_networks.append(net)
     if missing:
         sd_hijack.model_hijack.comments.append(f"Lora not found: {', '.join(missing)}")
-    while len(networks_in_memory) > max(shared.opts.lora_in_memory_limit, 0):
-        networks_in_memory.pop(next(iter(networks_in_memory)))
+    _forget_surplus()
 
 
 def store_weights_backup(weight: torch.Tensor | None) -> torch.Tensor | None:
@@ -130,52 +140,76 @@ def restore_weights_backup(obj: Any, field: str, weight: torch.Tensor | None) ->
             getattr(obj, field).copy_(weight)
 
 
+def _weight_places(layer: Any) -> list[tuple[Any, str]]:
+    """Owner and attribute of each weight of a layer; attention has two."""
+    if isinstance(layer, torch.nn.MultiheadAttention):
+        return [(layer, "in_proj_weight"), (layer.out_proj, "weight")]
+    return [(layer, "weight")]
+
+
+def _bias_place(layer: Any) -> tuple[Any, str]:
+    return (layer.out_proj if isinstance(layer, torch.nn.MultiheadAttention) else layer), "bias"
+
+
 def network_restore_weights_from_backup(self: Any) -> None:
-    weights_backup, bias_backup = (
-        getattr(self, "network_weights_backup", None),
-        getattr(self, "network_bias_backup", None),
-    )
-    if weights_backup is None and bias_backup is None:
-        return
-    is_attention = isinstance(self, torch.nn.MultiheadAttention)
-    if weights_backup is not None and is_attention:
-        restore_weights_backup(self, "in_proj_weight", weights_backup[0])
-        restore_weights_backup(self.out_proj, "weight", weights_backup[1])
-    elif weights_backup is not None:
-        restore_weights_backup(self, "weight", weights_backup)
-    restore_weights_backup(self.out_proj if is_attention else self, "bias", bias_backup)
+    weights, bias = (getattr(self, f"network_{kind}_backup", None) for kind in ("weights", "bias"))
+    if weights is not None:
+        copies = weights if isinstance(weights, tuple) else (weights,)
+        for place, copied in zip(_weight_places(self), copies, strict=True):
+            restore_weights_backup(*place, copied)
+    if weights is not None or bias is not None:
+        restore_weights_backup(*_bias_place(self), bias)
 
 
-def _make_backups(self: Any, current_names: tuple[Any, ...]) -> None:
-    name, is_attention = self.network_layer_name, isinstance(self, torch.nn.MultiheadAttention)
-    if getattr(self, "network_weights_backup", None) is None:
-        plain_norm = isinstance(self, torch.nn.LayerNorm) and not self.elementwise_affine
-        if current_names != () and not plain_norm:
-            raise RuntimeError(f"{name} - no backup weights found and current weights are not unchanged")
-        weights = (self.in_proj_weight, self.out_proj.weight) if is_attention else self.weight
-        self.network_weights_backup = (
-            tuple(map(store_weights_backup, weights)) if is_attention else store_weights_backup(weights)
-        )
-    if getattr(self, "network_bias_backup", None) is None:
-        backup = store_weights_backup(getattr(self.out_proj if is_attention else self, "bias", None))
-        if backup is not None and current_names != ():
-            raise RuntimeError("no backup bias found and current bias are not unchanged")
-        self.network_bias_backup = backup
+def _back_up_weights(layer: Any, unchanged: bool) -> None:
+    without_weight = isinstance(layer, torch.nn.LayerNorm) and not layer.elementwise_affine
+    if not unchanged and not without_weight:
+        name = layer.network_layer_name
+        raise RuntimeError(f"{name} was changed by networks, but no backup weights found; load the checkpoint again")
+    copies = [store_weights_backup(getattr(*place)) for place in _weight_places(layer)]
+    layer.network_weights_backup = copies[0] if len(copies) == 1 else tuple(copies)
 
 
-def _add_networks(self: Any) -> None:
+def _back_up_bias(layer: Any, unchanged: bool) -> None:
+    copied = store_weights_backup(getattr(*_bias_place(layer), None))
+    if copied is not None and not unchanged:
+        name = layer.network_layer_name
+        raise RuntimeError(f"{name} was changed by networks, but no backup bias found; load the checkpoint again")
+    layer.network_bias_backup = copied
+
+
+def _make_backups(layer: Any, unchanged: bool) -> None:
+    if getattr(layer, "network_weights_backup", None) is None:
+        _back_up_weights(layer, unchanged)
+    if getattr(layer, "network_bias_backup", None) is None:
+        _back_up_bias(layer, unchanged)
+
+
+def _add(module: network.NetworkModule, weight: torch.Tensor) -> None:
+    """Sums in the change's number type. A change for 4 channels fits an inpainting U-Net's 9: the mask's and picture's
+    stay.
+    """
+    change, _ = module.calc_updown(weight)
+    if weight.ndim == 4 and weight.shape[1] == 9 and change.shape[1] == 4:
+        change = torch.nn.functional.pad(change, [0, 0] * 2 + [0, 5])
+    weight.copy_((weight.to(change.dtype) + change).to(weight.dtype))
+
+
+def _add_networks(layer: Any) -> None:
     for net in loaded_networks:
-        module = net.modules.get(self.network_layer_name)
-        if module is None or not hasattr(self, "weight"):
+        module = net.modules.get(layer.network_layer_name)
+        if module is None or not hasattr(layer, "weight"):
             continue
         try:
             with torch.no_grad():
-                updown, _ = module.calc_updown(self.weight)
-                if self.weight.ndim == 4 and self.weight.shape[1] == 9 and updown.shape[1] == 4:
-                    updown = torch.nn.functional.pad(updown, (0, 0, 0, 0, 0, 5))
-                self.weight.copy_((self.weight.to(dtype=updown.dtype) + updown).to(dtype=self.weight.dtype))
+                _add(module, layer.weight)
         except RuntimeError:
-            extra_network_lora.errors[net.name] = extra_network_lora.errors.get(net.name, 0) + 1
+            failures = extra_network_lora.errors
+            failures[net.name] = failures.get(net.name, 0) + 1
+
+
+def _wanted() -> tuple[Any, ...]:
+    return tuple((net.name, net.te_multiplier, net.unet_multiplier, net.dyn_dim) for net in loaded_networks)
 
 
 def network_apply_weights(self: Any) -> None:
@@ -184,14 +218,13 @@ def network_apply_weights(self: Any) -> None:
     """
     if getattr(self, "network_layer_name", None) is None:
         return
-    current_names = getattr(self, "network_current_names", ())
-    wanted_names = tuple((x.name, x.te_multiplier, x.unet_multiplier, x.dyn_dim) for x in loaded_networks)
-    if wanted_names != ():
-        _make_backups(self, current_names)
-    if current_names != wanted_names:
+    held, wanted = getattr(self, "network_current_names", ()), _wanted()
+    if wanted:
+        _make_backups(self, unchanged=held == ())
+    if held != wanted:
         network_restore_weights_from_backup(self)
         _add_networks(self)
-        self.network_current_names = wanted_names
+        self.network_current_names = wanted
 
 
 def network_reset_cached_weight(self: Any) -> None:
@@ -200,29 +233,30 @@ def network_reset_cached_weight(self: Any) -> None:
     self.network_bias_backup = None
 
 
+def _register(entry: network.NetworkOnDisk) -> None:
+    """By its name and by its alias; an alias that several files claim is no name for any of them."""
+    available_networks[entry.name] = entry
+    if entry.alias in available_network_aliases:
+        forbidden_network_aliases[entry.alias.lower()] = 1
+    available_network_aliases.update({entry.name: entry, entry.alias: entry})
+
+
 def process_network_files(names: list[str] | None = None) -> None:
-    for filename in shared.walk_files(shared.cmd_opts.lora_dir, allowed_extensions=[".pt", ".ckpt", ".safetensors"]):
-        name = os.path.splitext(os.path.basename(filename))[0]
+    for file in shared.walk_files(shared.cmd_opts.lora_dir, allowed_extensions=[".pt", ".ckpt", ".safetensors"]):
+        name = Path(file).stem
         if names and name not in names:
             continue
         try:
-            entry = network.NetworkOnDisk(name, filename)
+            _register(network.NetworkOnDisk(name, file))
         except OSError:
-            errors.report(f"Failed to load network {name} from {filename}", exc_info=True)
-            continue
-        available_networks[name] = entry
-        if entry.alias in available_network_aliases:
-            forbidden_network_aliases[entry.alias.lower()] = 1
-        available_network_aliases[name] = entry
-        available_network_aliases[entry.alias] = entry
+            errors.report(f"{file} cannot be read and is not listed", exc_info=True)
 
 
 def list_available_networks() -> None:
-    available_networks.clear()
-    available_network_aliases.clear()
-    forbidden_network_aliases.clear()
-    forbidden_network_aliases.update({"none": 1, "Addams": 1})
-    os.makedirs(shared.cmd_opts.lora_dir, exist_ok=True)
+    for table in (available_networks, available_network_aliases, forbidden_network_aliases):
+        table.clear()
+    forbidden_network_aliases.update(dict.fromkeys(("none", "Addams"), 1))
+    Path(shared.cmd_opts.lora_dir).mkdir(parents=True, exist_ok=True)
     process_network_files()
 
 

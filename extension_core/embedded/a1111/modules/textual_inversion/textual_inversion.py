@@ -46,14 +46,11 @@ def create_embedding_from_data(
     data: dict[str, Any], name: str, filename: str = "unknown embedding file", filepath: str | None = None
 ) -> Embedding:
     vec = _vectors(data, name).to(devices.device, dtype=torch.float32)
-    embedding = Embedding(
-        vec, data.get("name", name) if isinstance(data.get("name", name), str) else name, data.get("step")
-    )
-    embedding.name = name
+    embedding = Embedding(vec, name, data.get("step"))
     embedding.vectors, embedding.shape = vec.shape
     embedding.filename = filename
-    embedding.sd_checkpoint = data.get("sd_checkpoint")
-    embedding.sd_checkpoint_name = data.get("sd_checkpoint_name")
+    for trained_on in ("sd_checkpoint", "sd_checkpoint_name"):
+        setattr(embedding, trained_on, data.get(trained_on))
     if filepath:
         embedding.set_hash(hashes.sha256(filepath, "textual_inversion/" + name) or "")
     return embedding
@@ -88,8 +85,8 @@ class EmbeddingDatabase:
         return embedding
 
     def get_expected_shape(self) -> int:
-        vec = shared.sd_model.cond_stage_model.encode_embedding_init_text(",", 1)
-        return int(vec.shape[1])
+        any_word = shared.sd_model.cond_stage_model.encode_embedding_init_text(",", 1)
+        return int(any_word.shape[1])
 
     def _files(self) -> list[str]:
         return [
@@ -111,7 +108,7 @@ class EmbeddingDatabase:
             try:
                 self.load_from_file(path)
             except Exception:  # one bad file must not take the others away
-                errors.report(f"Error loading embedding {os.path.basename(path)}", exc_info=True)
+                errors.report(f"{path} cannot be read as an embedding", exc_info=True)
 
     def load_from_file(self, path: str, filename: str | None = None) -> None:
         name = os.path.splitext(filename or os.path.basename(path))[0]

@@ -16,9 +16,9 @@ def unload() -> None:
 
 
 def before_ui() -> None:
-    networks.extra_network_lora = extra_networks_lora.ExtraNetworkLora()
-    extra_networks.register_extra_network(networks.extra_network_lora)
-    extra_networks.register_extra_network_alias(networks.extra_network_lora, "lyco")
+    loader = networks.extra_network_lora = extra_networks_lora.ExtraNetworkLora()
+    extra_networks.register_extra_network(loader)
+    extra_networks.register_extra_network_alias(loader, "lyco")
 
 
 def api_networks(_: Any, app: Any) -> None:
@@ -44,16 +44,18 @@ shared.options_templates.update(
         {
             "sd_lora": shared.OptionInfo(
                 "None",
-                "Add network to prompt",
+                "A LoRA that belongs to every prompt",
                 gr.Dropdown,
                 lambda: {"choices": ["None", *networks.available_networks]},
             ),
-            "lora_preferred_name": shared.OptionInfo("Alias from file", "When adding to prompt, refer to Lora by"),
-            "lora_add_hashes_to_infotext": shared.OptionInfo(True, "Add Lora hashes to infotext"),
-            "lora_in_memory_limit": shared.OptionInfo(
-                0, "Number of Lora networks to keep cached in memory", gr.Number, {"precision": 0}
+            "lora_preferred_name": shared.OptionInfo("Alias from file", "What a LoRA is called in the prompt"),
+            "lora_add_hashes_to_infotext": shared.OptionInfo(
+                True, "Name the LoRA files by their hashes in the infotext"
             ),
-            "lora_functional": shared.OptionInfo(False, "Lora/Networks: use old method that takes longer"),
+            "lora_in_memory_limit": shared.OptionInfo(
+                0, "How many LoRAs stay in memory for later requests", gr.Number, {"precision": 0}
+            ),
+            "lora_functional": shared.OptionInfo(False, "Apply LoRAs at every call of a layer (slower)"),
         },
     )
 )
