@@ -42,11 +42,9 @@ def _upscale(im: Image.Image, width: int, height: int, upscaler_name: str | None
         upscaler = next((x for x in shared.sd_upscalers if x.name == upscaler_name), None)
         if upscaler is None:
             upscaler = shared.sd_upscalers[0]
-            print(
-                f"could not find upscaler named {upscaler_name or '<empty string>'}, "
-                f"using {upscaler.name} as a fallback"
-            )
-        im = upscaler.scaler.upscale(im, scale, upscaler.data_path)
+            print(f"There is no upscaler {upscaler_name!r}; {upscaler.name} is used instead")
+        enlarge = upscaler.scaler.upscale
+        im = enlarge(im, scale, upscaler.data_path)
     return im if im.size == (width, height) else im.resize((width, height), resample=LANCZOS)
 
 
@@ -69,20 +67,20 @@ def resize_image(
     resize_mode: int, im: Image.Image, width: int, height: int, upscaler_name: str | None = None
 ) -> Image.Image:
     """0: stretch; 1: fill and crop; 2: fit, the border filled from the edges."""
-    upscaler_name = upscaler_name or opts.upscaler_for_img2img
+    upscaler = upscaler_name or opts.upscaler_for_img2img
     if resize_mode == 0:
-        return _upscale(im, width, height, upscaler_name)
+        return _upscale(im, width, height, upscaler)
     wider = width / height > im.width / im.height
     fill = resize_mode == 1
     src_w = width if wider == fill else im.width * height // im.height
     src_h = height if wider != fill else im.height * width // im.width
-    resized = _upscale(im, src_w, src_h, upscaler_name)
+    scaled = _upscale(im, src_w, src_h, upscaler)
     left, top = width // 2 - src_w // 2, height // 2 - src_h // 2
-    res = Image.new("RGB", (width, height))
-    res.paste(resized, box=(left, top))
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(scaled, box=(left, top))
     if not fill:
-        _spread_edges(res, resized, left, top)
-    return res
+        _spread_edges(canvas, scaled, left, top)
+    return canvas
 
 
 def _fixed_point_kernel(sigma: float) -> np.ndarray:
@@ -224,11 +222,11 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
 
 def flatten(img: Image.Image, bgcolor: str) -> Image.Image:
     """Replaces transparency by a colour, and returns RGB."""
-    if img.mode == "RGBA":
-        background = Image.new("RGBA", img.size, bgcolor)
-        background.paste(img, mask=img)
-        img = background
-    return img.convert("RGB")
+    if img.mode != "RGBA":
+        return img.convert("RGB")
+    canvas = Image.new("RGBA", img.size, bgcolor)
+    canvas.paste(img, mask=img)
+    return canvas.convert("RGB")
 
 
 def read(fp: Any, **kwargs: Any) -> Image.Image:
@@ -242,9 +240,9 @@ def read(fp: Any, **kwargs: Any) -> Image.Image:
 def to_bytes(image: Image.Image) -> bytes:
     """PNG with the picture's text fields."""
     chunks = PngImagePlugin.PngInfo()
-    for key, value in image.info.items():
-        if isinstance(key, str) and isinstance(value, str):
-            chunks.add_text(key, value)
+    texts = {key: text for key, text in image.info.items() if isinstance(key, str) and isinstance(text, str)}
+    for key, text in texts.items():
+        chunks.add_text(key, text)
     with io.BytesIO() as out:
         image.save(out, format="PNG", pnginfo=chunks)
         return out.getvalue()

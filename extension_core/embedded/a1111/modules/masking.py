@@ -10,18 +10,18 @@ Box = tuple[int, int, int, int]
 def get_crop_region_v2(mask: Image.Image, pad: int = 0) -> Box | None:
     """The box around all that is masked, `pad` pixels wider where there is room; None where nothing is masked."""
     box = mask.getbbox()
-    if box is None:
-        return None
-    x1, y1, x2, y2 = box
-    return max(x1 - pad, 0), max(y1 - pad, 0), min(x2 + pad, mask.width), min(y2 + pad, mask.height)
+    return None if box is None else _padded(box, pad, mask.size)
+
+
+def _padded(box: Box, pad: int, size: tuple[int, int]) -> Box:
+    left, top, right, bottom = box
+    width, height = size
+    return max(left - pad, 0), max(top - pad, 0), min(right + pad, width), min(bottom + pad, height)
 
 
 def get_crop_region(mask: Image.Image, pad: int = 0) -> Box:
-    box = get_crop_region_v2(mask, pad)
-    if box is not None:
-        return box
-    x1, y1 = mask.size
-    return max(x1 - pad, 0), max(y1 - pad, 0), min(pad, x1), min(pad, y1)
+    """Where nothing is masked, the host's box that is turned inside out."""
+    return get_crop_region_v2(mask, pad) or _padded((*mask.size, 0, 0), pad, mask.size)
 
 
 def _widened(low: int, high: int, wanted: float, limit: int) -> tuple[int, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from modules import devices, extra_networks, prompt_parser, sd_samplers, shared
+from modules.processing_state import RequestState
 from modules.sd_samplers_common import images_tensor_to_samples
 from modules.shared import opts, state
 
@@ -18,15 +19,35 @@ def txt2img_image_conditioning(sd_model: Any, x: torch.Tensor, width: int, heigh
     """For inpainting models a grey picture that is masked everywhere; for others a dummy that only tells the batch's
     size.
     """
-    if sd_model.model.conditioning_key in {"hybrid", "concat"}:
+    if takes_a_picture(sd_model.model):
         grey = torch.ones(x.shape[0], 3, height, width, device=x.device) * 0.5
         latent = images_tensor_to_samples(grey, None, sd_model)
         return torch.nn.functional.pad(latent, (0, 0, 0, 0, 1, 0), value=1.0).to(x.dtype)
-    return x.new_zeros(x.shape[0], 5, 1, 1, dtype=x.dtype, device=x.device)
+    return _no_picture(x)
+
+
+def takes_a_picture(network: Any) -> bool:
+    """Whether the U-Net sees a masked picture beside the latent, as inpainting models do."""
+    return network.conditioning_key in {"hybrid", "concat"}
+
+
+def _no_picture(latents: torch.Tensor) -> torch.Tensor:
+    """The dummy [B, 5, 1, 1] that stands for the picture where the model takes none."""
+    return latents.new_zeros((len(latents), 5, 1, 1))
+
+
+def _mask_pixels(mask: Any, like: torch.Tensor, binary: bool) -> torch.Tensor:
+    """[1, 1, H, W] in 0..1, 1 where it is painted: everywhere without a mask."""
+    if mask is None:
+        return like.new_ones(1, 1, *like.shape[-2:])
+    if not torch.is_tensor(mask):
+        brightness = torch.from_numpy(np.array(mask.convert("L")).astype(np.float32) / 255.0)[None, None]
+        mask = torch.round(brightness) if binary else brightness
+    return mask.to(device=like.device, dtype=like.dtype)
 
 
 @dataclass(repr=False)
-class StableDiffusionProcessing:
+class StableDiffusionProcessing(RequestState):
     sd_model: Any = None
     outpath_samples: str = None  # type: ignore[assignment]
     outpath_grids: str = None  # type: ignore[assignment]
@@ -73,41 +94,10 @@ class StableDiffusionProcessing:
     disable_extra_networks: bool = False
     firstpass_image: Any = None
 
-    scripts_value: Any = field(default=None, init=False)
-    script_args_value: Any = field(default=None, init=False)
-    scripts_setup_complete: bool = field(default=False, init=False)
-
     cached_uc = [None, None]
     cached_c = [None, None]
 
     comments: dict[str, int] = None  # type: ignore[assignment]
-    sampler: Any = field(default=None, init=False)
-    is_using_inpainting_conditioning: bool = field(default=False, init=False)
-    paste_to: Any = field(default=None, init=False)
-    is_hr_pass: bool = field(default=False, init=False)
-    c: Any = field(default=None, init=False)
-    uc: Any = field(default=None, init=False)
-    rng: Any = field(default=None, init=False)
-    step_multiplier: int = field(default=1, init=False)
-    color_corrections: Any = field(default=None, init=False)
-    all_prompts: Any = field(default=None, init=False)
-    all_negative_prompts: Any = field(default=None, init=False)
-    all_seeds: Any = field(default=None, init=False)
-    all_subseeds: Any = field(default=None, init=False)
-    iteration: int = field(default=0, init=False)
-    main_prompt: Any = field(default=None, init=False)
-    main_negative_prompt: Any = field(default=None, init=False)
-    prompts: Any = field(default=None, init=False)
-    negative_prompts: Any = field(default=None, init=False)
-    seeds: Any = field(default=None, init=False)
-    subseeds: Any = field(default=None, init=False)
-    extra_network_data: Any = field(default=None, init=False)
-    user: Any = field(default=None, init=False)
-    sd_model_name: Any = field(default=None, init=False)
-    sd_model_hash: Any = field(default=None, init=False)
-    sd_vae_name: Any = field(default=None, init=False)
-    sd_vae_hash: Any = field(default=None, init=False)
-    is_api: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.sampler_index is not None:
@@ -116,17 +106,17 @@ class StableDiffusionProcessing:
                 file=sys.stderr,
             )
         self.comments = {}
-        self.styles = self.styles if self.styles is not None else []
+        self.styles = [] if self.styles is None else self.styles
         self.sampler_noise_scheduler_override: Any = None
-        self.extra_generation_params = self.extra_generation_params or {}
-        self.override_settings = self.override_settings or {}
-        self.script_args = self.script_args or {}
+        for name in ("extra_generation_params", "override_settings", "script_args"):
+            if not getattr(self, name):
+                setattr(self, name, {})
         self.refiner_checkpoint_info: Any = None
         self.firstpass_steps = 0
         if not self.seed_enable_extras:
             self.subseed, self.subseed_strength, self.seed_resize_from_h, self.seed_resize_from_w = -1, 0, 0, 0
-        self.cached_uc = StableDiffusionProcessing.cached_uc
-        self.cached_c = StableDiffusionProcessing.cached_c
+        everyones = StableDiffusionProcessing
+        self.cached_c, self.cached_uc = everyones.cached_c, everyones.cached_uc
 
     def fill_fields_from_opts(self) -> None:
         for name in ("s_min_uncond", "s_churn", "s_tmin", "s_tmax", "s_noise"):
@@ -153,12 +143,15 @@ class StableDiffusionProcessing:
         self._setup_scripts_once()
 
     def _setup_scripts_once(self) -> None:
-        if self.scripts_value and self.script_args_value and not self.scripts_setup_complete:
+        if self.scripts_setup_complete:
+            return
+        if self.scripts_value and self.script_args_value:
             self.setup_scripts()
 
     def setup_scripts(self) -> None:
         self.scripts_setup_complete = True
-        self.scripts.setup_scrips(self, is_ui=not self.is_api)
+        runner = self.scripts
+        runner.setup_scrips(self, is_ui=not self.is_api)
 
     def comment(self, text: str) -> None:
         """Shown under the picture; not returned by the API."""
@@ -167,8 +160,10 @@ class StableDiffusionProcessing:
     def txt2img_image_conditioning(
         self, x: torch.Tensor, width: int | None = None, height: int | None = None
     ) -> torch.Tensor:
-        self.is_using_inpainting_conditioning = self.sd_model.model.conditioning_key in {"hybrid", "concat"}
-        return txt2img_image_conditioning(self.sd_model, x, width or self.width, height or self.height)
+        model = self.sd_model
+        self.is_using_inpainting_conditioning = takes_a_picture(model.model)
+        size = (width or self.width, height or self.height)
+        return txt2img_image_conditioning(model, x, *size)
 
     def inpainting_image_conditioning(
         self,
@@ -179,14 +174,7 @@ class StableDiffusionProcessing:
     ) -> torch.Tensor:
         """Mask and latent of the picture without its masked part, [B, 1 + C, h, w], for inpainting models."""
         self.is_using_inpainting_conditioning = True
-        if image_mask is None:
-            mask = source_image.new_ones(1, 1, *source_image.shape[-2:])
-        elif torch.is_tensor(image_mask):
-            mask = image_mask
-        else:
-            mask = torch.from_numpy(np.array(image_mask.convert("L")).astype(np.float32) / 255.0)[None, None]
-            mask = torch.round(mask) if round_image_mask else mask
-        mask = mask.to(device=source_image.device, dtype=source_image.dtype)
+        mask = _mask_pixels(image_mask, source_image, binary=round_image_mask)
         weight = getattr(self, "inpainting_mask_weight", shared.opts.inpainting_mask_weight)
         visible = torch.lerp(source_image, source_image * (1.0 - mask), weight)
         latent = self.sd_model.get_first_stage_encoding(self.sd_model.encode_first_stage(visible))
@@ -200,9 +188,9 @@ class StableDiffusionProcessing:
         image_mask: Any = None,
         round_image_mask: bool = True,
     ) -> torch.Tensor:
-        if self.sampler.conditioning_key in {"hybrid", "concat"}:
-            return self.inpainting_image_conditioning(source_image, latent_image, image_mask, round_image_mask)
-        return latent_image.new_zeros(latent_image.shape[0], 5, 1, 1)
+        if not takes_a_picture(self.sampler):
+            return _no_picture(latent_image)
+        return self.inpainting_image_conditioning(source_image, latent_image, image_mask, round_image_mask)
 
     def init(self, all_prompts: Any, all_seeds: Any, all_subseeds: Any) -> None:
         return None
@@ -223,38 +211,31 @@ class StableDiffusionProcessing:
         self.c = None
         self.uc = None
         if not opts.persistent_cond_cache:
-            StableDiffusionProcessing.cached_c = [None, None]
-            StableDiffusionProcessing.cached_uc = [None, None]
+            for cache in ("cached_c", "cached_uc"):
+                setattr(StableDiffusionProcessing, cache, [None, None])
 
     def get_token_merging_ratio(self, for_hr: bool = False) -> float:
-        if for_hr:
-            return (
-                self.token_merging_ratio_hr
-                or opts.token_merging_ratio_hr
-                or self.token_merging_ratio
-                or opts.token_merging_ratio
-            )
-        return self.token_merging_ratio or opts.token_merging_ratio
+        first_pass = (self.token_merging_ratio, opts.token_merging_ratio)
+        hires = (self.token_merging_ratio_hr, opts.token_merging_ratio_hr)
+        candidates = [*hires, *first_pass] if for_hr else first_pass
+        return next((ratio for ratio in candidates if ratio), first_pass[-1])
+
+    def _as_lists(self) -> tuple[list[str], list[str]]:
+        """Prompts and negative prompts, one a picture; where one of them is a list, it tells how many."""
+        prompt, negative = self.prompt, self.negative_prompt
+        lengths = [len(given) for given in (prompt, negative) if isinstance(given, list)]
+        count = lengths[0] if lengths else self.batch_size * self.n_iter
+        prompts, negatives = (x if isinstance(x, list) else [x] * count for x in (prompt, negative))
+        if len(prompts) != len(negatives):
+            raise RuntimeError(f"There are {len(prompts)} prompts but {len(negatives)} negative prompts; give as many")
+        return prompts, negatives
 
     def setup_prompts(self) -> None:
-        if isinstance(self.prompt, list):
-            self.all_prompts = self.prompt
-        elif isinstance(self.negative_prompt, list):
-            self.all_prompts = [self.prompt] * len(self.negative_prompt)
-        else:
-            self.all_prompts = self.batch_size * self.n_iter * [self.prompt]
-        negative = self.negative_prompt
-        self.all_negative_prompts = negative if isinstance(negative, list) else [negative] * len(self.all_prompts)
-        if len(self.all_prompts) != len(self.all_negative_prompts):
-            counts = f"({len(self.all_prompts)}) and negative prompts ({len(self.all_negative_prompts)})"
-            raise RuntimeError(f"Received a different number of prompts {counts}")
+        prompts, negatives = self._as_lists()
         styles = shared.prompt_styles
-        self.all_prompts = [styles.apply_styles_to_prompt(x, self.styles) for x in self.all_prompts]
-        self.all_negative_prompts = [
-            styles.apply_negative_styles_to_prompt(x, self.styles) for x in self.all_negative_prompts
-        ]
-        self.main_prompt = self.all_prompts[0]
-        self.main_negative_prompt = self.all_negative_prompts[0]
+        self.all_prompts = [styles.apply_styles_to_prompt(x, self.styles) for x in prompts]
+        self.all_negative_prompts = [styles.apply_negative_styles_to_prompt(x, self.styles) for x in negatives]
+        self.main_prompt, self.main_negative_prompt = self.all_prompts[0], self.all_negative_prompts[0]
 
     def cached_params(
         self,
@@ -296,45 +277,43 @@ class StableDiffusionProcessing:
         """`function(model, prompts, ...)`, or what one of the caches ([arguments, result]) holds for equal
         arguments.
         """
-        if shared.opts.use_old_scheduling:
-            schedule = prompt_parser.get_learned_conditioning_prompt_schedules
-            if schedule(required_prompts, steps, hires_steps, False) != schedule(
-                required_prompts, steps, hires_steps, True
-            ):
-                self.extra_generation_params["Old prompt editing timelines"] = True
-        wanted = self.cached_params(
-            required_prompts, steps, extra_network_data, hires_steps, shared.opts.use_old_scheduling
-        )
-        for cache in caches:
-            if cache[0] is not None and wanted == cache[0]:
-                return cache[1]
-        cache = caches[0]
+        old_timelines = opts.use_old_scheduling
+        if old_timelines:
+            self._note_old_timelines(required_prompts, steps, hires_steps)
+        wanted = self.cached_params(required_prompts, steps, extra_network_data, hires_steps, old_timelines)
+        for known, result in caches:
+            if known is not None and wanted == known:
+                return result
         with devices.autocast():
-            cache[1] = function(shared.sd_model, required_prompts, steps, hires_steps, shared.opts.use_old_scheduling)
-        cache[0] = wanted
-        return cache[1]
+            result = function(shared.sd_model, required_prompts, steps, hires_steps, old_timelines)
+        caches[0][:] = wanted, result
+        return result
+
+    def _note_old_timelines(self, prompts: Any, steps: int, hires_steps: int | None) -> None:
+        """Only where they make a difference."""
+        parse = prompt_parser.get_learned_conditioning_prompt_schedules
+        new, old = (parse(prompts, steps, hires_steps, is_old) for is_old in (False, True))
+        if new != old:
+            self.extra_generation_params["Old prompt editing timelines"] = True
 
     def setup_conds(self) -> None:
-        conditioning = prompt_parser.SdConditioning
-        prompts = conditioning(self.prompts, width=self.width, height=self.height)
-        negative_prompts = conditioning(
-            self.negative_prompts, width=self.width, height=self.height, is_negative_prompt=True
-        )
-        config = sd_samplers.find_sampler_config(self.sampler_name)
-        total_steps = config.total_steps(self.steps) if config else self.steps
-        self.step_multiplier = total_steps // self.steps
-        self.firstpass_steps = total_steps
+        size = {"width": self.width, "height": self.height}
+        wanted = prompt_parser.SdConditioning(self.prompts, **size)
+        unwanted = prompt_parser.SdConditioning(self.negative_prompts, is_negative_prompt=True, **size)
+        sampler = sd_samplers.find_sampler_config(self.sampler_name)
+        calls = sampler.total_steps(self.steps) if sampler else self.steps
+        self.firstpass_steps, self.step_multiplier = calls, calls // self.steps
         one, many = prompt_parser.get_learned_conditioning, prompt_parser.get_multicond_learned_conditioning
-        self.uc = self.get_conds_with_caching(
-            one, negative_prompts, total_steps, [self.cached_uc], self.extra_network_data
-        )
-        self.c = self.get_conds_with_caching(many, prompts, total_steps, [self.cached_c], self.extra_network_data)
+        networks = self.extra_network_data
+        self.uc = self.get_conds_with_caching(one, unwanted, calls, [self.cached_uc], networks)
+        self.c = self.get_conds_with_caching(many, wanted, calls, [self.cached_c], networks)
 
     def get_conds(self) -> tuple[Any, Any]:
         return self.c, self.uc
 
     def parse_extra_network_prompts(self) -> None:
-        self.prompts, self.extra_network_data = extra_networks.parse_prompts(self.prompts)
+        parsed = extra_networks.parse_prompts(self.prompts)
+        self.prompts, self.extra_network_data = parsed
 
     def save_samples(self) -> bool:
         finished = not state.interrupted and not state.skipped

@@ -14,29 +14,14 @@ from modules.shared import opts
 
 
 def _infotext(p: Any, index: int = 0, use_main_prompt: bool = False) -> str:
-    return create_infotext(
-        p,
-        p.prompts,
-        p.seeds,
-        p.subseeds,
-        use_main_prompt=use_main_prompt,
-        index=index,
-        all_negative_prompts=p.negative_prompts,
-    )
+    of_batch = {"all_prompts": p.prompts, "all_negative_prompts": p.negative_prompts}
+    of_batch |= {"all_seeds": p.seeds, "all_subseeds": p.subseeds}
+    return create_infotext(p, index=index, use_main_prompt=use_main_prompt, **of_batch)
 
 
 def _save(p: Any, image: Image.Image, i: int, suffix: str = "") -> None:
-    images.save_image(
-        image,
-        p.outpath_samples,
-        "",
-        p.seeds[i],
-        p.prompts[i],
-        opts.samples_format,
-        info=_infotext(p, i),
-        p=p,
-        suffix=suffix,
-    )
+    described = (p.seeds[i], p.prompts[i], opts.samples_format, _infotext(p, i))
+    images.save_image(image, p.outpath_samples, "", *described, p=p, suffix=suffix)
 
 
 def _composite(p: Any, image: Image.Image, i: int) -> tuple[Image.Image, Image.Image, Any]:
@@ -109,17 +94,7 @@ def add_grid(p: Any, output_images: list[Any], infotexts: list[str]) -> int:
             grid.info["parameters"] = text
         output_images.insert(0, grid)
     if opts.grid_save:
+        described = (p.all_seeds[0], p.all_prompts[0], opts.grid_format, text)
         short = not opts.grid_extended_filename
-        images.save_image(
-            grid,
-            p.outpath_grids,
-            "grid",
-            p.all_seeds[0],
-            p.all_prompts[0],
-            opts.grid_format,
-            info=text,
-            short_filename=short,
-            p=p,
-            grid=True,
-        )
+        images.save_image(grid, p.outpath_grids, "grid", *described, short_filename=short, grid=True, p=p)
     return 1 if opts.return_grid else 0

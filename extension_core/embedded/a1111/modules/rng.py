@@ -5,6 +5,7 @@ batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -69,9 +70,9 @@ def slerp(val: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     dot = (unit_low * unit_high).sum(1)
     if dot.mean() > 0.9995:
         return low * val + high * (1 - val)
-    omega = torch.acos(dot)
-    so = torch.sin(omega)
-    return (torch.sin((1.0 - val) * omega) / so).unsqueeze(1) * low + (torch.sin(val * omega) / so).unsqueeze(1) * high
+    angle = torch.acos(dot)
+    of_low, of_high = ((torch.sin(part * angle) / torch.sin(angle)).unsqueeze(1) for part in (1.0 - val, val))
+    return of_low * low + of_high * high
 
 
 def _paste_centred(noise: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -105,17 +106,27 @@ class ImageRNG:
         self.subseed_strength = subseed_strength
         self.seed_resize_from_h = seed_resize_from_h
         self.seed_resize_from_w = seed_resize_from_w
-        self.generators = [create_generator(seed) for seed in seeds]
+        self.generators = self._generators()
         self.is_first = True
+
+    def _generators(self, delta: int = 0) -> list[Generator]:
+        return [create_generator(seed + delta) for seed in self.seeds]
+
+    def _varies(self) -> bool:
+        return self.subseeds is not None and self.subseed_strength != 0
+
+    def _variation(self, i: int, noise_shape: tuple[int, ...]) -> torch.Tensor:
+        """Of pictures that have no variation seed of their own it is seed 0's."""
+        given = [] if self.subseeds is None else self.subseeds
+        return randn(given[i] if i < len(given) else 0, noise_shape)
 
     def _first_of(self, i: int, noise_shape: tuple[int, ...]) -> torch.Tensor:
         seed, generator = self.seeds[i], self.generators[i]
-        subnoise = None
-        if self.subseeds is not None and self.subseed_strength != 0:
-            subnoise = randn(0 if i >= len(self.subseeds) else self.subseeds[i], noise_shape)
+        # drawn first: both draws seed torch's global generator, and the seed itself is to have the last word
+        variation = self._variation(i, noise_shape) if self._varies() else None
         noise = randn(seed, noise_shape, generator=generator if noise_shape == self.shape else None)
-        if subnoise is not None:
-            noise = slerp(self.subseed_strength, noise, subnoise)
+        if variation is not None:
+            noise = slerp(self.subseed_strength, noise, variation)
         if noise_shape != self.shape:
             noise = _paste_centred(noise, randn(seed, self.shape, generator=generator))
         return noise
@@ -130,7 +141,7 @@ class ImageRNG:
         noises = [self._first_of(i, noise_shape) for i in range(len(self.seeds))]
         delta = shared.opts.eta_noise_seed_delta or 0
         if delta:
-            self.generators = [create_generator(seed + delta) for seed in self.seeds]
+            self.generators = self._generators(delta)
         return torch.stack(noises).to(shared.device)
 
     def next(self) -> torch.Tensor:
@@ -138,6 +149,12 @@ class ImageRNG:
             self.is_first = False
             return self.first()
         return torch.stack([randn_without_seed(self.shape, generator=g) for g in self.generators]).to(shared.device)
+
+
+def of_request(p: Any, shape: Sequence[int]) -> ImageRNG:
+    """The noises of a request's current batch, for latents [C, h, w] of this shape."""
+    variation = ("subseeds", "subseed_strength", "seed_resize_from_h", "seed_resize_from_w")
+    return ImageRNG(shape, p.seeds, **{name: getattr(p, name) for name in variation})
 
 
 devices.randn = randn  # type: ignore[attr-defined]

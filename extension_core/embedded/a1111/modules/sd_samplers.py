@@ -6,22 +6,18 @@ import functools
 import logging
 from typing import Any
 
-from modules import (
-    sd_samplers_common,
-    sd_samplers_kdiffusion,
-    sd_samplers_lcm,
-    sd_samplers_timesteps,
-    sd_schedulers,
-    shared,
-)
+from modules import sd_samplers_common, sd_schedulers, shared
 from modules.sd_samplers_common import sample_to_image, samples_to_image_grid
+from modules.sd_samplers_kdiffusion import samplers_data_k_diffusion
+from modules.sd_samplers_lcm import samplers_data_lcm
+from modules.sd_samplers_timesteps import samplers_data_timesteps
 
 all_samplers: list[sd_samplers_common.SamplerData] = [
-    *sd_samplers_kdiffusion.samplers_data_k_diffusion,
-    *sd_samplers_timesteps.samplers_data_timesteps,
-    *sd_samplers_lcm.samplers_data_lcm,
+    *samplers_data_k_diffusion,
+    *samplers_data_timesteps,
+    *samplers_data_lcm,
 ]
-all_samplers_map = {x.name: x for x in all_samplers}
+all_samplers_map = {sampler.name: sampler for sampler in all_samplers}
 samplers = all_samplers
 samplers_for_img2img = all_samplers
 samplers_map: dict[str, str] = {}
@@ -36,8 +32,8 @@ def find_sampler_config(name: str | None) -> sd_samplers_common.SamplerData | No
 def create_sampler(name: str | None, model: Any) -> Any:
     config = find_sampler_config(name)
     assert config is not None, f"bad sampler name: {name}"
-    if model.is_sdxl and config.options.get("no_sdxl", False):
-        raise Exception(f"Sampler {config.name} is not supported for SDXL")
+    if config.options.get("no_sdxl", False) and model.is_sdxl:
+        raise Exception(f"{config.name} cannot sample with SDXL models; choose another sampler")
     sampler = config.constructor(model)
     sampler.config = config
     return sampler
@@ -45,7 +41,7 @@ def create_sampler(name: str | None, model: Any) -> Any:
 
 def set_samplers() -> None:
     global samplers_hidden
-    samplers_hidden = set(shared.opts.hide_samplers)
+    samplers_hidden = {*shared.opts.hide_samplers}
     samplers_map.clear()
     for sampler in all_samplers:
         for name in (sampler.name, *sampler.aliases):
@@ -53,11 +49,11 @@ def set_samplers() -> None:
 
 
 def visible_samplers() -> list[sd_samplers_common.SamplerData]:
-    return [x for x in samplers if x.name not in samplers_hidden]
+    return [sampler for sampler in samplers if sampler.name not in samplers_hidden]
 
 
 def visible_sampler_names() -> list[str]:
-    return [x.name for x in visible_samplers()]
+    return [sampler.name for sampler in visible_samplers()]
 
 
 @functools.cache
@@ -80,12 +76,16 @@ def get_sampler_and_scheduler(
     return sampler.name, scheduler.label
 
 
+def _first_pass(d: dict[str, Any]) -> tuple[str, str]:
+    return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))
+
+
 def get_sampler_from_infotext(d: dict[str, Any]) -> str:
-    return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[0]
+    return _first_pass(d)[0]
 
 
 def get_scheduler_from_infotext(d: dict[str, Any]) -> str:
-    return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
+    return _first_pass(d)[1]
 
 
 def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:
@@ -113,11 +113,7 @@ def fix_p_invalid_sampler_and_scheduler(p: Any) -> None:
     p.sampler_name, p.scheduler = get_sampler_and_scheduler(*asked, convert_automatic=False)
     if (p.sampler_name, p.scheduler) != asked:
         logging.warning(
-            'Sampler Scheduler autocorrection: "%s" -> "%s", "%s" -> "%s"',
-            asked[0],
-            p.sampler_name,
-            asked[1],
-            p.scheduler,
+            "sampler and schedule %s are not known as such; taken are %s", asked, (p.sampler_name, p.scheduler)
         )
 
 

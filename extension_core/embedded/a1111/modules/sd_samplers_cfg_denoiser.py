@@ -71,12 +71,13 @@ class CFGDenoiser(torch.nn.Module):
         raise NotImplementedError
 
     def combine_denoised(self, x_out: torch.Tensor, conds_list: Any, uncond: Any, cond_scale: float) -> torch.Tensor:
-        denoised_uncond = x_out[-uncond.shape[0] :]
-        denoised = torch.clone(denoised_uncond)
-        for i, conds in enumerate(conds_list):
-            for cond_index, weight in conds:
-                denoised[i] += (x_out[cond_index] - denoised_uncond[i]) * (weight * cond_scale)
-        return denoised
+        """Each picture's unconditional prediction, moved towards those of its prompt's parts by their weights."""
+        away = x_out[-uncond.shape[0] :]
+        guided = away.clone()
+        for row, parts in enumerate(conds_list):
+            for place, weight in parts:
+                guided[row] += (x_out[place] - away[row]) * (weight * cond_scale)
+        return guided
 
     def get_pred_x0(self, x_in: torch.Tensor, x_out: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         del x_in, sigma
@@ -85,19 +86,18 @@ class CFGDenoiser(torch.nn.Module):
     def update_inner_model(self) -> None:
         """After another checkpoint was read: a new inner model and newly computed conditioning."""
         self.model_wrap = None
-        c, uc = self.p.get_conds()
-        self.sampler.sampler_extra_args["cond"] = c
-        self.sampler.sampler_extra_args["uncond"] = uc
+        renewed = dict(zip(("cond", "uncond"), self.p.get_conds(), strict=True))
+        self.sampler.sampler_extra_args.update(renewed)
 
     def pad_cond_uncond(self, cond: Any, uncond: Any) -> tuple[Any, Any]:
-        empty = shared.sd_model.cond_stage_model_empty_prompt
-        repeats = (cond.shape[1] - uncond.shape[1]) // empty.shape[1]
-        if repeats < 0:
-            cond = pad_cond(cond, -repeats, empty)
-        elif repeats > 0:
-            uncond = pad_cond(uncond, repeats, empty)
-        self.padded_cond_uncond = self.padded_cond_uncond or repeats != 0
-        return cond, uncond
+        """Lengthens the shorter one by chunks of the empty prompt."""
+        filler = shared.sd_model.cond_stage_model_empty_prompt
+        missing = (cond.shape[1] - uncond.shape[1]) // filler.shape[1]
+        if missing:
+            self.padded_cond_uncond = True
+        if missing > 0:
+            return cond, pad_cond(uncond, missing, filler)
+        return (pad_cond(cond, -missing, filler), uncond) if missing else (cond, uncond)
 
     def pad_cond_uncond_v0(self, cond: Any, uncond: Any) -> tuple[Any, Any]:
         """Lengthens the negative prompt by its last row, or cuts it, to the prompt's length."""
@@ -111,18 +111,35 @@ class CFGDenoiser(torch.nn.Module):
             return cond, uncond
         return cond, vec
 
+    @property
+    def _inpaints(self) -> bool:
+        return self.mask is not None
+
     def _blend(self, current_latent: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """Inpainting: the original latent outside the mask."""
-        blended = current_latent * self.nmask + self.init_latent * self.mask
-        if self.p.scripts is not None:
-            from modules import scripts
+        p, start = self.p, self.init_latent
+        blend = current_latent * self.nmask + start * self.mask
+        if p.scripts is None:
+            return blend
+        from modules import scripts
 
-            args = scripts.MaskBlendArgs(
-                current_latent, self.nmask, self.init_latent, self.mask, blended, denoiser=self, sigma=sigma
-            )
-            self.p.scripts.on_mask_blend(self.p, args)
-            blended = args.blended_latent
-        return blended
+        tensors = (current_latent, self.nmask, start, self.mask, blend)
+        args = scripts.MaskBlendArgs(*tensors, denoiser=self, sigma=sigma)
+        p.scripts.on_mask_blend(p, args)
+        return args.blended_latent
+
+    def _laid_out(
+        self, conds_list: Any, by_picture: tuple[torch.Tensor, ...], text: Any, negative: Any
+    ) -> CFGDenoiserParams:
+        """Latents, levels and pictures once for each part of the prompts, then once for the negative prompts; all of it
+        as extensions leave it.
+        """
+        repeats = [len(parts) for parts in conds_list]
+        x, sigma, image_cond = (torch.cat([_repeat_rows(v, repeats), v]) for v in by_picture)
+        place = (state.sampling_step, state.sampling_steps)
+        rows = CFGDenoiserParams(x, image_cond, sigma, *place, text, negative, self)
+        cfg_denoiser_callback(rows)
+        return rows
 
     def _skips_uncond(self, sigma: torch.Tensor, s_min_uncond: float) -> bool:
         notes = self.p.extra_generation_params
@@ -180,7 +197,7 @@ class CFGDenoiser(torch.nn.Module):
         """Rows of all prompts' parts, then (unless skipped) of the negative prompts; in one call where they are equally
         long.
         """
-        if tensor.shape[1] == uncond.shape[1] or skip_uncond:
+        if skip_uncond or tensor.shape[1] == uncond.shape[1]:
             cond = tensor if skip_uncond else catenate_conds([tensor, uncond])
             if opts.batch_cond_uncond:
                 return self._call(x, sigma, cond, concat)
@@ -229,47 +246,32 @@ class CFGDenoiser(torch.nn.Module):
         if state.interrupted or state.skipped:
             raise sd_samplers_common.InterruptedException
         if sd_samplers_common.apply_refiner(self, sigma):
-            cond = self.sampler.sampler_extra_args["cond"]
-            uncond = self.sampler.sampler_extra_args["uncond"]
-        conds_list, tensor = prompt_parser.reconstruct_multicond_batch(cond, self.step)
-        uncond = prompt_parser.reconstruct_cond_batch(uncond, self.step)
-        if self.mask_before_denoising and self.mask is not None:
+            renewed = self.sampler.sampler_extra_args
+            cond, uncond = renewed["cond"], renewed["uncond"]
+        conds_list, text = prompt_parser.reconstruct_multicond_batch(cond, self.step)
+        negative = prompt_parser.reconstruct_cond_batch(uncond, self.step)
+        if self.mask_before_denoising and self._inpaints:
             x = self._blend(x, sigma)
-
-        batch_size = len(conds_list)
-        repeats = [len(conds) for conds in conds_list]
-        x_in, sigma_in, image_cond_in = (torch.cat([_repeat_rows(v, repeats), v]) for v in (x, sigma, image_cond))
-        params = CFGDenoiserParams(
-            x_in, image_cond_in, sigma_in, state.sampling_step, state.sampling_steps, tensor, uncond, self
-        )
-        cfg_denoiser_callback(params)
-        x_in, sigma_in, image_cond_in, tensor, uncond = (
-            params.x,
-            params.sigma,
-            params.image_cond,
-            params.text_cond,
-            params.text_uncond,
-        )
-
+        rows = self._laid_out(conds_list, (x, sigma, image_cond), text, negative)
+        x_in, sigma_in, batch_size = rows.x, rows.sigma, len(conds_list)
         skip_uncond = self._skips_uncond(sigma, s_min_uncond)
         if skip_uncond:
             x_in, sigma_in = x_in[:-batch_size], sigma_in[:-batch_size]
-        tensor, uncond = self._padded(tensor, uncond)
-        x_out = self._denoise(x_in, sigma_in, tensor, uncond, image_cond_in, skip_uncond, batch_size)
+        text, negative = self._padded(rows.text_cond, rows.text_uncond)
+        x_out = self._denoise(x_in, sigma_in, text, negative, rows.image_cond, skip_uncond, batch_size)
         first = [conds[0][0] for conds in conds_list]
         if skip_uncond:  # the prompt's own prediction stands where the negative prompt's would
             x_out = torch.cat([x_out, *(x_out[i : i + 1] for i in first)])
-        cfg_denoised_callback(CFGDenoisedParams(x_out, state.sampling_step, state.sampling_steps, self.inner_model))
+        place = (state.sampling_step, state.sampling_steps)
+        cfg_denoised_callback(CFGDenoisedParams(x_out, *place, self.inner_model))
         if self.need_last_noise_uncond:
-            self.last_noise_uncond = torch.clone(x_out[-uncond.shape[0] :])
-
-        denoised = self.combine_denoised(
-            x_out, conds_list, uncond, 1.0 if skip_uncond else cond_scale * self.cond_scale_miltiplier
-        )
-        if not self.mask_before_denoising and self.mask is not None:
+            self.last_noise_uncond = x_out[-negative.shape[0] :].clone()
+        scale = 1.0 if skip_uncond else cond_scale * self.cond_scale_miltiplier
+        denoised = self.combine_denoised(x_out, conds_list, negative, scale)
+        if self._inpaints and not self.mask_before_denoising:
             denoised = self._blend(denoised, sigma)
-        self._store_preview(x_in, x_out, denoised, first, uncond, sigma)
-        after = AfterCFGCallbackParams(denoised, state.sampling_step, state.sampling_steps)
+        self._store_preview(x_in, x_out, denoised, first, negative, sigma)
+        after = AfterCFGCallbackParams(denoised, *place)
         cfg_after_cfg_callback(after)
         self.step += 1
         return after.x

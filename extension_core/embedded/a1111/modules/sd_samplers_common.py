@@ -15,6 +15,7 @@ import torchsde._brownian.brownian_interval
 from PIL import Image
 
 from modules import devices, images, sd_models, shared
+from modules.script_callbacks import ExtraNoiseParams, extra_noise_callback
 from modules.shared import opts, state
 
 
@@ -35,13 +36,22 @@ def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
     """(steps of the full schedule, steps of it that run less one). With a given number of steps (hires) or the setting
     to do them all, the schedule is lengthened so that they fit below the start noise.
     """
-    if opts.img2img_fix_steps or steps is not None:
-        requested = steps or p.steps
-        return (int(requested / min(p.denoising_strength, 0.999)) if p.denoising_strength > 0 else 0), requested - 1
-    return p.steps, int(min(p.denoising_strength, 0.999) * p.steps)
+    strength = min(p.denoising_strength, 0.999)
+    if steps is None and not opts.img2img_fix_steps:
+        return p.steps, int(strength * p.steps)
+    run = steps or p.steps
+    return (int(run / strength) if p.denoising_strength > 0 else 0), run - 1
 
 
-approximation_indexes = {"Full": 0, "Approx NN": 1, "Approx cheap": 2, "TAESD": 3}
+_APPROXIMATIONS = ("Full", "Approx NN", "Approx cheap", "TAESD")
+approximation_indexes = {name: index for index, name in enumerate(_APPROXIMATIONS)}
+
+_CHEAP = approximation_indexes["Approx cheap"]
+
+
+def _index_of(approximation: str) -> int:
+    return approximation_indexes.get(approximation, 0)
+
 
 # Least-squares colours of Stable Diffusion 1.x's four latent channels, as previews have used them since the first
 # WebUIs.
@@ -53,8 +63,8 @@ def samples_to_images_tensor(sample: torch.Tensor, approximation: int | None = N
     networks that the host's other approximations need are downloads.
     """
     if approximation is None or (state.interrupted and opts.live_preview_fast_interrupt):
-        approximation = approximation_indexes.get(opts.show_progress_type, 0)
-    if approximation == 2:
+        approximation = _index_of(opts.show_progress_type)
+    if approximation == _CHEAP:
         colours = torch.tensor(_LATENT_RGB).to(sample.device, sample.dtype)
         return torch.einsum("bchw,cr->brhw", sample, colours)
     model = model or shared.sd_model
@@ -68,17 +78,18 @@ def single_sample_to_image(sample: torch.Tensor, approximation: int | None = Non
 
 
 def decode_first_stage(model: Any, x: torch.Tensor) -> torch.Tensor:
-    return samples_to_images_tensor(
-        x.to(devices.dtype_vae), approximation_indexes.get(opts.sd_vae_decode_method, 0), model
-    )
+    latents = x.to(devices.dtype_vae)
+    return samples_to_images_tensor(latents, _index_of(opts.sd_vae_decode_method), model)
 
 
 def sample_to_image(samples: torch.Tensor, index: int = 0, approximation: int | None = None) -> Image.Image:
-    return single_sample_to_image(samples[index], approximation)
+    latent = samples[index]
+    return single_sample_to_image(latent, approximation)
 
 
 def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = None) -> Image.Image:
-    return images.image_grid([single_sample_to_image(sample, approximation) for sample in samples])
+    pictures = [single_sample_to_image(latent, approximation) for latent in samples]
+    return images.image_grid(pictures)
 
 
 def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
@@ -107,12 +118,11 @@ def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
     from modules import sd_samplers
 
     config = sd_samplers.find_sampler_config(p.sampler_name)
-    eta = p.eta
-    if eta is None and p.sampler is not None:
-        eta = p.sampler.eta
-    if eta is None and config is not None:
-        eta = 0 if config.options.get("default_eta_is_0", False) else 1.0
-    return eta != 0 and config is not None and bool(config.options.get("uses_ensd", False))
+    if config is None or not config.options.get("uses_ensd", False):
+        return False
+    default = 0 if config.options.get("default_eta_is_0", False) else 1.0
+    candidates = (p.eta, getattr(p.sampler, "eta", None), default)
+    return next(eta for eta in candidates if eta is not None) != 0
 
 
 class InterruptedException(BaseException):
@@ -132,13 +142,12 @@ def _refiner_ratio(cfg_denoiser: Any, sigma: torch.Tensor | None) -> Any:
     """How much of the sampling is done. By calls of the denoiser, or by the noise level's place among the model's
     sigmas; a timestep sampler's "sigma" is a timestep. With LCM's 50 sigmas the second says 0.95 at once.
     """
-    if opts.refiner_switch_by_sample_steps or sigma is None:
-        cfg_denoiser.p.extra_generation_params["Refiner switch by sampling steps"] = True
+    if sigma is None or opts.refiner_switch_by_sample_steps:
+        notes = cfg_denoiser.p.extra_generation_params
+        notes["Refiner switch by sampling steps"] = True
         return cfg_denoiser.step / cfg_denoiser.total_steps
-    try:
-        timestep = torch.argmin(torch.abs(cfg_denoiser.inner_model.sigmas.to(sigma.device) - torch.max(sigma)))
-    except AttributeError:
-        timestep = torch.max(sigma).to(dtype=torch.int)
+    highest, levels = sigma.max(), getattr(cfg_denoiser.inner_model, "sigmas", None)
+    timestep = highest.to(torch.int) if levels is None else (levels.to(sigma.device) - highest).abs().argmin()
     return (999 - timestep) / 1000
 
 
@@ -175,7 +184,7 @@ class TorchHijack:
     """Stands in for `torch` inside k-diffusion, so that `torch.randn_like` draws from the request's seeds."""
 
     def __init__(self, p: Any) -> None:
-        self.rng = p.rng
+        self.rng = p.rng  # the hires pass has its own, and with it its own stand-in
 
     def __getattr__(self, item: str) -> Any:
         return getattr(torch, item)
@@ -190,48 +199,49 @@ class Sampler:
     """
 
     model_wrap: Any
+    model_wrap_cfg: Any = None
+    p: Any = None
+    config: Any = None
+    last_latent: Any = None
+    sampler_noises: Any = None
+    stop_at: int | None = None
+    eta: Any = None
+    eta_option_field = "eta_ancestral"
+    eta_infotext_field = "Eta"
+    eta_default = 1.0
+    s_min_uncond: float = 0.0
+    # k-diffusion's defaults, from which the settings may differ
+    s_churn = 0.0
+    s_tmin = 0.0
+    s_tmax = float("inf")
+    s_noise = 1.0
 
     def __init__(self, funcname: Any) -> None:
         self.funcname = funcname
         self.func: Any = funcname
-        self.extra_params: list[str] = []
-        self.sampler_noises: Any = None
-        self.stop_at: int | None = None
-        self.eta: Any = None
-        self.config: Any = None
-        self.last_latent: Any = None
-        self.s_min_uncond: float = 0.0
-        self.s_churn = 0.0
-        self.s_tmin = 0.0
-        self.s_tmax = float("inf")
-        self.s_noise = 1.0
-        self.eta_option_field = "eta_ancestral"
-        self.eta_infotext_field = "Eta"
-        self.eta_default = 1.0
         self.conditioning_key = getattr(shared.sd_model.model, "conditioning_key", "crossattn")
-        self.p: Any = None
-        self.model_wrap_cfg: Any = None
+        self.extra_params: list[str] = []
         self.sampler_extra_args: dict[str, Any] = {}
         self.options: dict[str, Any] = {}
 
     def callback_state(self, d: dict[str, Any]) -> None:
         step = d["i"]
-        if self.stop_at is not None and step > self.stop_at:
+        last = self.stop_at
+        if last is not None and step > last:
             raise InterruptedException
         state.sampling_step = step
         shared.total_tqdm.update()
 
     def launch_sampling(self, steps: int, func: Callable[[], Any]) -> Any:
-        self.model_wrap_cfg.steps = steps
-        self.model_wrap_cfg.total_steps = self.config.total_steps(steps)
-        state.sampling_steps = steps
-        state.sampling_step = 0
+        denoiser = self.model_wrap_cfg
+        denoiser.steps, denoiser.total_steps = steps, self.config.total_steps(steps)
+        state.sampling_steps, state.sampling_step = steps, 0
         try:
             return func()
-        except RecursionError:
-            print("Encountered RecursionError during sampling, returning last latent.")
-            return self.last_latent
         except InterruptedException:
+            return self.last_latent
+        except RecursionError:  # adaptive solvers may go too deep
+            print("Sampling recursed too deeply; the last latent is the result.")
             return self.last_latent
 
     def number_of_needed_noises(self, p: Any) -> int:
@@ -246,15 +256,15 @@ class Sampler:
         denoiser.nmask = getattr(p, "nmask", None)
         denoiser.step = 0
         denoiser.image_cfg_scale = getattr(p, "image_cfg_scale", None)
-        self.eta = p.eta if p.eta is not None else getattr(opts, self.eta_option_field, 0.0)
+        self.eta = getattr(opts, self.eta_option_field, 0.0) if p.eta is None else p.eta
         self.s_min_uncond = getattr(p, "s_min_uncond", 0.0)
         k_diffusion.sampling.torch = TorchHijack(p)
         known = inspect.signature(self.func).parameters
         arguments = {name: getattr(p, name) for name in self.extra_params if hasattr(p, name) and name in known}
         if "eta" in known:
-            if self.eta != self.eta_default:
-                p.extra_generation_params[self.eta_infotext_field] = self.eta
-            arguments["eta"] = self.eta
+            arguments["eta"] = eta = self.eta
+            if eta != self.eta_default:
+                p.extra_generation_params[self.eta_infotext_field] = eta
         if self.extra_params:
             self._churn_settings(p, arguments)
         return arguments
@@ -279,10 +289,12 @@ class Sampler:
         """Brownian noise, one tree an image, so that batches change nothing. Spans the whole schedule, img2img's unused
         part included.
         """
-        if shared.opts.no_dpmpp_sde_batch_determinism:
+        if opts.no_dpmpp_sde_batch_determinism:
             return None
-        seeds = p.all_seeds[p.iteration * p.batch_size : (p.iteration + 1) * p.batch_size]
-        return k_diffusion.sampling.BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), seed=seeds)
+        first = p.iteration * p.batch_size
+        seeds = p.all_seeds[first : first + p.batch_size]
+        low, high = sigmas[sigmas > 0].min(), sigmas.max()
+        return k_diffusion.sampling.BrownianTreeNoiseSampler(x, low, high, seed=seeds)
 
     def sample(
         self,
@@ -306,6 +318,25 @@ class Sampler:
         image_conditioning: Any = None,
     ) -> Any:
         raise NotImplementedError
+
+    def _discards_second_last(self, notes: dict[str, Any]) -> bool:
+        if self.config is not None and self.config.options.get("discard_next_to_last_sigma", False):
+            return True
+        if opts.always_discard_next_to_last_sigma:
+            notes["Discard penultimate sigma"] = True
+        return bool(opts.always_discard_next_to_last_sigma)
+
+    def _with_extra_noise(
+        self, p: Any, noise: torch.Tensor, x: torch.Tensor, xi: torch.Tensor, level: torch.Tensor | float = 1.0
+    ) -> torch.Tensor:
+        """Noise beyond the schedule's, which extensions may replace, where the setting wants any."""
+        strength = opts.img2img_extra_noise
+        if strength <= 0:
+            return xi
+        p.extra_generation_params["Extra noise"] = strength
+        params = ExtraNoiseParams(noise, x, xi)
+        extra_noise_callback(params)
+        return xi.add_(params.noise * strength * level)
 
     def _extra_args(
         self, p: Any, conditioning: Any, unconditional_conditioning: Any, image_conditioning: Any
@@ -334,7 +365,6 @@ class Sampler:
         return samples
 
     def add_infotext(self, p: Any) -> None:
-        if self.model_wrap_cfg.padded_cond_uncond:
-            p.extra_generation_params["Pad conds"] = True
-        if self.model_wrap_cfg.padded_cond_uncond_v0:
-            p.extra_generation_params["Pad conds v0"] = True
+        denoiser = self.model_wrap_cfg
+        padded = {"Pad conds": denoiser.padded_cond_uncond, "Pad conds v0": denoiser.padded_cond_uncond_v0}
+        p.extra_generation_params.update({name: True for name, done in padded.items() if done})

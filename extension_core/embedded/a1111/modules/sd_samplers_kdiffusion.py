@@ -10,7 +10,6 @@ import k_diffusion.sampling
 import torch
 
 from modules import devices, sd_samplers_cfg_denoiser, sd_samplers_common, sd_samplers_extra, sd_schedulers, shared
-from modules.script_callbacks import ExtraNoiseParams, extra_noise_callback
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
 from modules.shared import opts
 
@@ -40,12 +39,21 @@ samplers_k_diffusion: list[tuple[str, Any, list[str], dict[str, Any]]] = [
     ("DPM adaptive", "sample_dpm_adaptive", ["k_dpm_ad"], {**_ENSD}),
     ("Restart", sd_samplers_extra.restart_sampler, ["restart"], {**_KARRAS, **_SECOND}),
 ]
-samplers_data_k_diffusion = [
-    sd_samplers_common.SamplerData(
-        label, lambda model, funcname=funcname: KDiffusionSampler(funcname, model), aliases, options
-    )
-    for label, funcname, aliases, options in samplers_k_diffusion
-]
+
+
+def offered_samplers(
+    sampler_class: type[KDiffusionSampler], table: list[tuple[str, Any, list[str], dict[str, Any]]]
+) -> list[sd_samplers_common.SamplerData]:
+    """What the host lists, for rows of (label, k-diffusion function or its name, aliases, options)."""
+
+    def constructor(function: Any) -> Any:
+        return lambda model: sampler_class(function, model)
+
+    return [
+        sd_samplers_common.SamplerData(label, constructor(function), aliases, options)
+        for label, function, aliases, options in table
+    ]
+
 
 _CHURN = ["s_churn", "s_tmin", "s_tmax", "s_noise"]
 sampler_extra_params = {
@@ -59,8 +67,7 @@ sampler_extra_params = {
     "sample_dpmpp_2m_sde": ["s_noise"],
     "sample_dpmpp_3m_sde": ["s_noise"],
 }
-k_diffusion_samplers_map = {x.name: x for x in samplers_data_k_diffusion}
-k_diffusion_scheduler = {x.name: x.function for x in sd_schedulers.schedulers}
+k_diffusion_scheduler = {schedule.name: schedule.function for schedule in sd_schedulers.schedulers}
 
 
 class CFGDenoiserKDiffusion(CFGDenoiser):
@@ -78,14 +85,16 @@ class CFGDenoiserKDiffusion(CFGDenoiser):
 
 
 class KDiffusionSampler(sd_samplers_common.Sampler):
+    denoiser_class: type[CFGDenoiser] = CFGDenoiserKDiffusion
+
     def __init__(self, funcname: Any, sd_model: Any, options: dict[str, Any] | None = None) -> None:
         del sd_model
         super().__init__(funcname)
         self.extra_params = sampler_extra_params.get(funcname, []) if isinstance(funcname, str) else []
         self.options = options or {}
-        self.func = funcname if callable(funcname) else getattr(k_diffusion.sampling, self.funcname)
-        self.model_wrap_cfg = CFGDenoiserKDiffusion(self)
-        self.model_wrap = self.model_wrap_cfg.inner_model
+        self.func = getattr(k_diffusion.sampling, funcname) if isinstance(funcname, str) else funcname
+        denoiser = self.denoiser_class(self)
+        self.model_wrap_cfg, self.model_wrap = denoiser, denoiser.inner_model
 
     def _scheduler(self, p: Any) -> sd_schedulers.Scheduler | None:
         name = (p.hr_scheduler if p.is_hr_pass else p.scheduler) or "Automatic"
@@ -122,21 +131,18 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         """Sigmas [steps + 1] for this request; `p.sampler_noise_scheduler_override(steps)` replaces every named
         schedule.
         """
-        discard = self.config is not None and self.config.options.get("discard_next_to_last_sigma", False)
-        if opts.always_discard_next_to_last_sigma and not discard:
-            discard = True
-            p.extra_generation_params["Discard penultimate sigma"] = True
-        steps += 1 if discard else 0
+        discard = self._discards_second_last(p.extra_generation_params)
+        sigmas = self._all_sigmas(p, steps + 1 if discard else steps)
+        kept = torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas
+        return kept.cpu()
+
+    def _all_sigmas(self, p: Any, n: int) -> torch.Tensor:
         scheduler = self._scheduler(p)
         if p.sampler_noise_scheduler_override:
-            sigmas = p.sampler_noise_scheduler_override(steps)
-        elif scheduler is None or scheduler.function is None:
-            sigmas = self.model_wrap.get_sigmas(steps)
-        else:
-            sigmas = self._scheduled(p, scheduler, steps)
-        if discard:
-            sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
-        return sigmas.cpu()
+            return p.sampler_noise_scheduler_override(n)
+        if scheduler is not None and scheduler.function is not None:
+            return self._scheduled(p, scheduler, n)
+        return self.model_wrap.get_sigmas(n)
 
     def _further_arguments(self, p: Any, x: torch.Tensor, sigmas: torch.Tensor) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -145,6 +151,13 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         if self.config.options.get("solver_type", None) == "heun":
             found["solver_type"] = "heun"
         return found
+
+    def _start_level(self, sigma: torch.Tensor, notes: dict[str, Any]) -> torch.Tensor:
+        """Standard deviation of the latent that sampling starts from."""
+        if not opts.sgm_noise_multiplier:
+            return sigma
+        notes["SGM noise multiplier"] = True
+        return torch.sqrt(1.0 + sigma**2.0)
 
     def sample_img2img(
         self,
@@ -156,31 +169,20 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         steps: int | None = None,
         image_conditioning: Any = None,
     ) -> Any:
-        steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
-        sigmas = self.get_sigmas(p, steps)
-        sigma_sched = sigmas[steps - t_enc - 1 :]
-        xi = x + noise * sigma_sched[0]
-        if opts.img2img_extra_noise > 0:
-            p.extra_generation_params["Extra noise"] = opts.img2img_extra_noise
-            extra = ExtraNoiseParams(noise, x, xi)
-            extra_noise_callback(extra)
-            xi += extra.noise * opts.img2img_extra_noise
+        total, run = sd_samplers_common.setup_img2img_steps(p, steps)
+        sigmas = self.get_sigmas(p, total)
+        rest = sigmas[total - run - 1 :]
+        start = self._with_extra_noise(p, noise, x, x + noise * rest[0])
         arguments = self.initialize(p)
         known = inspect.signature(self.func).parameters
         # DPM fast and adaptive cannot go to sigma 0, so they are given the last one before it
-        offered = {
-            "sigma_min": sigma_sched[-2],
-            "sigma_max": sigma_sched[0],
-            "n": len(sigma_sched) - 1,
-            "sigma_sched": sigma_sched,
-            "sigmas": sigma_sched,
-        }
-        arguments.update({k: v for k, v in offered.items() if k in known})
+        offered = {"sigma_min": rest[-2], "sigma_max": rest[0], "n": len(rest) - 1, "sigma_sched": rest, "sigmas": rest}
+        arguments.update({name: value for name, value in offered.items() if name in known})
         arguments.update(self._further_arguments(p, x, sigmas))
         self.model_wrap_cfg.init_latent = x
         self.last_latent = x
         self.sampler_extra_args = self._extra_args(p, conditioning, unconditional_conditioning, image_conditioning)
-        return self._run(p, t_enc + 1, xi, arguments)
+        return self._run(p, run + 1, start, arguments)
 
     def sample(
         self,
@@ -193,11 +195,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
     ) -> Any:
         steps = steps or p.steps
         sigmas = self.get_sigmas(p, steps)
-        if opts.sgm_noise_multiplier:
-            p.extra_generation_params["SGM noise multiplier"] = True
-            x = x * torch.sqrt(1.0 + sigmas[0] ** 2.0)
-        else:
-            x = x * sigmas[0]
+        x = x * self._start_level(sigmas[0], p.extra_generation_params)
         arguments = self.initialize(p)
         known = inspect.signature(self.func).parameters
         if "n" in known:
@@ -212,6 +210,9 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         self.sampler_extra_args = self._extra_args(p, conditioning, unconditional_conditioning, image_conditioning)
         return self._run(p, steps, x, arguments)
 
+
+samplers_data_k_diffusion = offered_samplers(KDiffusionSampler, samplers_k_diffusion)
+k_diffusion_samplers_map = {sampler.name: sampler for sampler in samplers_data_k_diffusion}
 
 __all__ = [
     "CFGDenoiser",

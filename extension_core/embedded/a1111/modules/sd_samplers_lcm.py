@@ -12,7 +12,10 @@ from k_diffusion import sampling, utils
 from k_diffusion.external import DiscreteEpsDDPMDenoiser
 from k_diffusion.sampling import default_noise_sampler, trange
 
-from modules import sd_samplers_cfg_denoiser, sd_samplers_common, sd_samplers_kdiffusion, shared
+from modules import sd_samplers_cfg_denoiser, sd_samplers_kdiffusion, shared
+
+_TRAINED_STEPS, _LEVELS = 1000, 50
+_SIGMA_DATA, _TIMESTEP_SCALING = 0.5, 10.0
 
 
 class LCMCompVisDenoiser(DiscreteEpsDDPMDenoiser):
@@ -21,40 +24,44 @@ class LCMCompVisDenoiser(DiscreteEpsDDPMDenoiser):
     """
 
     def __init__(self, model: Any) -> None:
-        timesteps, original_timesteps = 1000, 50
-        self.skip_steps = timesteps // original_timesteps
-        kept = model.alphas_cumprod[self.skip_steps - 1 : timesteps : self.skip_steps]
+        self.skip_steps = _TRAINED_STEPS // _LEVELS
+        self._first = self.skip_steps - 1
+        kept = model.alphas_cumprod[self._first : _TRAINED_STEPS : self.skip_steps]
         super().__init__(model, kept.to(device=model.device, dtype=torch.float32).clone(), quantize=None)
 
     def get_sigmas(self, n: int | None = None) -> torch.Tensor:
         if n is None:
-            return sampling.append_zero(self.sigmas.flip(0))
-        start, end = self.sigma_to_t(self.sigma_max), self.sigma_to_t(self.sigma_min)
-        return sampling.append_zero(self.t_to_sigma(torch.linspace(start, end, n, device=shared.sd_model.device)))
+            descending = self.sigmas.flip(0)
+        else:
+            ends = self.sigma_to_t(self.sigma_max), self.sigma_to_t(self.sigma_min)
+            descending = self.t_to_sigma(torch.linspace(*ends, n, device=shared.sd_model.device))
+        return sampling.append_zero(descending)
 
     def sigma_to_t(self, sigma: torch.Tensor, quantize: bool | None = None) -> torch.Tensor:
         del quantize
-        distances = sigma.log() - self.log_sigmas[:, None]
-        return distances.abs().argmin(dim=0).view(sigma.shape) * self.skip_steps + (self.skip_steps - 1)
+        distances = (sigma.log() - self.log_sigmas[:, None]).abs()
+        level = distances.argmin(dim=0).view(sigma.shape)
+        return self._first + self.skip_steps * level
 
     def t_to_sigma(self, timestep: torch.Tensor) -> torch.Tensor:
-        place = (timestep - (self.skip_steps - 1)) / self.skip_steps
-        return super().t_to_sigma(torch.clamp(place.float(), min=0, max=len(self.sigmas) - 1))
+        level = ((timestep - self._first) / self.skip_steps).float()
+        return super().t_to_sigma(level.clamp(0, len(self.sigmas) - 1))
 
     def get_eps(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return self.inner_model.apply_model(*args, **kwargs)
+        network: Any = self.inner_model
+        return network.apply_model(*args, **kwargs)
 
     def get_scaled_out(self, sigma: torch.Tensor, output: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
-        sigma_data = 0.5
-        scaled = utils.append_dims(self.sigma_to_t(sigma), output.ndim) * 10.0
-        c_skip = sigma_data**2 / (scaled**2 + sigma_data**2)
-        c_out = scaled / (scaled**2 + sigma_data**2) ** 0.5
-        return c_out * output + c_skip * input
+        """c_skip * input + c_out * output, the boundary condition of consistency models (Song et al. 2023)."""
+        time = utils.append_dims(self.sigma_to_t(sigma), output.ndim) * _TIMESTEP_SCALING
+        norm = time**2 + _SIGMA_DATA**2
+        return time / norm**0.5 * output + _SIGMA_DATA**2 / norm * input
 
     def forward(self, input: torch.Tensor, sigma: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        c_out, c_in = (utils.append_dims(x, input.ndim) for x in self.get_scalings(sigma))
-        eps = self.get_eps(input * c_in, self.sigma_to_t(sigma), **kwargs)
-        return self.get_scaled_out(sigma, input + eps * c_out, input)
+        c_out, c_in = (utils.append_dims(scaling, input.ndim) for scaling in self.get_scalings(sigma))
+        timestep = self.sigma_to_t(sigma)
+        x0 = input + self.get_eps(input * c_in, timestep, **kwargs) * c_out
+        return self.get_scaled_out(sigma, x0, input)
 
 
 def sample_lcm(
@@ -67,16 +74,15 @@ def sample_lcm(
     noise_sampler: Any = None,
 ) -> torch.Tensor:
     """Each step predicts x0 and adds fresh noise of the next level."""
-    extra_args = extra_args or {}
-    noise_sampler = default_noise_sampler(x) if noise_sampler is None else noise_sampler
-    s_in = x.new_ones([x.shape[0]])
-    for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = model(x, sigmas[i] * s_in, **extra_args)
+    fresh_noise = noise_sampler or default_noise_sampler(x)
+    levels = list(sigmas)
+    for i in trange(len(levels) - 1, disable=disable):
+        now, following = levels[i : i + 2]
+        x0 = model(x, now.expand(len(x)).to(x), **(extra_args or {}))
         if callback is not None:
-            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
-        x = denoised
-        if sigmas[i + 1] > 0:
-            x += sigmas[i + 1] * noise_sampler(sigmas[i], sigmas[i + 1])
+            callback({"x": x, "i": i, "sigma": now, "sigma_hat": now, "denoised": x0})
+        # in place: what the denoiser noted as its last latent, the result after an interrupt, gets the noise too
+        x = x0.add_(following * fresh_noise(now, following)) if following > 0 else x0
     return x
 
 
@@ -89,16 +95,8 @@ class CFGDenoiserLCM(sd_samplers_cfg_denoiser.CFGDenoiser):
 
 
 class LCMSampler(sd_samplers_kdiffusion.KDiffusionSampler):
-    def __init__(self, funcname: Any, sd_model: Any, options: dict[str, Any] | None = None) -> None:
-        super().__init__(funcname, sd_model, options)
-        self.model_wrap_cfg = CFGDenoiserLCM(self)
-        self.model_wrap = self.model_wrap_cfg.inner_model
+    denoiser_class = CFGDenoiserLCM
 
 
 samplers_lcm: list[tuple[str, Any, list[str], dict[str, Any]]] = [("LCM", sample_lcm, ["k_lcm"], {})]
-samplers_data_lcm = [
-    sd_samplers_common.SamplerData(
-        label, lambda model, funcname=funcname: LCMSampler(funcname, model), aliases, options
-    )
-    for label, funcname, aliases, options in samplers_lcm
-]
+samplers_data_lcm = sd_samplers_kdiffusion.offered_samplers(LCMSampler, samplers_lcm)

@@ -11,9 +11,7 @@ from typing import Any
 import torch
 
 from modules import devices, sd_samplers_common, sd_samplers_timesteps_impl, shared
-from modules.script_callbacks import ExtraNoiseParams, extra_noise_callback
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
-from modules.shared import opts
 
 samplers_timesteps: list[tuple[str, Any, list[str], dict[str, Any]]] = [
     ("DDIM", sd_samplers_timesteps_impl.ddim, ["ddim"], {}),
@@ -21,11 +19,15 @@ samplers_timesteps: list[tuple[str, Any, list[str], dict[str, Any]]] = [
     ("PLMS", sd_samplers_timesteps_impl.plms, ["plms"], {}),
     ("UniPC", sd_samplers_timesteps_impl.unipc, ["unipc"], {}),
 ]
+
+
+def _constructor(function: Any) -> Any:
+    return lambda model: CompVisSampler(function, model)
+
+
 samplers_data_timesteps = [
-    sd_samplers_common.SamplerData(
-        label, lambda model, funcname=funcname: CompVisSampler(funcname, model), aliases, options
-    )
-    for label, funcname, aliases, options in samplers_timesteps
+    sd_samplers_common.SamplerData(label, _constructor(function), aliases, options)
+    for label, function, aliases, options in samplers_timesteps
 ]
 
 
@@ -35,7 +37,8 @@ class CompVisTimestepsDenoiser(torch.nn.Module):
         self.inner_model = model
 
     def forward(self, input: torch.Tensor, timesteps: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        return self.inner_model.apply_model(input, timesteps, **kwargs)
+        network = self.inner_model
+        return network.apply_model(input, timesteps, **kwargs)
 
 
 class CompVisTimestepsVDenoiser(CompVisTimestepsDenoiser):
@@ -68,23 +71,20 @@ class CFGDenoiserTimesteps(CFGDenoiser):
 
 
 class CompVisSampler(sd_samplers_common.Sampler):
+    eta_option_field, eta_infotext_field = "eta_ddim", "Eta DDIM"
+    eta_default = 0.0
+
     def __init__(self, funcname: Any, sd_model: Any) -> None:
         del sd_model
         super().__init__(funcname)
-        self.eta_option_field = "eta_ddim"
-        self.eta_infotext_field = "Eta DDIM"
-        self.eta_default = 0.0
-        self.model_wrap_cfg = CFGDenoiserTimesteps(self)
-        self.model_wrap = self.model_wrap_cfg.inner_model
+        denoiser = CFGDenoiserTimesteps(self)
+        self.model_wrap_cfg, self.model_wrap = denoiser, denoiser.inner_model
 
     def get_timesteps(self, p: Any, steps: int) -> torch.Tensor:
         """Every (1000 // steps)-th timestep plus one, rising: often more than `steps` of them."""
-        discard = self.config is not None and self.config.options.get("discard_next_to_last_sigma", False)
-        if opts.always_discard_next_to_last_sigma and not discard:
-            discard = True
-            p.extra_generation_params["Discard penultimate sigma"] = True
-        steps += 1 if discard else 0
-        return torch.clip(torch.asarray(list(range(0, 1000, 1000 // steps)), device=devices.device) + 1, 0, 999)
+        count = steps + 1 if self._discards_second_last(p.extra_generation_params) else steps
+        rising = torch.arange(0, 1000, 1000 // count, device=devices.device)
+        return torch.clip(rising + 1, 0, 999)
 
     def sample_img2img(
         self,
@@ -96,23 +96,19 @@ class CompVisSampler(sd_samplers_common.Sampler):
         steps: int | None = None,
         image_conditioning: Any = None,
     ) -> Any:
-        steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
-        timesteps = self.get_timesteps(p, steps)
-        alpha = shared.sd_model.alphas_cumprod[timesteps[t_enc]]
-        xi = x * torch.sqrt(alpha) + noise * torch.sqrt(1 - alpha)
-        if opts.img2img_extra_noise > 0:
-            p.extra_generation_params["Extra noise"] = opts.img2img_extra_noise
-            extra = ExtraNoiseParams(noise, x, xi)
-            extra_noise_callback(extra)
-            xi += extra.noise * opts.img2img_extra_noise * torch.sqrt(alpha)
+        total, run = sd_samplers_common.setup_img2img_steps(p, steps)
+        timesteps = self.get_timesteps(p, total)
+        alpha = shared.sd_model.alphas_cumprod[timesteps[run]]
+        level = torch.sqrt(alpha)
+        start = self._with_extra_noise(p, noise, x, x * level + noise * torch.sqrt(1 - alpha), level)
         arguments = self.initialize(p)
-        offered = {"timesteps": timesteps[:t_enc], "is_img2img": True}
+        offered = {"timesteps": timesteps[:run], "is_img2img": True}
         known = inspect.signature(self.func).parameters
         arguments.update({k: v for k, v in offered.items() if k in known})
         self.model_wrap_cfg.init_latent = x
         self.last_latent = x
         self.sampler_extra_args = self._extra_args(p, conditioning, unconditional_conditioning, image_conditioning)
-        return self._run(p, t_enc + 1, xi, arguments)
+        return self._run(p, run + 1, start, arguments)
 
     def sample(
         self,

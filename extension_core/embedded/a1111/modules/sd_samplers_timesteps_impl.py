@@ -5,7 +5,7 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import k_diffusion.sampling
@@ -35,11 +35,31 @@ class _Schedule:
         return eta * np.sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev))
 
     def x0(self, x: torch.Tensor, eps: torch.Tensor, index: int) -> torch.Tensor:
-        a_t = self.alphas[index].item() * self.s_x
-        return (x - self.sqrt_one_minus_alphas[index].item() * self.s_x * eps) / a_t.sqrt()
+        signal = self.alphas[index].item() * self.s_x
+        noise = self.sqrt_one_minus_alphas[index].item() * self.s_x
+        return (x - noise * eps) / signal.sqrt()
 
     def previous(self, index: int) -> torch.Tensor:
         return self.alphas_prev[index].item() * self.s_x
+
+
+def _backwards(timesteps: torch.Tensor, disable: bool | None) -> Iterator[tuple[int, int]]:
+    """(number of the step, index of its timestep), with a progress bar."""
+    last = len(timesteps) - 1
+    for i in tqdm.trange(last, disable=disable):
+        yield i, last - i
+
+
+def _predictor(
+    model: Any, x: torch.Tensor, timesteps: torch.Tensor, extra_args: dict[str, Any] | None
+) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    """eps of a latent at the timestep with this index."""
+    rows = x.new_ones(x.shape[0])
+
+    def predict(latent: torch.Tensor, index: int) -> torch.Tensor:
+        return model(latent, timesteps[index].item() * rows, **(extra_args or {}))
+
+    return predict
 
 
 def _report(callback: Callback | None, x: torch.Tensor, i: int, x0: torch.Tensor | None) -> None:
@@ -59,16 +79,15 @@ def _ddim(
 ) -> torch.Tensor:
     schedule = _Schedule(model, x, timesteps)
     sigmas = schedule.noise_levels(eta)
-    s_in = x.new_ones(x.shape[0])
-    for i in tqdm.trange(len(timesteps) - 1, disable=disable):
-        index = len(timesteps) - 1 - i
-        e_t = model(x, timesteps[index].item() * s_in, **(extra_args or {}))
-        direction = model.last_noise_uncond if use_uncond_direction else e_t
-        a_prev, sigma_t = schedule.previous(index), sigmas[index].item() * schedule.s_x
-        pred_x0 = schedule.x0(x, e_t, index)
-        dir_xt = (1.0 - a_prev - sigma_t**2).sqrt() * direction
-        x = a_prev.sqrt() * pred_x0 + dir_xt + sigma_t * k_diffusion.sampling.torch.randn_like(x)
-        _report(callback, x, i, pred_x0)
+    predict = _predictor(model, x, timesteps, extra_args)
+    for i, index in _backwards(timesteps, disable):
+        eps = predict(x, index)
+        direction = model.last_noise_uncond if use_uncond_direction else eps
+        a_prev, sigma = schedule.previous(index), sigmas[index].item() * schedule.s_x
+        x0 = schedule.x0(x, eps, index)
+        renoised = (1.0 - a_prev - sigma**2).sqrt() * direction
+        x = a_prev.sqrt() * x0 + renoised + sigma * k_diffusion.sampling.torch.randn_like(x)
+        _report(callback, x, i, x0)
     return x
 
 
@@ -116,26 +135,24 @@ def plms(
 ) -> torch.Tensor:
     """Calls the model once more in the first step."""
     schedule = _Schedule(model, x, timesteps)
-    extra_args = extra_args or {}
-    s_in = x.new_ones([x.shape[0]])
+    predict = _predictor(model, x, timesteps, extra_args)
     old_eps: list[torch.Tensor] = []
 
     def step(eps: torch.Tensor, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         pred_x0, a_prev = schedule.x0(x, eps, index), schedule.previous(index)
         return a_prev.sqrt() * pred_x0 + (1.0 - a_prev).sqrt() * eps, pred_x0
 
-    for i in tqdm.trange(len(timesteps) - 1, disable=disable):
-        index = len(timesteps) - 1 - i
-        e_t = model(x, timesteps[index].item() * s_in, **extra_args)
+    for i, index in _backwards(timesteps, disable):
+        eps = predict(x, index)
         if not old_eps:
-            ahead, _ = step(e_t, index)
-            e_t_prime = (e_t + model(ahead, timesteps[max(index - 1, 0)].item() * s_in, **extra_args)) / 2
+            ahead, _ = step(eps, index)
+            better = (eps + predict(ahead, max(index - 1, 0))) / 2
         else:
             weights, divisor = _MULTISTEP[len(old_eps)]
-            e_t_prime = sum(w * e for w, e in zip(weights, [e_t, *reversed(old_eps)])) / divisor
-        x, pred_x0 = step(e_t_prime, index)
-        old_eps = [*old_eps, e_t][-3:]
-        _report(callback, x, i, pred_x0)
+            better = sum(w * e for w, e in zip(weights, [eps, *reversed(old_eps)])) / divisor
+        x, x0 = step(better, index)
+        old_eps = [*old_eps, eps][-3:]
+        _report(callback, x, i, x0)
     return x
 
 

@@ -124,4 +124,4 @@ schedulers = [
     Scheduler("ddim", "DDIM", ddim_scheduler, need_inner_model=True),
     Scheduler("beta", "Beta", beta_scheduler, need_inner_model=True),
 ]
-schedulers_map = {**{x.name: x for x in schedulers}, **{x.label: x for x in schedulers}}
+schedulers_map = {known_as: schedule for schedule in schedulers for known_as in (schedule.name, schedule.label)}

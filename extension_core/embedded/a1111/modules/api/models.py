@@ -35,7 +35,7 @@ def _request_model(name: str, of: type, extra: dict[str, tuple[Any, Any]]) -> ty
     """
     hints = get_type_hints(of)
     fields: dict[str, Any] = {}
-    for cls in of.__mro__[:-1]:
+    for cls in filter(dataclasses.is_dataclass, of.__mro__):
         for f in dataclasses.fields(cls):
             if f.init and f.name not in API_NOT_ALLOWED:
                 default = None if isinstance(f.default, property) or f.default is dataclasses.MISSING else f.default
