@@ -34,14 +34,14 @@ def wrap_gradio_gpu_call(func: Callable[..., Any], extra_outputs: list[Any] | No
             shared.state.begin(job=id_task or "")
             progress.start_task(id_task)
             try:
-                res = func(*args, **kwargs)
-                progress.record_results(id_task, res)
+                result = func(*args, **kwargs)
+                progress.record_results(id_task, result)
             finally:
                 progress.finish_task(id_task)
             shared.state.end()
-        return res
+        return result
 
-    return wrap_gradio_call(f, extra_outputs=extra_outputs, add_stats=True)
+    return wrap_gradio_call(f, extra_outputs, add_stats=True)
 
 
 def wrap_gradio_call(
@@ -52,9 +52,9 @@ def wrap_gradio_call(
         try:
             return func(*args, **kwargs)
         finally:
-            shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
-            shared.state.job_count = 0
-            shared.state.job = ""
+            state = shared.state
+            state.job, state.job_count = "", 0
+            state.skipped = state.interrupted = state.stopping_generation = False
 
     return wrap_gradio_call_no_job(f, extra_outputs, add_stats)
 
@@ -78,14 +78,14 @@ def wrap_gradio_call_no_job(
     def f(*args: Any, extra_outputs_array: list[Any] | None = extra_outputs, **kwargs: Any) -> tuple[Any, ...]:
         started = time.perf_counter()
         try:
-            res = list(func(*args, **kwargs))
+            shown = list(func(*args, **kwargs))
         except Exception as e:
             errors.report(f"Error completing request\nArguments: {args} {kwargs}"[:131072], exc_info=True)
             blank = [None, ""] if extra_outputs_array is None else extra_outputs_array
-            res = [*blank, f"<div class='error'>{html.escape(f'{type(e).__name__}: {e}')}</div>"]
+            shown = [*blank, f"<div class='error'>{html.escape(f'{type(e).__name__}: {e}')}</div>"]
         devices.torch_gc()
         if add_stats:
-            res[-1] += _time_taken(time.perf_counter() - started)
-        return tuple(res)
+            shown[-1] += _time_taken(time.perf_counter() - started)
+        return tuple(shown)
 
     return f

@@ -45,7 +45,8 @@ def print_error_explanation(message: str) -> None:
 def display(e: BaseException, task: str | None, *, full_traceback: bool = False) -> None:
     del full_traceback
     record_exception()
-    print(f"{task or 'error'}: {type(e).__name__}", file=sys.stderr)
+    kind = type(e).__name__
+    print(f"{kind} while {task}" if task else kind, file=sys.stderr)
     print(*traceback.TracebackException.from_exception(e).format(), sep="", file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modules import errors, shared
@@ -33,7 +34,7 @@ class ExtensionMetadata:
         try:
             self.config.read(os.path.join(path, self.filename), encoding="utf8")
         except configparser.Error:
-            errors.report(f"Error reading {self.filename} for extension {canonical_name}.", exc_info=True)
+            errors.report(f"{canonical_name}: {self.filename} cannot be read", exc_info=True)
         self.canonical_name = self.config.get("Extension", "Name", fallback=canonical_name).lower().strip()
         self.requires: list[str] | None = None
 
@@ -55,10 +56,7 @@ class ExtensionMetadata:
                 continue
             name = section.removeprefix("callbacks/")
             if not name.startswith(self.canonical_name):
-                errors.report(
-                    f"Callback order section for extension {self.canonical_name} "
-                    f"is referencing the wrong extension: {section}"
-                )
+                errors.report(f"{self.canonical_name}: [{section}] of its metadata.ini orders another's callbacks")
                 continue
             before = self.parse_list(self.config.get(section, "Before", fallback=""))
             yield CallbackOrderInfo(name, before, self.parse_list(self.config.get(section, "After", fallback="")))
@@ -96,7 +94,8 @@ class Extension:
         if not os.path.isdir(folder):
             return []
         files = [scripts.ScriptFile(self.path, name, os.path.join(folder, name)) for name in sorted(os.listdir(folder))]
-        return [x for x in files if os.path.splitext(x.path)[1].lower() == extension and os.path.isfile(x.path)]
+        wanted = [file for file in files if Path(file.filename).suffix.lower() == extension]
+        return [file for file in wanted if os.path.isfile(file.path)]
 
 
 extensions: list[Extension] = []
@@ -105,12 +104,11 @@ loaded_extensions: dict[str, Extension] = {}
 
 
 def active() -> list[Extension]:
-    if shared.cmd_opts.disable_all_extensions or shared.opts.disable_all_extensions == "all":
+    off = shared.opts.disable_all_extensions
+    if off == "all" or shared.cmd_opts.disable_all_extensions:
         return []
-    enabled = [x for x in extensions if x.enabled]
-    if shared.cmd_opts.disable_extra_extensions or shared.opts.disable_all_extensions == "extra":
-        return [x for x in enabled if x.is_builtin]
-    return enabled
+    builtin_alone = off == "extra" or shared.cmd_opts.disable_extra_extensions
+    return [found for found in extensions if found.enabled and (found.is_builtin or not builtin_alone)]
 
 
 def _folders() -> Iterator[tuple[str, bool]]:
@@ -131,9 +129,7 @@ def list_extensions() -> None:
         name = os.path.basename(path)
         metadata = ExtensionMetadata(path, name.lower())
         if metadata.canonical_name in loaded_extensions:
-            errors.report(
-                f'Duplicate canonical name "{metadata.canonical_name}" found in extension "{path}"; it is left out.'
-            )
+            errors.report(f"{path} is left out: an extension called {metadata.canonical_name} is there already")
             continue
         extension = Extension(name, path, name not in shared.opts.disabled_extensions, is_builtin, metadata)
         extensions.append(extension)

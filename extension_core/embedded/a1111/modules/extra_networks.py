@@ -18,9 +18,9 @@ class ExtraNetworkParams:
         self.positional: list[Any] = []
         self.named: dict[str, str] = {}
         for item in self.items:
-            parts = item.split("=", 2) if isinstance(item, str) else [item]
-            if len(parts) == 2:
-                self.named[parts[0]] = parts[1]
+            if isinstance(item, str) and item.count("=") == 1:
+                key, value = item.split("=")
+                self.named[key] = value
             else:
                 self.positional.append(item)
 
@@ -95,14 +95,9 @@ def activate(p: Any, extra_network_data: ExtraNetworkData) -> None:
             except Exception as e:
                 errors.display(e, f"activating extra network {network.name}")
     if p.scripts is not None:
-        p.scripts.after_extra_networks_activate(
-            p,
-            batch_number=p.iteration,
-            prompts=p.prompts,
-            seeds=p.seeds,
-            subseeds=p.subseeds,
-            extra_network_data=extra_network_data,
-        )
+        batch = {name: getattr(p, name) for name in ("prompts", "seeds", "subseeds")}
+        batch |= {"batch_number": p.iteration, "extra_network_data": extra_network_data}
+        p.scripts.after_extra_networks_activate(p, **batch)
 
 
 def deactivate(p: Any, extra_network_data: ExtraNetworkData) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import os
@@ -24,24 +25,20 @@ re_imagesize = re.compile(r"^(\d+)x(\d+)$")
 type_of_gr_update = type(gr.update())
 
 
+@dataclasses.dataclass(eq=False)
 class ParamBinding:
-    def __init__(
-        self,
-        paste_button: Any,
-        tabname: str,
-        source_text_component: Any = None,
-        source_image_component: Any = None,
-        source_tabname: str | None = None,
-        override_settings_component: Any = None,
-        paste_field_names: list[str] | None = None,
-    ) -> None:
-        self.paste_button = paste_button
-        self.tabname = tabname
-        self.source_text_component = source_text_component
-        self.source_image_component = source_image_component
-        self.source_tabname = source_tabname
-        self.override_settings_component = override_settings_component
-        self.paste_field_names = paste_field_names or []
+    """A button that sends parameters to a tab."""
+
+    paste_button: Any
+    tabname: str
+    source_text_component: Any = None
+    source_image_component: Any = None
+    source_tabname: str | None = None
+    override_settings_component: Any = None
+    paste_field_names: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        self.paste_field_names = self.paste_field_names or []
 
 
 class PasteField(tuple[Any, Any]):
@@ -51,7 +48,8 @@ class PasteField(tuple[Any, Any]):
 
     def __new__(cls, component: Any, target: Any, *, api: str | None = None) -> PasteField:
         del api
-        return super().__new__(cls, (component, target))
+        pair = (component, target)
+        return super().__new__(cls, pair)
 
     def __init__(self, component: Any, target: Any, *, api: str | None = None) -> None:
         super().__init__()
@@ -78,7 +76,7 @@ def quote(text: Any) -> Any:
 
 
 def unquote(text: str) -> Any:
-    if len(text) == 0 or text[0] != '"' or text[-1] != '"':
+    if not (text.startswith('"') and text.endswith('"')):
         return text
     try:
         return json.loads(text)
@@ -240,7 +238,7 @@ def _field_update(output: Any, key: Any, params: dict[str, Any]) -> Any:
         try:
             value = key(params)
         except Exception:
-            errors.report(f"Error executing {key}", exc_info=True)
+            errors.report(f"A field cannot be read from the infotext: {key} failed", exc_info=True)
             value = None
     else:
         value = params.get(key)

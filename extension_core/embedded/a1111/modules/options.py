@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,49 +16,36 @@ from modules import errors
 from modules.shared_cmd_options import cmd_opts
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class OptionInfo:
     """One setting. `component_args` may be a callable, asked again whenever the page is built."""
 
-    def __init__(
-        self,
-        default: Any = None,
-        label: str = "",
-        component: Any = None,
-        component_args: Any = None,
-        onchange: Callable[[], Any] | None = None,
-        section: tuple[str | None, str] | None = None,
-        refresh: Any = None,
-        comment_before: str = "",
-        comment_after: str = "",
-        infotext: str | None = None,
-        restrict_api: bool = False,
-        category_id: str | None = None,
-    ) -> None:
-        self.default = default
-        self.label = label
-        self.component = component
-        self.component_args = component_args
-        self.onchange = onchange
-        self.section = section
-        self.category_id = category_id
-        self.refresh = refresh
-        self.do_not_save = False
-        self.comment_before = comment_before
-        self.comment_after = comment_after
-        self.infotext = infotext
-        self.restrict_api = restrict_api
+    default: Any = None
+    label: str = ""
+    component: Any = None
+    component_args: Any = None
+    onchange: Callable[[], Any] | None = None
+    section: tuple[str | None, str] | None = None
+    refresh: Any = None
+    comment_before: str = ""
+    comment_after: str = ""
+    infotext: str | None = None
+    restrict_api: bool = False
+    category_id: str | None = None
+    do_not_save: bool = dataclasses.field(init=False, default=False)
 
     def link(self, label: str, url: str) -> OptionInfo:
-        self.comment_before += f"[<a href='{url}' target='_blank'>{label}</a>]"
-        return self
+        return self._before(f"<a href='{url}' target='_blank'>{label}</a>")
 
     def js(self, label: str, js_func: str) -> OptionInfo:
-        self.comment_before += f"[<a onclick='{js_func}(); return false'>{label}</a>]"
+        return self._before(f"<a onclick='{js_func}(); return false'>{label}</a>")
+
+    def _before(self, anchor: str) -> OptionInfo:
+        self.comment_before += f"[{anchor}]"
         return self
 
     def info(self, info: str) -> OptionInfo:
-        self.comment_after += f"<span class='info'>({info})</span>"
-        return self
+        return self.html(f"<span class='info'>({info})</span>")
 
     def html(self, html: str) -> OptionInfo:
         self.comment_after += html
@@ -86,6 +75,21 @@ def options_section(section_identifier: tuple[Any, ...], options_dict: dict[str,
     return options_dict
 
 
+def _refuse_if_frozen() -> None:
+    assert not cmd_opts.freeze_settings, "the settings are frozen (--freeze-settings)"
+
+
+def _read(filename: str) -> dict[str, Any]:
+    try:
+        return json.loads(Path(filename).read_text(encoding="utf8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        errors.report(f"{filename} is not valid JSON and was moved aside; all settings are at defaults", exc_info=True)
+        os.replace(filename, filename + ".corrupt")
+        return {}
+
+
 _own_fields = {"data_labels", "data", "restricted_opts", "typemap"}
 
 
@@ -100,53 +104,55 @@ class Options:
 
     def __init__(self, data_labels: dict[str, OptionInfo], restricted_opts: set[str]) -> None:
         self.data_labels = data_labels
-        self.data = {k: v.default for k, v in data_labels.items() if not v.do_not_save}
+        self.data = {name: info.default for name, info in data_labels.items() if not info.do_not_save}
         self.restricted_opts = restricted_opts
 
     def __setattr__(self, key: str, value: Any) -> None:
         if key in _own_fields or (key not in self.data and key not in self.data_labels):
             super().__setattr__(key, value)
             return
-        assert not cmd_opts.freeze_settings, "changing settings is disabled"
+        _refuse_if_frozen()
         info = self.data_labels.get(key)
-        if info is not None and info.do_not_save:
-            return
-        arguments = info.component_args if info is not None else None
+        if info is None or not info.do_not_save:
+            self._refuse_if_hidden(key, info)
+            self.data[key] = value
+
+    def _refuse_if_hidden(self, key: str, info: OptionInfo | None) -> None:
+        arguments = None if info is None else info.component_args
         if isinstance(arguments, dict) and arguments.get("visible", True) is False:
-            raise RuntimeError(f"not possible to set '{key}' because it is restricted")
-        if cmd_opts.hide_ui_dir_config and key in self.restricted_opts:
-            raise RuntimeError(f"not possible to set '{key}' because it is restricted with --hide_ui_dir_config")
-        self.data[key] = value
+            raise RuntimeError(f"{key} is hidden and cannot be set")
+        if key in self.restricted_opts and cmd_opts.hide_ui_dir_config:
+            raise RuntimeError(f"{key} cannot be set: --hide-ui-dir-config is given")
 
     def __getattr__(self, item: str) -> Any:
-        if item not in _own_fields:
-            if item in self.data:
-                return self.data[item]
-            if item in self.data_labels:
-                return self.data_labels[item].default
+        saved, known = ({}, {}) if item in _own_fields else (self.data, self.data_labels)
+        if item in saved:
+            return saved[item]
+        if item in known:
+            return known[item].default
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {item!r}")
 
     def set(self, key: str, value: Any, is_api: bool = False, run_callbacks: bool = True) -> bool:
         """Sets a setting and calls its `onchange`; False where nothing changed or it may not be set. Unknown keys raise
         KeyError.
         """
-        old = self.data.get(key)
-        if old == value:
+        before = self.data.get(key)
+        if before == value:
             return False
-        option = self.data_labels[key]
-        if option.do_not_save or (is_api and option.restrict_api):
+        info = self.data_labels[key]
+        if info.do_not_save or (info.restrict_api and is_api):
             return False
         try:
             setattr(self, key, value)
         except RuntimeError:
             return False
-        if run_callbacks and option.onchange is not None:
-            try:
-                option.onchange()
-            except Exception as e:  # the host shows it and takes the change back
-                errors.display(e, f"changing setting {key} to {value}")
-                setattr(self, key, old)
-                return False
+        try:
+            if run_callbacks and info.onchange:
+                info.onchange()
+        except Exception as fault:  # the host shows it and takes the change back
+            errors.display(fault, f"setting {key} to {value}")
+            setattr(self, key, before)
+            return False
         return True
 
     def get_default(self, key: str) -> Any:
@@ -154,25 +160,18 @@ class Options:
         return None if info is None else info.default
 
     def save(self, filename: str) -> None:
-        assert not cmd_opts.freeze_settings, "saving settings is disabled"
-        with open(filename, "w", encoding="utf8") as file:
-            json.dump(self.data, file, indent=4, ensure_ascii=False)
+        _refuse_if_frozen()
+        text = json.dumps(self.data, indent=4, ensure_ascii=False)
+        Path(filename).write_text(text, encoding="utf8")
 
     def load(self, filename: str) -> None:
         """Replaces all values by those of the file; a missing or broken file means no saved values at all."""
-        try:
-            with open(filename, encoding="utf8") as file:
-                self.data = json.load(file)
-        except FileNotFoundError:
-            self.data = {}
-        except ValueError:
-            errors.report(f"Could not load settings: {filename} is not valid JSON; it was moved aside", exc_info=True)
-            os.replace(filename, filename + ".corrupt")
-            self.data = {}
+        self.data = _read(filename)
         for key, value in self.data.items():
             info = self.data_labels.get(key)
             if info is not None and not self.same_type(info.default, value):
-                print(f"Warning: bad setting value: {key}: {value} ({type(value).__name__})", file=sys.stderr)
+                expected, got = type(info.default).__name__, type(value).__name__
+                print(f"{filename}: {key} should be {expected}, not {got}: {value}", file=sys.stderr)
 
     def same_type(self, x: Any, y: Any) -> bool:
         if x is None or y is None:
@@ -186,11 +185,12 @@ class Options:
 
     def add_option(self, key: str, info: OptionInfo) -> None:
         self.data_labels[key] = info
-        if key not in self.data and not info.do_not_save:
-            self.data[key] = info.default
+        if not info.do_not_save:
+            self.data.setdefault(key, info.default)
 
     def dumpjson(self) -> str:
-        return json.dumps({k: self.data.get(k, v.default) for k, v in self.data_labels.items()})
+        current = {name: self.data.get(name, info.default) for name, info in self.data_labels.items()}
+        return json.dumps(current)
 
     def reorder(self) -> None:
         """Groups settings by section, for the settings page."""

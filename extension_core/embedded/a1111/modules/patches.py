@@ -13,7 +13,7 @@ originals: dict[str, dict[tuple[Any, str], Any]] = defaultdict(dict)
 def patch(key: str, obj: Any, field: str, replacement: Any) -> Any:
     """Returns what was there. RuntimeError where this caller has replaced it already."""
     if (obj, field) in originals[key]:
-        raise RuntimeError(f"patch for {field} is already applied")
+        raise RuntimeError(f"{field} is patched by this key already")
     original = getattr(obj, field)
     originals[key][(obj, field)] = original
     setattr(obj, field, replacement)
@@ -23,7 +23,7 @@ def patch(key: str, obj: Any, field: str, replacement: Any) -> Any:
 def undo(key: str, obj: Any, field: str) -> None:
     """RuntimeError where this caller has not replaced it."""
     if (obj, field) not in originals[key]:
-        raise RuntimeError(f"there is no patch for {field} to undo")
+        raise RuntimeError(f"{field} is not patched by this key")
     setattr(obj, field, originals[key].pop((obj, field)))
 
 

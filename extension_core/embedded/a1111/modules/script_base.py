@@ -11,47 +11,42 @@ AlwaysVisible = object()
 """What `show` returns for a script that runs in every request, without being selected."""
 
 
+@dataclass(eq=False)
 class MaskBlendArgs:
-    def __init__(
-        self,
-        current_latent: Any,
-        nmask: Any,
-        init_latent: Any,
-        mask: Any,
-        blended_latent: Any,
-        denoiser: Any = None,
-        sigma: Any = None,
-    ) -> None:
-        self.current_latent = current_latent
-        self.nmask = nmask
-        self.init_latent = init_latent
-        self.mask = mask
-        self.blended_latent = blended_latent
-        self.denoiser = denoiser
-        self.is_final_blend = denoiser is None
-        self.sigma = sigma
+    """At a step's blending `denoiser` and `sigma` are those of the step."""
+
+    current_latent: Any
+    nmask: Any
+    init_latent: Any
+    mask: Any
+    blended_latent: Any
+    denoiser: Any = None
+    sigma: Any = None
+
+    def __post_init__(self) -> None:
+        self.is_final_blend = self.denoiser is None
 
 
+@dataclass(eq=False)
 class PostSampleArgs:
-    def __init__(self, samples: Any) -> None:
-        self.samples = samples
+    samples: Any
 
 
+@dataclass(eq=False)
 class PostprocessImageArgs:
-    def __init__(self, image: Any) -> None:
-        self.image = image
+    image: Any
 
 
+@dataclass(eq=False)
 class PostProcessMaskOverlayArgs:
-    def __init__(self, index: int, mask_for_overlay: Any, overlay_image: Any) -> None:
-        self.index = index
-        self.mask_for_overlay = mask_for_overlay
-        self.overlay_image = overlay_image
+    index: int
+    mask_for_overlay: Any
+    overlay_image: Any
 
 
+@dataclass(eq=False)
 class PostprocessBatchListArgs:
-    def __init__(self, images: list[Any]) -> None:
-        self.images = images
+    images: list[Any]
 
 
 @dataclass
@@ -178,14 +173,14 @@ class Script:
         """Before the hires pass samples."""
 
     def on_before_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
-        if self.on_before_component_elem_id is None:
-            self.on_before_component_elem_id = []
-        self.on_before_component_elem_id.append((elem_id, callback))
+        """Calls back before the component with this id is made."""
+        earlier = self.on_before_component_elem_id or []
+        self.on_before_component_elem_id = [*earlier, (elem_id, callback)]
 
     def on_after_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
-        if self.on_after_component_elem_id is None:
-            self.on_after_component_elem_id = []
-        self.on_after_component_elem_id.append((elem_id, callback))
+        """Calls back after the component with this id is made."""
+        earlier = self.on_after_component_elem_id or []
+        self.on_after_component_elem_id = [*earlier, (elem_id, callback)]
 
     def describe(self) -> str:
         return ""

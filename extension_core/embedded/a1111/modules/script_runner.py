@@ -28,19 +28,31 @@ def wrap_call(
     try:
         return func(*args, **kwargs)
     except Exception:
-        errors.report(f"Error calling: {filename}/{funcname}", exc_info=True)
-    return default
+        _report(funcname, filename)
+        return default
+
+
+def _report(what: str, filename: str) -> None:
+    errors.report(f"{what} of {filename} failed", exc_info=True)
+
+
+def _title(script: Script, otherwise: str) -> str:
+    return wrap_call(script.title, script.filename, "title") or otherwise
+
+
+_LIMITS = ("value", "minimum", "maximum", "step")
 
 
 def _api_argument(control: Any) -> Any:
+    """What `/sdapi/v1/script-info` says about a component, as far as it says it itself."""
     from modules.api import models
 
-    info = models.ScriptArg(label=control.label or "")
-    for field in ("value", "minimum", "maximum", "step"):
-        if (v := getattr(control, field, None)) is not None:
-            setattr(info, field, v)
-    if (choices := getattr(control, "choices", None)) is not None:
-        info.choices = [x[0] if isinstance(x, tuple) else x for x in choices]
+    known = {name: getattr(control, name, None) for name in _LIMITS}
+    known = {name: value for name, value in known.items() if value is not None}
+    info = models.ScriptArg(label=control.label or "", **known)
+    choices = getattr(control, "choices", None)
+    if choices is not None:
+        info.choices = [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
     return info
 
 
@@ -59,9 +71,8 @@ class ScriptRunner:
         self.paste_field_names: list[str] = []
         self.inputs: list[Any] = [None]
         self.callback_map: dict[str, tuple[int, list[ScriptCallback]]] = {}
-        self.callback_names = [
-            x for x in Script.HOOKS if x not in ("setup", "process_before_every_sampling", "before_hr")
-        ]
+        unsorted = {"setup", "process_before_every_sampling", "before_hr"}
+        self.callback_names = [hook for hook in Script.HOOKS if hook not in unsorted]
         self.callback_names += ["before_component", "after_component"]
         self.on_before_component_elem_id: dict[str, list[Any]] = {}
         self.on_after_component_elem_id: dict[str, list[Any]] = {}
@@ -76,7 +87,7 @@ class ScriptRunner:
             try:
                 script = data.script_class()
             except Exception:
-                errors.report(f"Error # failed to initialize Script {data.module}: ", exc_info=True)
+                _report(data.script_class.__name__, data.path)
                 continue
             self._place(script, data.path, is_img2img)
         self.callback_map.clear()
@@ -84,17 +95,16 @@ class ScriptRunner:
 
     def _place(self, script: Script, path: str, is_img2img: bool) -> None:
         script.filename = path
-        script.is_txt2img = not is_img2img
-        script.is_img2img = is_img2img
+        script.is_txt2img, script.is_img2img = not is_img2img, is_img2img
         script.tabname = "img2img" if is_img2img else "txt2img"
-        visibility = script.show(script.is_img2img)
+        visibility = script.show(is_img2img)
+        if not visibility:
+            return
+        self.scripts.append(script)
+        group = self.selectable_scripts
         if visibility == AlwaysVisible:
-            self.scripts.append(script)
-            self.alwayson_scripts.append(script)
-            script.alwayson = True
-        elif visibility:
-            self.scripts.append(script)
-            self.selectable_scripts.append(script)
+            script.alwayson, group = True, self.alwayson_scripts
+        group.append(script)
 
     def apply_on_before_component_callbacks(self) -> None:
         for script in self.scripts:
@@ -112,53 +122,51 @@ class ScriptRunner:
         try:
             self.create_script_ui_inner(script)
         except Exception:
-            errors.report(f"Error creating UI for {script.name}: ", exc_info=True)
+            _report("ui", script.filename)
 
     def create_script_ui_inner(self, script: Script) -> None:
         from modules.api import models
 
-        controls = wrap_call(script.ui, script.filename, "ui", script.is_img2img)
-        script.controls = controls
+        file, kind = script.filename, {"is_img2img": script.is_img2img, "is_alwayson": script.alwayson}
+        script.controls = controls = wrap_call(script.ui, file, "ui", script.is_img2img)
         if controls is None:
             return
-        script.name = wrap_call(script.title, script.filename, "title", default=script.filename).lower()
+        script.name = wrap_call(script.title, file, "title", default=file).lower()
         for control in controls:
-            control.custom_script_source = os.path.basename(script.filename)
-        arguments = [_api_argument(control) for control in controls]
-        script.api_info = models.ScriptInfo(
-            name=script.name, is_img2img=script.is_img2img, is_alwayson=script.alwayson, args=arguments
-        )
+            control.custom_script_source = os.path.basename(file)
+        script.api_info = models.ScriptInfo(name=script.name, args=[_api_argument(x) for x in controls], **kind)
         self.infotext_fields += script.infotext_fields or []
         self.paste_field_names += script.paste_field_names or []
         self.inputs += controls
         script.args_to = len(self.inputs)
 
     def setup_ui_for_section(self, section: str | None, scriptlist: list[Script] | None = None) -> None:
-        for script in self.alwayson_scripts if scriptlist is None else scriptlist:
-            if script.alwayson and script.section != section:
-                continue
-            if script.create_group:
-                with gr.Group(visible=script.alwayson) as group:
-                    self.create_script_ui(script)
-                script.group = group
-            else:
-                self.create_script_ui(script)
+        """A selectable script belongs to no section; its group shows once it is selected."""
+        candidates = self.alwayson_scripts if scriptlist is None else scriptlist
+        for script in candidates:
+            if not script.alwayson or script.section == section:
+                self._create_in_group(script)
+
+    def _create_in_group(self, script: Script) -> None:
+        if not script.create_group:
+            self.create_script_ui(script)
+            return
+        with gr.Group(visible=script.alwayson) as box:
+            self.create_script_ui(script)
+        script.group = box
 
     def prepare_ui(self) -> None:
         self.inputs = [None]
 
     def setup_ui(self) -> list[Any]:
-        titles = [wrap_call(script.title, script.filename, "title") or script.filename for script in self.scripts]
-        self.title_map = {title.lower(): script for title, script in zip(titles, self.scripts)}
-        self.titles = [
-            wrap_call(s.title, s.filename, "title") or f"{s.filename} [error]" for s in self.selectable_scripts
-        ]
+        self.title_map = {_title(script, script.filename).lower(): script for script in self.scripts}
+        self.titles = [_title(script, f"{script.filename} [error]") for script in self.selectable_scripts]
         self.setup_ui_for_section(None)
         dropdown = gr.Dropdown(
             label="Script", elem_id="script_list", choices=["None", *self.titles], value="None", type="index"
         )
         self.inputs[0] = dropdown
-        self.setup_ui_for_section(None, self.selectable_scripts)
+        self.setup_ui_for_section(None, scriptlist=self.selectable_scripts)
 
         def select_script(script_index: int | None) -> list[Any]:
             selected = self.selectable_scripts[script_index - 1] if script_index else None
@@ -173,45 +181,46 @@ class ScriptRunner:
 
     def run(self, p: Any, *args: Any) -> Any:
         """Runs the selected script and returns its Processed; None where none is selected. Exceptions pass through."""
-        script_index = args[0]
-        if not script_index:
+        selected = args[0]  # the dropdown's; 0 is "None"
+        if not selected:
             return None
-        script = self.selectable_scripts[script_index - 1]
-        processed = script.run(p, *args[script.args_from : script.args_to])
+        script = self.selectable_scripts[selected - 1]
+        result = script.run(p, *args[script.args_from : script.args_to])
         shared.total_tqdm.clear()
-        return processed
+        return result
 
     def script(self, title: str) -> Script | None:
         return self.title_map.get(title.lower())
 
     def create_ordered_callbacks_list(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        category = f"script_{method_name}"
-        callbacks: list[ScriptCallback] = []
-        in_all = method_name in ("before_component", "after_component")
-        for script in self.scripts if in_all else self.alwayson_scripts:
-            if getattr(type(script), method_name, None) != getattr(Script, method_name, None):
-                script_callbacks.add_callback(
-                    callbacks, script, category=category, name=type(script).__name__, filename=script.filename
-                )
-        return script_callbacks.sort_callbacks(category, callbacks, enable_user_sort=enable_user_sort)
+        """Scripts that override the hook, in the order that their extensions and the user ask for."""
+        category, inherited = f"script_{method_name}", getattr(Script, method_name, None)
+        candidates = self.scripts if method_name.endswith("_component") else self.alwayson_scripts
+        found: list[ScriptCallback] = []
+        for script in candidates:
+            kind = type(script)
+            if getattr(kind, method_name, None) != inherited:
+                origin = {"name": kind.__name__, "filename": script.filename}
+                script_callbacks.add_callback(found, script, category=category, **origin)
+        return script_callbacks.sort_callbacks(category, found, enable_user_sort=enable_user_sort)
 
     def ordered_callbacks(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        category = f"script_{method_name}"
-        count, callbacks = self.callback_map.get(category, (-1, []))
-        if count != len(self.scripts):
-            callbacks = self.create_ordered_callbacks_list(method_name, enable_user_sort=enable_user_sort)
-            self.callback_map[category] = len(self.scripts), callbacks
-        return callbacks
+        """Remembered until the number of scripts changes."""
+        category, count = f"script_{method_name}", len(self.scripts)
+        if self.callback_map.get(category, (-1, []))[0] != count:
+            fresh = self.create_ordered_callbacks_list(method_name, enable_user_sort=enable_user_sort)
+            self.callback_map[category] = count, fresh
+        return self.callback_map[category][1]
 
     def ordered_scripts(self, method_name: str) -> list[Script]:
-        return [x.callback for x in self.ordered_callbacks(method_name)]
+        return [entry.callback for entry in self.ordered_callbacks(method_name)]
 
     def _call(self, hook: str, p: Any, *first: Any, **kwargs: Any) -> None:
         for script in self.ordered_scripts(hook):
             try:
                 getattr(script, hook)(p, *first, *p.script_args[script.args_from : script.args_to], **kwargs)
             except Exception:
-                errors.report(f"Error running {hook}: {script.filename}", exc_info=True)
+                _report(hook, script.filename)
 
     def before_process(self, p: Any) -> None:
         self._call("before_process", p)
@@ -265,7 +274,7 @@ class ScriptRunner:
                 try:
                     script.setup(p, *p.script_args[script.args_from : script.args_to])
                 except Exception:
-                    errors.report(f"Error running setup: {script.filename}", exc_info=True)
+                    _report("setup", script.filename)
 
     def _component(
         self, hook: str, table: dict[str, list[Any]], elem_id: str | None, component: Any, kwargs: dict[str, Any]
@@ -274,12 +283,12 @@ class ScriptRunner:
             try:
                 callback(OnComponent(component=component))
             except Exception:
-                errors.report(f"Error running on_{hook}: {script.filename}", exc_info=True)
+                _report(f"on_{hook}", script.filename)
         for script in self.ordered_scripts(hook):
             try:
                 getattr(script, hook)(component, **kwargs)
             except Exception:
-                errors.report(f"Error running {hook}: {script.filename}", exc_info=True)
+                _report(hook, script.filename)
 
     def before_component(self, component: Any, **kwargs: Any) -> None:
         self._component("before_component", self.on_before_component_elem_id, kwargs.get("elem_id"), component, kwargs)

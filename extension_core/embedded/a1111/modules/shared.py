@@ -52,14 +52,19 @@ gradio_theme = gr.themes.Default(
 total_tqdm: shared_total_tqdm.TotalTQDM
 mem_mon = None
 
+
+def _interpolation(mode: str, antialias: bool = False) -> dict[str, Any]:
+    return {"mode": mode, "antialias": antialias}
+
+
 latent_upscale_default_mode = "Latent"
 latent_upscale_modes: dict[str, dict[str, Any]] = {
-    "Latent": {"mode": "bilinear", "antialias": False},
-    "Latent (antialiased)": {"mode": "bilinear", "antialias": True},
-    "Latent (bicubic)": {"mode": "bicubic", "antialias": False},
-    "Latent (bicubic antialiased)": {"mode": "bicubic", "antialias": True},
-    "Latent (nearest)": {"mode": "nearest", "antialias": False},
-    "Latent (nearest-exact)": {"mode": "nearest-exact", "antialias": False},
+    "Latent": _interpolation("bilinear"),
+    "Latent (antialiased)": _interpolation("bilinear", antialias=True),
+    "Latent (bicubic)": _interpolation("bicubic"),
+    "Latent (bicubic antialiased)": _interpolation("bicubic", antialias=True),
+    "Latent (nearest)": _interpolation("nearest"),
+    "Latent (nearest-exact)": _interpolation("nearest-exact"),
 }
 
 options_section = options.options_section

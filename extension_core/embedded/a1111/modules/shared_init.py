@@ -15,10 +15,11 @@ def _set_devices() -> None:
     if on_cpu:  # half precision on a CPU is slow and incomplete; the hosts' users pass --no-half there
         cmd_opts.no_half = True
     devices.device = devices.cpu if on_cpu else devices.get_optimal_device()
-    devices.dtype = torch.float32 if cmd_opts.no_half else torch.float16
-    devices.dtype_vae = torch.float32 if cmd_opts.no_half or cmd_opts.no_half_vae else torch.float16
-    devices.dtype_unet = devices.dtype
-    devices.dtype_inference = torch.float32 if cmd_opts.precision == "full" else devices.dtype
+    full, half = torch.float32, torch.float16
+    network = full if cmd_opts.no_half else half
+    devices.dtype = devices.dtype_unet = network
+    devices.dtype_vae = full if cmd_opts.no_half_vae else network
+    devices.dtype_inference = full if cmd_opts.precision == "full" else network
     shared.device = devices.device
     shared.weight_load_location = "cpu"
     if cmd_opts.threads:
@@ -28,9 +29,9 @@ def _set_devices() -> None:
 def initialize() -> None:
     from modules import options, shared_options
 
-    shared.options_templates = shared_options.options_templates
-    shared.restricted_opts = shared_options.restricted_opts
-    shared.opts = options.Options(shared_options.options_templates, shared_options.restricted_opts)
+    known = (shared_options.options_templates, shared_options.restricted_opts)
+    shared.options_templates, shared.restricted_opts = known
+    shared.opts = options.Options(*known)
     shared.opts.load(shared.config_filename)
     _set_devices()
 

@@ -9,6 +9,13 @@ from typing import Any
 
 from modules import devices, errors, shared
 
+_NEW_JOB: dict[str, Any] = {
+    **dict.fromkeys(("skipped", "interrupted", "stopping_generation", "processing_has_refined_job_count"), False),
+    **dict.fromkeys(("sampling_step", "job_no", "current_image_sampling_step", "id_live_preview"), 0),
+    **dict.fromkeys(("current_latent", "current_image", "textinfo"), None),
+    "job_count": -1,
+}
+
 
 class State:
     skipped = False
@@ -73,39 +80,23 @@ class State:
         self.stopping_generation = True
 
     def nextjob(self) -> None:
-        if shared.opts.live_previews_enable and shared.opts.show_progress_every_n_steps == -1:
+        only_finished = shared.opts.show_progress_every_n_steps == -1
+        if only_finished and shared.opts.live_previews_enable:
             self.do_set_current_image()
+        self.sampling_step = self.current_image_sampling_step = 0
         self.job_no += 1
-        self.sampling_step = 0
-        self.current_image_sampling_step = 0
 
     def dict(self) -> dict[str, Any]:
-        names = (
-            "skipped",
-            "interrupted",
-            "stopping_generation",
-            "job",
-            "job_count",
-            "job_timestamp",
-            "job_no",
-            "sampling_step",
-            "sampling_steps",
-        )
-        return {name: getattr(self, name) for name in names}
+        """What the API tells of it."""
+        flags = ("skipped", "interrupted", "stopping_generation")
+        counters = ("job", "job_count", "job_timestamp", "job_no", "sampling_step", "sampling_steps")
+        return {name: getattr(self, name) for name in flags + counters}
 
     def begin(self, job: str = "(unknown)") -> None:
-        self.sampling_step = 0
-        self.time_start = time.time()
-        self.job_count = -1
-        self.processing_has_refined_job_count = False
-        self.job_no = 0
-        self.job_timestamp = datetime.datetime.now().strftime("%Y%m%d%H%M%S")
-        self.current_latent = None
-        self.current_image = None
-        self.current_image_sampling_step = 0
-        self.id_live_preview = 0
-        self.skipped = self.interrupted = self.stopping_generation = False
-        self.textinfo = None
+        for name, value in _NEW_JOB.items():
+            setattr(self, name, value)
+        now = datetime.datetime.now()
+        self.time_start, self.job_timestamp = time.time(), f"{now:%Y%m%d%H%M%S}"
         self.job = job
         devices.torch_gc()
 
@@ -129,10 +120,9 @@ class State:
             return
         from modules import sd_samplers
 
+        whole_batch = shared.opts.show_progress_grid
+        to_image = sd_samplers.samples_to_image_grid if whole_batch else sd_samplers.sample_to_image
         try:
-            to_image = (
-                sd_samplers.samples_to_image_grid if shared.opts.show_progress_grid else sd_samplers.sample_to_image
-            )
             self.assign_current_image(to_image(self.current_latent))
             self.current_image_sampling_step = self.sampling_step
         except Exception:  # the model may be changing right now; the host passes over it too

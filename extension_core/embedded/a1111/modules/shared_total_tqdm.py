@@ -13,33 +13,30 @@ class TotalTQDM:
     def __init__(self) -> None:
         self._tqdm: Any = None
 
-    def _enabled(self) -> bool:
-        return bool(shared.opts.multiple_tqdm)
+    def _bar(self) -> Any:
+        """Made when it is first needed; None where the setting is off."""
+        if not shared.opts.multiple_tqdm:
+            return None
+        if self._tqdm is None:
+            self.reset()
+        return self._tqdm
 
     def reset(self) -> None:
-        self._tqdm = tqdm.tqdm(
-            desc="Total progress",
-            total=shared.state.job_count * shared.state.sampling_steps,
-            position=1,
-            file=shared.progress_print_out,
-        )
+        steps = shared.state.job_count * shared.state.sampling_steps
+        self._tqdm = tqdm.tqdm(desc="Total progress", total=steps, position=1, file=shared.progress_print_out)
 
     def update(self) -> None:
-        if not self._enabled():
-            return
-        if self._tqdm is None:
-            self.reset()
-        self._tqdm.update()
+        bar = self._bar()
+        if bar is not None:  # a bar of unknown length is false
+            bar.update()
 
     def updateTotal(self, new_total: int) -> None:
-        if not self._enabled():
-            return
-        if self._tqdm is None:
-            self.reset()
-        self._tqdm.total = new_total
+        bar = self._bar()
+        if bar is not None:
+            bar.total = new_total
 
     def clear(self) -> None:
-        if self._tqdm is not None:
-            self._tqdm.refresh()
-            self._tqdm.close()
-            self._tqdm = None
+        bar, self._tqdm = self._tqdm, None
+        if bar is not None:
+            bar.refresh()
+            bar.close()

@@ -42,6 +42,12 @@ def _without_style(style: str | None, prompt: str) -> str | None:
     return rest.removesuffix(", ")
 
 
+def _style(row: dict[str, str], path: Path) -> PromptStyle:
+    """ "text" is what the prompt's column was called in the oldest files."""
+    column = "prompt" if "prompt" in row else "text"
+    return PromptStyle(row["name"], row[column], row.get("negative_prompt", ""), str(path))
+
+
 class StyleDatabase:
     def __init__(self, paths: list[str]) -> None:
         self.no_style = PromptStyle("None", "", "", None)
@@ -60,20 +66,20 @@ class StyleDatabase:
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 for row in csv.DictReader(file, skipinitialspace=True):
-                    if not row or row["name"].startswith("#"):
-                        continue
-                    prompt = row["prompt"] if "prompt" in row else row["text"]
-                    self.styles[row["name"]] = PromptStyle(
-                        row["name"], prompt, row.get("negative_prompt", ""), str(path)
-                    )
+                    if row and not row["name"].startswith("#"):
+                        self.styles[row["name"]] = _style(row, path)
         except Exception:  # a broken file must not keep the host from starting
-            errors.report(f"Error loading styles from {path}: ", exc_info=True)
+            errors.report(f"{path} cannot be read as a table of styles", exc_info=True)
+
+    def _named(self, names: Sequence[str]) -> list[PromptStyle]:
+        """An unknown name is a style that adds nothing."""
+        return [self.styles.get(name, self.no_style) for name in names]
 
     def get_style_prompts(self, styles: Sequence[str]) -> list[str | None]:
-        return [self.styles.get(x, self.no_style).prompt for x in styles]
+        return [style.prompt for style in self._named(styles)]
 
     def get_negative_style_prompts(self, styles: Sequence[str]) -> list[str | None]:
-        return [self.styles.get(x, self.no_style).negative_prompt for x in styles]
+        return [style.negative_prompt for style in self._named(styles)]
 
     def apply_styles_to_prompt(self, prompt: str, styles: Sequence[str]) -> str:
         return apply_styles_to_prompt(prompt, self.get_style_prompts(styles))

@@ -43,9 +43,9 @@ _NOT_FOR_PROCESSING = (
 
 
 def validate_sampler_name(name: str) -> str:
-    if sd_samplers.all_samplers_map.get(name) is None:
-        raise HTTPException(status_code=400, detail="Sampler not found")
-    return name
+    if name in sd_samplers.all_samplers_map:
+        return name
+    raise HTTPException(400, "Sampler not found")
 
 
 class Api(ListsApi):
@@ -101,9 +101,8 @@ class Api(ListsApi):
             self.add_api_route(f"/sdapi/v1/{path}", endpoint, methods=methods, **extra)
 
     def add_api_route(self, path: str, endpoint: Any, **kwargs: Any) -> Any:
-        if shared.cmd_opts.api_auth:
-            kwargs["dependencies"] = [Depends(self.auth)]
-        return self.app.add_api_route(path, endpoint, **kwargs)
+        guard = {"dependencies": [Depends(self.auth)]} if shared.cmd_opts.api_auth else {}
+        return self.app.add_api_route(path, endpoint, **{**kwargs, **guard})
 
     def auth(self, credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> bool:  # noqa: B008
         known = self.credentials.get(credentials.username)
@@ -121,23 +120,16 @@ class Api(ListsApi):
         api_scripts.apply_infotext(req, tab, script_runner=runner, mentioned_script_args=mentioned)
         selectable, index = api_scripts.get_selectable_script(req.script_name, runner)
         sampler, scheduler = sd_samplers.get_sampler_and_scheduler(req.sampler_name or req.sampler_index, req.scheduler)
-        populate = req.copy(
-            update={
-                "sampler_name": validate_sampler_name(sampler),
-                "do_not_save_samples": not req.save_images,
-                "do_not_save_grid": not req.save_images,
-                **more,
-            }
+        settled = {"sampler_name": validate_sampler_name(sampler), "sampler_index": None, **more}
+        settled |= dict.fromkeys(("do_not_save_samples", "do_not_save_grid"), not req.save_images)
+        if scheduler != "Automatic" and not req.scheduler:  # an old name such as "Euler Karras" holds both
+            settled["scheduler"] = scheduler
+        fields = {**vars(req), **settled}
+        args = {name: value for name, value in fields.items() if name not in _NOT_FOR_PROCESSING}
+        script_args = api_scripts.init_script_args(
+            req, defaults, selectable, index, runner, input_script_args=mentioned
         )
-        populate.sampler_index = None
-        if not populate.scheduler and scheduler != "Automatic":
-            populate.scheduler = scheduler
-        args = {k: v for k, v in vars(populate).items() if k not in _NOT_FOR_PROCESSING}
-        return (
-            args,
-            api_scripts.init_script_args(req, defaults, selectable, index, runner, input_script_args=mentioned),
-            selectable,
-        )
+        return args, script_args, selectable
 
     def _run(self, p: Any, runner: Any, script_args: list[Any], selectable: Any, job: str, task_id: str) -> Any:
         p.is_api = True
@@ -175,7 +167,7 @@ class Api(ListsApi):
         req: Any = img2imgreq
         task_id = req.force_task_id or create_task_id("img2img")
         if req.init_images is None:
-            raise HTTPException(status_code=404, detail="Init image not found")
+            raise HTTPException(404, "Init image not found")
         mask = decode_base64_to_image(req.mask) if req.mask else req.mask
         runner = scripts.scripts_img2img
         args, script_args, selectable = self._prepare(

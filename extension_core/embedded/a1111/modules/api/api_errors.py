@@ -16,15 +16,11 @@ from modules import errors, shared
 
 
 def _handle_exception(request: Request, e: Exception) -> JSONResponse:
-    err = {
-        "error": type(e).__name__,
-        "detail": vars(e).get("detail", ""),
-        "body": vars(e).get("body", ""),
-        "errors": str(e),
-    }
+    own = {"status_code": 500, "detail": "", "body": "", **vars(e)}
+    answer = {"error": type(e).__name__, "detail": own["detail"], "body": own["body"], "errors": str(e)}
     if not isinstance(e, HTTPException):
-        errors.report(f"API error: {request.method}: {request.url} {err}", exc_info=True)
-    return JSONResponse(status_code=vars(e).get("status_code", 500), content=jsonable_encoder(err))
+        errors.report(f"{request.method} {request.url} failed: {answer}", exc_info=True)
+    return JSONResponse(jsonable_encoder(answer), own["status_code"])
 
 
 def api_middleware(app: FastAPI) -> None:

@@ -11,23 +11,31 @@ from modules import infotext_utils
 
 
 def script_name_to_index(name: str, scripts: list[Any]) -> int:
+    """By title, in upper or lower case."""
     try:
-        return [script.title().lower() for script in scripts].index(name.lower())
-    except Exception as e:
-        raise HTTPException(status_code=422, detail=f"Script '{name}' not found") from e
+        titles = [script.title().lower() for script in scripts]
+        return titles.index(name.lower())
+    except Exception as fault:
+        raise _refusal(f"Script '{name}' not found") from fault
+
+
+def _refusal(reason: str) -> HTTPException:
+    return HTTPException(status_code=422, detail=reason)
 
 
 def get_script(script_name: str | None, script_runner: Any) -> Any:
-    if script_name is None or script_name == "":
+    if not script_name:
         return None, None
-    return script_runner.scripts[script_name_to_index(script_name, script_runner.scripts)]
+    candidates = script_runner.scripts
+    return candidates[script_name_to_index(script_name, candidates)]
 
 
 def get_selectable_script(script_name: str | None, script_runner: Any) -> tuple[Any, int | None]:
-    if script_name is None or script_name == "":
+    if not script_name:
         return None, None
-    index = script_name_to_index(script_name, script_runner.selectable_scripts)
-    return script_runner.selectable_scripts[index], index
+    candidates = script_runner.selectable_scripts
+    index = script_name_to_index(script_name, candidates)
+    return candidates[index], index
 
 
 def init_default_script_args(script_runner: Any) -> list[Any]:
@@ -53,28 +61,27 @@ def init_script_args(
     input_script_args: dict[int, Any] | None = None,
 ) -> list[Any]:
     """An always-on script's arguments replace the first of its defaults; surplus ones are dropped without a word."""
-    script_args = default_script_args.copy()
-    for index, value in (input_script_args or {}).items():
-        script_args[index] = value
+    merged = list(default_script_args)
+    for place, value in (input_script_args or {}).items():
+        merged[place] = value
     if selectable_script:
-        script_args[selectable_script.args_from : selectable_script.args_to] = request.script_args
-        script_args[0] = (selectable_idx or 0) + 1
+        merged[selectable_script.args_from : selectable_script.args_to] = request.script_args
+        merged[0] = (selectable_idx or 0) + 1  # the dropdown's 0 is "None"
     for name, given in (request.alwayson_scripts or {}).items():
-        script = get_script(name, script_runner)
-        if script is None:
-            raise HTTPException(status_code=422, detail=f"always on script {name} not found")
-        if script.alwayson is False:
-            raise HTTPException(
-                status_code=422, detail="Cannot have a selectable script in the always on scripts params"
-            )
-        if "args" in given:
-            for i in range(min(script.args_to - script.args_from, len(given["args"]))):
-                script_args[script.args_from + i] = given["args"][i]
-    return script_args
+        _lay_over(merged, get_script(name, script_runner), given.get("args", []))
+    return merged
+
+
+def _lay_over(merged: list[Any], script: Any, given: list[Any]) -> None:
+    if script.alwayson is False:
+        raise _refusal("Cannot have a selectable script in the always on scripts params")
+    for place, value in zip(range(script.args_from, script.args_to), given, strict=False):
+        merged[place] = value
 
 
 def _field_value(field: Any, params: dict[str, Any], request: Any) -> Any:
-    value = field.function(params) if field.function else params.get(field.label)
+    read = field.function or (lambda known: known.get(field.label))
+    value = read(params)
     if value is None:
         return None
     kind = request.__fields__[field.api].type_ if field.api in request.__fields__ else type(field.component.value)
@@ -91,7 +98,8 @@ def apply_infotext(request: Any, tabname: str, *, script_runner: Any, mentioned_
         return
     fields = infotext_utils.paste_fields[tabname]["fields"]
     already_set = request.dict(exclude_unset=True)
-    params = infotext_utils.parse_generation_parameters(request.infotext)
+    text = request.infotext
+    params = infotext_utils.parse_generation_parameters(text)
     for field in fields:
         if field.api and field.api not in already_set and (value := _field_value(field, params, request)) is not None:
             setattr(request, field.api, value)

@@ -76,15 +76,15 @@ def connect_reuse_seed(seed: Any, reuse_seed: Any, generation_info: Any, is_subs
     """Makes the button copy the (variation) seed of the picture selected in the gallery."""
 
     def copy_seed(gen_info_string: str, index: Any) -> list[Any]:
-        res = -1
+        found = -1
         try:
             infotext = json.loads(gen_info_string)["infotexts"][max(int(index), 0)]
             params = infotext_utils.parse_generation_parameters(infotext, [])
-            res = int(params.get("Variation seed" if is_subseed else "Seed", -1))
+            found = int(params.get("Variation seed" if is_subseed else "Seed", -1))
         except (ValueError, KeyError, IndexError, TypeError):
             if gen_info_string:
-                errors.report(f"Error retrieving seed from generation info: {gen_info_string}", exc_info=True)
-        return [res, gr.update()]
+                errors.report(f"No seed is found in {gen_info_string}", exc_info=True)
+        return [found, gr.update()]
 
     reuse_seed.click(
         fn=copy_seed,
