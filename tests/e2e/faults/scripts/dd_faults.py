@@ -155,7 +155,7 @@ def _fingerprint() -> dict[str, str]:
     digest = hashlib.sha256()
     for name, tensor in sorted(shared.sd_model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return {"sha256": digest.hexdigest()}
 
 
