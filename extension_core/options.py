@@ -34,7 +34,8 @@ class Field:
     @property
     def infotext_key(self) -> str:
         """Key of this argument in the host's infotext, e.g. `DD switch step`."""
-        return f"{INFOTEXT_PREFIX} {self.name.replace('_', ' ').replace('cfg', 'CFG')}"
+        words = self.name.replace("_", " ").replace("cfg", "CFG").replace("lora", "LoRA")
+        return f"{INFOTEXT_PREFIX} {words}"
 
 
 def _option(default: Any, kind: Kind, label: str, tooltip: str, **limits: Any) -> Any:
@@ -55,8 +56,8 @@ class Options:
         "",
         "model",
         "Distilled model",
-        "The few-step checkpoint (DMD2, Lightning, Turbo, LCM, ...) that finishes the image; same architecture as the "
-        "loaded checkpoint.",
+        "The few-step model (DMD2, Lightning, Turbo, LCM, ...) that finishes the image: a checkpoint, a U-Net or a "
+        "LoRA of the loaded checkpoint's architecture.",
     )
     family: str = _option(
         "auto",
@@ -64,7 +65,7 @@ class Options:
         "Family",
         "How the distilled model was trained. It sets steps, sampler and schedule. Auto reads the file's name and "
         "metadata; custom keeps the sampler, steps and schedule chosen above.",
-        choices=("auto", "dmd2", "lightning", "turbo", "lcm", "hyper", "custom"),
+        choices=("auto", "dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "custom"),
     )
     mode: str = _option(
         "hybrid",
@@ -123,7 +124,7 @@ class Options:
         "choice",
         "Text encoder",
         "Whose reading of the prompt the distilled model gets. Auto: the base's if both are the same or the second "
-        "file has none, its own if they differ.",
+        "file has none, its own if they differ or the LoRA changes it.",
         choices=("auto", "base", "own"),
     )
     passes: str = _option(
@@ -133,6 +134,13 @@ class Options:
         "Where the base takes part: the first pass, the hires pass, or both. The other pass runs on the distilled "
         "model alone.",
         choices=("first", "hires", "both"),
+    )
+    lora_strength: float = _option(
+        1.0,
+        "number",
+        "LoRA strength",
+        "Weight of a LoRA that was chosen as distilled model; no effect on checkpoints and U-Nets. Almost all want 1.",
+        maximum=10,
     )
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extension_core import __version__
@@ -35,8 +34,8 @@ class Session:
         """Guidance scale of a phase."""
         return self.options.base_cfg if phase is Phase.BASE else self.options.distilled_cfg
 
-    def infotext(self, notes: Sequence[str] = ()) -> dict[str, str]:
-        """What was asked for, what the plan is and what the user should know, for the host's infotext."""
+    def infotext(self) -> dict[str, str]:
+        """What was asked for and what the plan is, for the host's infotext."""
         defaults = Options()
         result = {}
         for name, value in self.options.as_mapping().items():
@@ -45,8 +44,7 @@ class Session:
                 result[key] = self.model_title
             elif name == "mode" or (name != "enabled" and value != getattr(defaults, name)):
                 result[key] = f"{value:g}" if isinstance(value, float) else str(value)
-        noted = {f"{INFOTEXT_PREFIX} note": " ".join(notes)} if notes else {}
-        return {**result, **self._what_ran(), **noted}
+        return {**result, **self._what_ran()}
 
     def _what_ran(self) -> dict[str, str]:
         what = {f"{INFOTEXT_PREFIX} plan": self.plan.describe()}

@@ -17,6 +17,8 @@ Levels = tuple[float, ...]
 
 TRAINING_TIMESTEPS = 1000
 LCM_ORIGINAL_STEPS = 50
+# Grids of files made for one step that does not start at the top, and the grid for other step counts.
+SINGLE_STEP_GRIDS: dict[str, tuple[int, str]] = {"single_399": (399, "lcm"), "single_800": (800, "trailing")}
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ def trailing_timesteps(steps: int) -> list[int]:
 
 def family_levels(grid: str, steps: int, schedule: NoiseSchedule, unit: Unit) -> Levels:
     """The `steps + 1` levels, descending, of a family's own schedule; the last is 0 in either unit."""
+    single, grid = SINGLE_STEP_GRIDS.get(grid, (None, grid))
     timesteps = lcm_timesteps(steps) if grid == "lcm" else trailing_timesteps(steps)
+    if single is not None and steps == 1:
+        timesteps = [single]
     return (*(schedule.in_unit(t, unit) for t in timesteps), 0.0)
 
 

@@ -14,12 +14,13 @@ from extension_core.options import BY_NAME, FIELDS, Field, Options
 # Which options share a row; everything else about them comes from `FIELDS`.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("distilled_model", "family"),
-    ("mode", "passes"),
+    ("mode", "passes", "lora_strength"),
     ("switch_step", "base_steps"),
     ("base_cfg", "distilled_cfg"),
     ("base_sampler", "schedule", "text_encoder"),
 )
-_SLIDER_TOPS = {"switch_step": 12, "base_steps": 50, "base_cfg": 15, "distilled_cfg": 15}
+_SLIDER_TOPS = {"switch_step": 12, "base_steps": 50, "base_cfg": 15, "distilled_cfg": 15, "lora_strength": 2}
+_SLIDER_STEPS = {"lora_strength": 0.05}
 
 
 @dataclass(frozen=True)
@@ -105,5 +106,5 @@ def _component(spec: Field, host: HostParts) -> Any:
     if spec.kind == "whole_or_null":
         common["label"] += " (0 = k)"
         return gr.Slider(minimum=0, maximum=top, step=1, value=0, **common)
-    step = 1 if spec.kind == "whole" else 0.1
+    step = 1 if spec.kind == "whole" else _SLIDER_STEPS.get(spec.name, 0.1)
     return gr.Slider(minimum=spec.minimum, maximum=top, step=step, value=default, **common)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from extension_core.errors import DiversityError
 from extension_core.weights.naming import TEXT_PREFIXES, UNET_PREFIX, with_prefix
@@ -11,15 +11,22 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _INPUT_CONV = UNET_PREFIX + "input_blocks.0.0.weight"
 _CROSS_ATTENTION = "attn2.to_k.weight"
+_GUIDANCE_EMBEDDING = "cond_proj.weight"
 _ARCHITECTURES = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL", 1280: "SDXL refiner"}
 
 
 def architecture(shapes: Shapes) -> str:
     """Name of the architecture a U-Net's shapes belong to."""
-    widths = {shape[1] for name, shape in shapes.items() if name.endswith(_CROSS_ATTENTION) and len(shape) == 2}
+    return architecture_of_width(
+        {shape[1] for name, shape in shapes.items() if name.endswith(_CROSS_ATTENTION) and len(shape) == 2}
+    )
+
+
+def architecture_of_width(widths: Collection[int]) -> str:
+    """Name of the architecture whose cross attention reads prompts of this width."""
     if len(widths) != 1:
         return "an unknown architecture"
-    width = widths.pop()
+    width = next(iter(widths))
     return _ARCHITECTURES.get(width, f"an architecture with context width {width}")
 
 
@@ -41,15 +48,15 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
     found = with_prefix(file_shapes, UNET_PREFIX)
     if not found:
         raise DiversityError(
-            f"The distilled model '{file_name}' is not a checkpoint: it holds no U-Net (no '{UNET_PREFIX}*' tensors); "
-            "choose a full checkpoint."
+            f"The distilled model '{file_name}' is none: it holds no U-Net (no '{UNET_PREFIX}*' tensors, nor "
+            "diffusers' 'down_blocks.*') and no LoRA; choose a checkpoint, a U-Net or a LoRA."
         )
+    _check_guidance_embedding(file_name, found)
     _check_inpainting(file_name, file_shapes, host_shapes)
     unet = {name: file_shapes[name] for name in found}
     missing = sorted(set(host_shapes) - found)
-    extra = sorted(found - set(host_shapes))
     mismatched = sorted(name for name in found & set(host_shapes) if unet[name] != host_shapes[name])
-    if not (missing or mismatched or extra):
+    if not (missing or mismatched):
         return
     ours, theirs = architecture(host_shapes), architecture(unet)
     if ours != theirs:
@@ -57,12 +64,32 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
             f"The distilled model '{file_name}' is {theirs} but the loaded checkpoint is {ours}; choose two models of "
             "the same architecture."
         )
-    for what, names in (("lacks", missing), ("has other shapes for", mismatched), ("has unknown", extra)):
+    for what, names in (("lacks", missing), ("has other shapes for", mismatched)):
         if names:
             raise DiversityError(
                 f"The distilled model '{file_name}' {what} {len(names)} U-Net tensors of the loaded checkpoint, first "
-                f"{', '.join(names[:3])}; choose a complete checkpoint of the same architecture."
+                f"{', '.join(names[:3])}; choose a complete file of the same architecture."
             )
+
+
+def extra_tensors_note(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> tuple[str, ...]:
+    """What the user should know of U-Net tensors that the host's model has no place for; as the host, we skip them."""
+    extra = sorted(with_prefix(file_shapes, UNET_PREFIX) - set(host_shapes))
+    if not extra:
+        return ()
+    note = (
+        f"The distilled model '{file_name}' has {len(extra)} U-Net tensors that the loaded checkpoint lacks, first "
+        f"{', '.join(extra[:3])}; they are left out."
+    )
+    return (note,)
+
+
+def _check_guidance_embedding(file_name: str, found: Collection[str]) -> None:
+    if any(name.endswith(_GUIDANCE_EMBEDDING) for name in found):
+        raise DiversityError(
+            f"The distilled model '{file_name}' wants its guidance scale as an input (cond_proj), as the full LCM "
+            "U-Nets do, and WebUIs have none to give; choose the LCM LoRA instead."
+        )
 
 
 def _check_inpainting(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 
-UNET_PREFIX = "model.diffusion_model."
+from extension_core.weights.layouts import UNET_PREFIX, canonical_unet_keys
+
+__all__ = ["TEXT_PREFIXES", "UNET_PREFIX", "NamedParameter", "file_keys", "named_parameters", "with_prefix"]
+
 # SD 1.x and 2.x, then SDXL.
 TEXT_PREFIXES = ("cond_stage_model.", "conditioner.")
 
@@ -18,12 +21,17 @@ _LEGACY_TEXT = {
 }
 
 
-def file_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Canonical name -> key in the file."""
-    return {_canonical_key(key): key for key in keys}
+def file_keys(keys: Collection[str], unet_names: Collection[str] = ()) -> dict[str, str]:
+    """Canonical name -> key in the file, in whichever layout its U-Net is.
+
+    Args:
+        unet_names: canonical names of the U-Net that the file is to take turns with.
+    """
+    unet = canonical_unet_keys(keys, unet_names)
+    return {unet.get(key, _canonical_text_key(key)): key for key in keys}
 
 
-def _canonical_key(key: str) -> str:
+def _canonical_text_key(key: str) -> str:
     for old, new in _LEGACY_TEXT.items():
         if key.startswith(old):
             return new + key[len(old) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,10 @@ def _unreadable(path: Path, found: str) -> DiversityError:
     return DiversityError(f"The distilled model '{path.name}' cannot be read: {found}; download or convert it again.")
 
 
+def _missing(path: Path) -> DiversityError:
+    return DiversityError(f"The distilled model '{path.name}' is missing: no such file; choose another one.")
+
+
 @contextmanager
 def open_tensors(path: Path) -> Iterator[TensorSource]:
     """Open a model file for reading.
@@ -55,7 +60,7 @@ def open_tensors(path: Path) -> Iterator[TensorSource]:
         DiversityError: the file is missing, truncated, not a model, or a pickle that holds more than tensors.
     """
     if not path.is_file():
-        raise DiversityError(f"The distilled model '{path.name}' is missing: no such file; choose another one.")
+        raise _missing(path)
     if path.suffix.lower() in PICKLE_SUFFIXES:
         yield _Pickled(_load_pickle(path))
         return
@@ -68,11 +73,21 @@ def open_tensors(path: Path) -> Iterator[TensorSource]:
 
 
 def read_header(path: Path) -> Header:
-    """Names, shapes and metadata of a model file.
+    """Names, shapes and metadata of a model file; the last few are remembered while their files stay as they are.
 
     Raises:
         DiversityError: as `open_tensors`.
     """
+    try:
+        stat = path.stat()
+    except OSError:
+        raise _missing(path) from None
+    return _read_header(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_header(path: Path, _changed: int, _size: int) -> Header:
+    """Pickles have no header: without remembering, every change on the page would load them."""
     with open_tensors(path) as source:
         if isinstance(source, _Pickled):
             return Header(path, {key: tuple(tensor.shape) for key, tensor in source.tensors.items()}, {})

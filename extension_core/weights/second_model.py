@@ -25,11 +25,13 @@ class SecondModel:
         unet: its U-Net as the second set of the host model's.
         text: its text encoder likewise, None if the base's conditioning serves.
         cond_caches: the host's prompt caches for `text`, one pair per kind of conditioning.
+        notes: what the user should know of it, beside every image.
     """
 
     unet: ParameterSet
     text: ParameterSet | None
     cond_caches: dict[str, list[Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes_held(self) -> int:
@@ -58,26 +60,42 @@ class SecondModel:
 def load_second_model(path: Path, unet: Sequence[NamedParameter], text: Sequence[NamedParameter]) -> SecondModel:
     """Read a file's U-Net, and text encoder where `text` is not empty, as second sets; equal tensors are shared.
 
-    The host's model is not touched. A text encoder equal to the host's costs nothing and gives `text=None`.
+    The file may have its U-Net in any of the known layouts.
 
     Raises:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
+    with open_tensors(path) as source:
+        return build_second_model(path.name, unet, text, _loader(source, [named.name for named in unet]))
+
+
+def build_second_model(
+    name: str,
+    unet: Sequence[NamedParameter],
+    text: Sequence[NamedParameter],
+    value: Callable[[str], torch.Tensor | None],
+) -> SecondModel:
+    """The second sets whose values `value` gives by canonical name, None where both models share one.
+
+    The host's model is not touched. A text encoder equal to the host's costs nothing and gives `text=None`.
+
+    Raises:
+        DiversityError: memory does not suffice.
+    """
     try:
-        with open_tensors(path) as source, torch.no_grad():
-            load = _loader(source)
-            unet_set = parameter_set.build(unet, load)
-            text_set = parameter_set.build(text, load)
+        with torch.no_grad():
+            unet_set = parameter_set.build(unet, value)
+            text_set = parameter_set.build(text, value)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DiversityError(
-            f"There is not enough memory for the distilled model '{path.name}' beside the loaded checkpoint ({error}); "
+            f"There is not enough memory for the distilled model '{name}' beside the loaded checkpoint ({error}); "
             "close other programs or choose a smaller model."
         ) from error
     return SecondModel(unet_set, text_set if len(text_set) else None)
 
 
-def _loader(source: TensorSource) -> Callable[[str], torch.Tensor | None]:
-    keys = file_keys(source.keys())
+def _loader(source: TensorSource, unet_names: Sequence[str]) -> Callable[[str], torch.Tensor | None]:
+    keys = file_keys(list(source.keys()), unet_names)
 
     def load(name: str) -> torch.Tensor | None:
         return source.get(keys[name]) if name in keys else None

@@ -13,7 +13,7 @@ from extension_core.errors import DiversityError
 from extension_core.options import BY_NAME, FIELDS, Field, Options, parse_value
 
 API_KEYS = ("enabled", "distilled_model", "family", "mode", "switch_step", "base_steps", "base_cfg", "distilled_cfg",
-            "base_sampler", "schedule", "text_encoder", "passes")  # fmt: skip
+            "base_sampler", "schedule", "text_encoder", "passes", "lora_strength")  # fmt: skip
 
 
 def valid(spec: Field) -> st.SearchStrategy[Any]:
@@ -72,8 +72,8 @@ def test_a_dict_without_enabled_counts_as_enabled() -> None:
 
 
 def test_surplus_positions_are_refused() -> None:
-    with pytest.raises(DiversityError, match="at most 12 positional"):
-        Options.from_args([False] * 13)
+    with pytest.raises(DiversityError, match="at most 13 positional"):
+        Options.from_args([False] * 14)
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()) | st.binary()

@@ -63,6 +63,35 @@ def test_a_pickle_with_code_is_refused_and_nothing_runs(tmp_path: Path) -> None:
     assert not witness.exists()
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("suffix", ["bin", "pt", "ckpt", "pth"])
+def test_code_among_good_tensors_is_refused_too(suffix: str, zipped: bool, tmp_path: Path) -> None:
+    """As torch itself saves it, in either of its formats; loading it the unsafe way does run the code."""
+    witness = tmp_path / "witness"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (witness,)
+
+    path = tmp_path / f"evil.{suffix}"
+    torch.save({**TENSORS, "x": Evil()}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(DiversityError, match=f"'evil.{suffix}' cannot be read: it is not a plain file of tensors"):
+        read_header(path)
+    assert not witness.exists()
+    torch.load(path, weights_only=False)
+    assert witness.exists()
+
+
+def test_a_header_is_read_again_when_its_file_changes(tmp_path: Path) -> None:
+    path = write("zip", tmp_path / "m.bin")
+    assert read_header(path) is read_header(path)
+    torch.save({"c": torch.ones(3)}, path)
+    assert dict(read_header(path).shapes) == {"c": (3,)}
+    path.unlink()
+    with pytest.raises(DiversityError, match="is missing"):
+        read_header(path)
+
+
 def test_legacy_text_encoder_names() -> None:
     old = "cond_stage_model.transformer.encoder.layers.0.mlp.fc1.weight"
     new = "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight"

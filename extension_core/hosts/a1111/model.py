@@ -1,16 +1,17 @@
-"""The host's checkpoints and the parameters of its live model."""
+"""The parameters of the host's live model, and what they become with a distilled model."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any
 
 from modules import script_callbacks, sd_models, sd_unet, shared
 
 from extension_core.errors import DiversityError
+from extension_core.hosts.a1111 import distilled
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
+from extension_core.weights.layouts import canonical_unet_keys, check_named_once
+from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
@@ -23,37 +24,6 @@ RESIDENCY = Residency()
 def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
-
-
-def checkpoint_titles() -> list[str]:
-    """Checkpoints as the host lists them."""
-    return list(sd_models.checkpoint_tiles())
-
-
-def refresh_checkpoints() -> None:
-    """Have the host look for new files."""
-    sd_models.list_models()
-
-
-def find_checkpoint(name: str) -> Any:
-    """The host's `CheckpointInfo` for a title, file name or hash.
-
-    Raises:
-        DiversityError: none was chosen, or the host lists none of that name.
-    """
-    if not name:
-        raise DiversityError(
-            "Diversity Distillation has no distilled model: distilled_model is empty; choose a checkpoint or untick it."
-        )
-    info = sd_models.get_closet_checkpoint_match(name)
-    if info is not None:
-        return info
-    known = [candidate.name for candidate in sd_models.checkpoints_list.values()]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    hint = f"the nearest is '{nearest[0]}'" if nearest else "it lists none at all"
-    raise DiversityError(
-        f"The distilled model '{name}' is not among the host's checkpoints; {hint}; refresh the list or choose another."
-    )
 
 
 def noise_schedule() -> NoiseSchedule:
@@ -101,12 +71,34 @@ def check_file(path: Path, text_encoder: str) -> bool:
     Raises:
         DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
     """
-    header = read_header(path)
-    shapes = {name: header.shapes[key] for name, key in file_keys(header.shapes).items()}
-    compatibility.check_unet(path.name, shapes, _shapes(unet_parameters()))
+    header, unet = read_header(path), _shapes(unet_parameters())
+    if is_lora(header.shapes):
+        lora = read_lora(header, unet)
+        check_lora(lora, unet)
+        return uses_text_encoder(lora, text_encoder)
+    check_named_once(path.name, canonical_unet_keys(header.shapes, unet))
+    shapes = _canonical_shapes(header, unet)
+    compatibility.check_unet(path.name, shapes, unet)
     stated = compatibility.prediction_type(header.metadata, shapes, _config_beside(path))
     compatibility.check_prediction(path.name, stated, getattr(shared.sd_model, "parameterization", "eps"))
     return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
+
+
+def file_notes(path: Path) -> tuple[str, ...]:
+    """What the user should know of a file that may be used."""
+    header, unet = read_header(path), _shapes(unet_parameters())
+    if is_lora(header.shapes):
+        return ()
+    return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
+
+
+def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, tuple[int, ...]]:
+    return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
+
+
+def is_lora_file(path: Path) -> bool:
+    """Whether a file is a LoRA by its keys, wherever it lies."""
+    return is_lora(read_header(path).shapes)
 
 
 def header_metadata(path: Path) -> dict[str, str]:
@@ -115,8 +107,8 @@ def header_metadata(path: Path) -> dict[str, str]:
     return dict(header.metadata)
 
 
-def second_model(path: Path, own_text_encoder: bool) -> SecondModel:
-    """The resident second model for a file, loaded if it is not resident yet.
+def second_model(path: Path, own_text_encoder: bool, lora_strength: float = 1.0) -> SecondModel:
+    """The resident second model for a file, loaded if it is not resident yet; a LoRA is merged at this strength.
 
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
@@ -124,13 +116,17 @@ def second_model(path: Path, own_text_encoder: bool) -> SecondModel:
     stat = path.stat()
     base = shared.sd_model.sd_checkpoint_info
     unet = unet_parameters()
+    header = read_header(path)
+    lora = read_lora(header, [named.name for named in unet]) if is_lora(header.shapes) else None
     key = (
-        *(str(path), stat.st_mtime_ns, stat.st_size, own_text_encoder),
+        *(str(path), stat.st_mtime_ns, stat.st_size, own_text_encoder, None if lora is None else lora_strength),
         *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
         *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),
     )
     text = text_parameters() if own_text_encoder else []
-    return RESIDENCY.get(key, lambda: load_second_model(path, unet, text))
+    if lora is None:
+        return RESIDENCY.get(key, lambda: load_second_model(path, unet, text))
+    return RESIDENCY.get(key, lambda: distilled.load_lora(lora, lora_strength, unet, text))
 
 
 def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,21 @@ import torch
 from modules import shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.a1111 import model
+from extension_core.hosts.a1111 import distilled, model
 from extension_core.hosts.a1111.conditioning import own_conds
 from extension_core.hosts.a1111.passes import Passes
 from extension_core.hosts.a1111.sampler import RunningPass
 from extension_core.hosts.refusal import RequestRefused, refuse
-from extension_core.options import Options
-from extension_core.sampling.families import FAMILIES, Detection, detect_family, steps_for
+from extension_core.options import INFOTEXT_PREFIX, Options
+from extension_core.sampling.families import (
+    FAMILIES,
+    Detection,
+    check_one_step,
+    detect_family,
+    distilled_twice,
+    guidance_note,
+    steps_for,
+)
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
@@ -57,6 +66,8 @@ class Request:
         model.check_host_model()
         self.path, title, detection = distilled_file(options)
         self.own_text_encoder = self.path is not None and model.check_file(self.path, options.text_encoder)
+        self.notes = (*_notes(self.path, detection), *guidance_note(detection, options))
+        self._told: list[str] = []
         grid = apply_family(p, options, detection)
         schedule = model.noise_schedule()
         self.passes = Passes(p, options, grid, schedule)
@@ -71,14 +82,21 @@ class Request:
         p, session = self.p, self.session
         setattr(p, _ATTRIBUTE, self)
         p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
-        notes = (*session.plan.notes, *_same_model_note(self.path))
-        p.extra_generation_params.update(session.infotext(notes))
-        for note in notes:
-            p.comment(note)
+        p.extra_generation_params.update(session.infotext())
+        self._tell((*session.plan.notes, *_same_model_note(self.path), *self.notes))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         if self.passes.own_levels:
             p.sampler_noise_scheduler_override = self._sigmas_for_host
         p.sample = self._guarded(p.sample)
+
+    def _tell(self, notes: Sequence[str]) -> None:
+        """Bring notes to the user, under the image and in its infotext."""
+        for note in notes:
+            if note not in self._told:
+                self._told.append(note)
+                self.p.comment(note)
+        if self._told:
+            self.p.extra_generation_params[f"{INFOTEXT_PREFIX} note"] = " ".join(self._told)
 
     def attach(self) -> None:
         """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard."""
@@ -115,9 +133,10 @@ class Request:
         if self.path is None:
             return
         shared.state.textinfo = "Loading the distilled model"
-        self.second = model.second_model(self.path, self.own_text_encoder)
+        self.second = model.second_model(self.path, self.own_text_encoder, self.session.options.lora_strength)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
+        self._tell(self.second.notes)
 
     def _check_ran(self) -> None:
         """The host drops a script's hook silently if another script breaks the chain; the image would be the base's."""
@@ -160,12 +179,12 @@ def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
     """Path, title and detected family of the distilled model; no path if only the base runs."""
     if options.mode == "base" and not options.distilled_model:
         return None, "", Detection(FAMILIES["custom"], None, "only the base runs")
-    info = model.find_checkpoint(options.distilled_model)
-    path = Path(info.filename)
-    detection = detect_family(path.stem, model.header_metadata(path))
+    choice = distilled.find_choice(options.distilled_model)
+    detection = detect_family(choice.name, model.header_metadata(choice.path))
     if options.family != "auto":
-        detection = Detection(FAMILIES[options.family], detection.steps, "you chose it")
-    return path, info.name_for_extra, detection
+        detection = replace(detection, family=FAMILIES[options.family], why="you chose it")
+    check_one_step(detection, options)
+    return choice.path, choice.title, detection
 
 
 def apply_family(p: Any, options: Options, detection: Detection) -> str:
@@ -173,7 +192,7 @@ def apply_family(p: Any, options: Options, detection: Detection) -> str:
     family = detection.family
     if family.sampler is None:
         return "host"
-    grid = "host" if options.schedule == "host" else family.grid
+    grid = "host" if options.schedule == "host" else detection.grid
     p.steps = steps_for(detection, p.steps)
     p.sampler_name = family.sampler
     if grid != "host":
@@ -183,6 +202,15 @@ def apply_family(p: Any, options: Options, detection: Detection) -> str:
         if p.hr_second_pass_steps:
             p.hr_second_pass_steps = steps_for(detection, p.hr_second_pass_steps)
     return grid
+
+
+def _notes(path: Path | None, detection: Detection) -> tuple[str, ...]:
+    """What the user should know of the distilled model beside this base."""
+    if path is None:
+        return ()
+    base = Path(shared.sd_model.sd_checkpoint_info.filename)
+    twice = distilled_twice(detect_family(base.stem, {}), detection) if model.is_lora_file(path) else ()
+    return (*model.file_notes(path), *twice)
 
 
 def _same_model_note(path: Path | None) -> tuple[str, ...]:

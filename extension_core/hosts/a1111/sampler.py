@@ -20,7 +20,7 @@ from extension_core.hosts.a1111.passes import Passes, sampler_unit
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import TOLERANCE, Boundary, Phase
-from extension_core.sampling.schedule import Levels, Unit
+from extension_core.sampling.schedule import SINGLE_STEP_GRIDS, Levels, Unit
 from extension_core.session import Session
 from extension_core.weights.second_model import SecondModel
 
@@ -112,8 +112,12 @@ class RunningPass:
         return "timesteps" in kwargs and self.passes.own_levels
 
     def _started(self, x: torch.Tensor) -> torch.Tensor:
-        """Skip first starts from unit noise in the model's own scale, as the paper does (Table 4)."""
-        pure_noise = self.session.options.mode == "skip_first" and self.plan.name == "first pass"
+        """A run that starts below the top starts from unit noise in the model's own scale all the same.
+
+        So does the paper where it skips the first step (Table 4), and so were one-step files trained.
+        """
+        below_top = self.session.options.mode == "skip_first" or self.passes.grid in SINGLE_STEP_GRIDS
+        pure_noise = below_top and self.plan.name == "first pass"
         if not pure_noise or self.plan.unit == "timestep" or shared.opts.sgm_noise_multiplier:
             return x
         sigma = self.plan.run[0]

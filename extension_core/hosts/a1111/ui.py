@@ -9,7 +9,7 @@ from typing import Any
 from modules import sd_models, sd_samplers, ui_common, ui_components
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.a1111 import model
+from extension_core.hosts.a1111 import distilled, model
 from extension_core.hosts.a1111.passes import Passes
 from extension_core.hosts.a1111.request import apply_family, check_conflicts, distilled_file
 from extension_core.options import FIELDS, Options
@@ -44,7 +44,7 @@ def build(script: Any, host_settings: dict[str, Any]) -> list[Any]:
     """Build the accordion for a script on its tab and register its infotext fields on the script."""
     parts = panel.HostParts(
         accordion=ui_components.InputAccordion,
-        models=model.checkpoint_titles,
+        models=_labels,
         samplers=lambda: [sampler.name for sampler in sd_samplers.visible_samplers()],
         refresh_button=_refresh_button,
         elem_id=script.elem_id,
@@ -58,13 +58,20 @@ def build(script: Any, host_settings: dict[str, Any]) -> list[Any]:
 
 
 def _refresh_button(component: Any, elem_id: str) -> Any:
-    choices = lambda: {"choices": ["None", *model.checkpoint_titles()]}  # noqa: E731
-    return ui_common.create_refresh_button(component, model.refresh_checkpoints, choices, elem_id)
+    choices = lambda: {"choices": ["None", *(choice.label for choice in distilled.choices())]}  # noqa: E731
+    return ui_common.create_refresh_button(component, distilled.refresh, choices, elem_id)
+
+
+def _labels() -> list[str]:
+    distilled.look_for_unets()
+    return [choice.label for choice in distilled.choices()]
 
 
 def _title_of(name: str) -> str:
-    info = sd_models.get_closet_checkpoint_match(name)
-    return info.title if info is not None else name
+    try:
+        return distilled.find_choice(name).label
+    except DiversityError:
+        return name
 
 
 def _keep_plan_current(built: panel.Panel, settings: dict[str, Any], is_img2img: bool) -> None:

@@ -1,0 +1,215 @@
+"""What can be a distilled model on this host, and what a LoRA makes of the live model's weights."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from modules import paths, sd_models, shared
+from safetensors.torch import save_file
+
+from extension_core.errors import DiversityError
+from extension_core.weights.choices import Choice, find, lora_choice, not_found, unet_choices, unet_folders
+from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
+from extension_core.weights.naming import NamedParameter
+from extension_core.weights.second_model import SecondModel, build_second_model
+
+# Process-wide on purpose, as the host's own lists are: walking folders on every change of the page would be slow.
+_UNETS: list[Choice] = []
+
+
+def choices() -> list[Choice]:
+    """Everything that can be chosen: the host's checkpoints, U-Nets as last looked for, the host's LoRAs."""
+    checkpoints = [
+        Choice(info.title, info.name_for_extra, Path(info.filename), info.name_for_extra, tuple(info.ids))
+        for info in list(sd_models.checkpoints_list.values())
+    ]
+    available = getattr(_networks(), "available_networks", {})
+    loras = [lora_choice(name, Path(entry.filename)) for name, entry in sorted(available.items())]
+    return [*checkpoints, *_UNETS, *loras]
+
+
+def look_for_unets() -> None:
+    """Look for U-Net files: in the checkpoints' folders what the host does not list, and in folders for U-Nets."""
+    listed = [Path(info.filename) for info in list(sd_models.checkpoints_list.values())]
+    folders = [Path(folder) for folder in (sd_models.model_path, shared.cmd_opts.ckpt_dir) if folder]
+    _UNETS[:] = unet_choices([*folders, *unet_folders(Path(paths.models_path))], listed)
+
+
+def refresh() -> None:
+    """Have the host look for new checkpoints and LoRAs, and look for new U-Nets."""
+    sd_models.list_models()
+    networks = _networks()
+    if networks is not None:
+        networks.list_available_networks()
+    look_for_unets()
+
+
+def find_choice(name: str) -> Choice:
+    """The entry that a user means by a label, title, file name or hash.
+
+    Raises:
+        DiversityError: none was chosen, or there is none of that name; the sentence names the nearest.
+    """
+    if not name:
+        raise DiversityError(
+            "Diversity Distillation has no distilled model: distilled_model is empty; choose one or untick it."
+        )
+    found = find(name, choices())
+    if found is None:
+        look_for_unets()
+        found = find(name, choices())
+    if found is not None:
+        return found
+    info = sd_models.get_closet_checkpoint_match(name)
+    if info is None:
+        raise not_found(name, choices())
+    return Choice(info.title, info.name_for_extra, Path(info.filename), info.name_for_extra)
+
+
+def _networks() -> Any | None:
+    """The host's LoRA loader, None if it is switched off; its folder is on the path only while the host starts it."""
+    found = sys.modules.get("networks")
+    return found if hasattr(found, "available_networks") else None
+
+
+def load_lora(
+    lora: LoraFile, strength: float, unet: Sequence[NamedParameter], text: Sequence[NamedParameter]
+) -> SecondModel:
+    """The base's weights with a LoRA merged into them, as a second set; made once, of what the LoRA changes alone.
+
+    Raises:
+        DiversityError: the host cannot read the LoRA, or memory does not suffice.
+    """
+    with _host_network(lora, strength) as network:
+        merged = _Merged(network.modules, [*unet, *text])
+        second = build_second_model(lora.header.path.name, unet, text, merged.value)
+        merged.check(lora.header.path.name)
+        second.notes = _left_out(lora, {module.network_key for module in network.modules.values()})
+    return second
+
+
+def _left_out(lora: LoraFile, placed: set[str]) -> tuple[str, ...]:
+    """A note on the layers that the host has found no place for; it passes over them without a word."""
+    known = {key.partition(".")[0] for key in placed}
+    left_out = [layer for layer in lora.layers if layer not in known]
+    return (left_out_note(lora.header.path.name, left_out, len(lora.layers)),) if left_out else ()
+
+
+@contextmanager
+def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
+    """The LoRA as the host's own loader reads it; renamed in a temporary file if the host does not know its names."""
+    networks = _networks()
+    if networks is None:
+        raise DiversityError(
+            f"The LoRA '{lora.header.path.name}' cannot be used because the host's extension Lora is switched off; "
+            "switch it on."
+        )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = lora.header.path
+        if not lora.is_for_hosts:
+            path = Path(folder) / "lora.safetensors"
+            save_file(lora_tensors(lora), path)
+        try:
+            network = networks.load_network(lora.header.path.stem, SimpleNamespace(filename=str(path)))
+        except Exception as error:
+            raise DiversityError(
+                f"The LoRA '{lora.header.path.name}' cannot be read by the host's Lora extension ({error!s:.200}); "
+                "download or convert it again."
+            ) from error
+        network.te_multiplier = network.unet_multiplier = strength
+        network.dyn_dim = None
+        yield network
+
+
+class _Merged:
+    """Second values: a parameter plus what the host's network modules add to it.
+
+    The sums are the host's own (network_apply_weights in extensions-builtin/Lora/networks.py, 1.10.1), so the result is
+    the same as with the LoRA first in the prompt.
+    """
+
+    def __init__(self, modules: dict[str, Any], parameters: Sequence[NamedParameter]) -> None:
+        self._modules = modules
+        self._parameters = {named.name: named for named in parameters}
+        self._failed: dict[str, str] = {}
+        self._last: tuple[Any, Any] = (None, None)
+
+    def value(self, name: str) -> torch.Tensor | None:
+        """Second value of a parameter by canonical name, None if the LoRA leaves it as it is."""
+        named = self._parameters[name]
+        layer = getattr(named.layer, "network_layer_name", None)
+        if layer is None:
+            return None
+        try:
+            if isinstance(named.layer, torch.nn.MultiheadAttention):
+                return self._attention(named, layer)
+            return self._plain(named, self._modules[layer]) if layer in self._modules else None
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            self._failed[layer] = str(error)
+            return None
+
+    def check(self, name: str) -> None:
+        """Refuse the LoRA if a layer's shapes did not fit; the host would leave such layers out without a word.
+
+        Raises:
+            DiversityError: how many layers, the first three and why.
+        """
+        if self._failed:
+            layers = list(self._failed)
+            raise DiversityError(
+                f"The LoRA '{name}' does not fit {len(layers)} layers of the loaded checkpoint, first "
+                f"{', '.join(layers[:3])} ({self._failed[layers[0]].splitlines()[0]:.120}); choose another."
+            )
+
+    def _plain(self, named: NamedParameter, module: Any) -> torch.Tensor | None:
+        weight = _clean_of(named, "weight")
+        if self._last[0] is not module:  # a layer's bias follows its weight
+            self._last = module, module.calc_updown(weight)
+        updown, bias_change = self._last[1]
+        if bias_change is not None and getattr(named.owner, "bias", None) is None:
+            raise RuntimeError("it adds a bias where the model has none")
+        if named.attribute == "weight":
+            return _sum(weight, _padded(updown, weight))
+        return None if bias_change is None else _sum(_clean_of(named, "bias"), bias_change)
+
+    def _attention(self, named: NamedParameter, layer: str) -> torch.Tensor | None:
+        """open_clip's text encoders keep query, key and value in one parameter; the host wants all four parts."""
+        parts = [self._modules.get(f"{layer}_{part}_proj") for part in ("q", "k", "v", "out")]
+        if any(part is None for part in parts):
+            return None
+        live = named.clean
+        if named.attribute == "in_proj_weight":
+            rows = zip(parts[:3], live.chunk(3, 0), strict=True)
+            return live + torch.vstack([part.calc_updown(weight)[0] for part, weight in rows if part is not None])
+        if named.owner is named.layer:
+            return None
+        updown, bias_change = parts[3].calc_updown(_clean_of(named, "weight"))
+        change = updown if named.attribute == "weight" else bias_change
+        return None if change is None else live + change
+
+
+def _clean_of(named: NamedParameter, attribute: str) -> torch.Tensor:
+    """Weight or bias of the parameter's layer without networks, in fp16 where the host's fp8 mode keeps that copy."""
+    live = NamedParameter(named.name, named.owner, attribute, named.layer)
+    half = getattr(named.layer, f"fp16_{attribute}", None)
+    return live.clean if half is None else half.to(live.tensor.device)
+
+
+def _padded(updown: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The first convolution of an inpainting model has 9 channels, of which a LoRA knows 4."""
+    if weight.ndim == 4 and weight.shape[1] == 9 and updown.shape[1] == 4:
+        return torch.nn.functional.pad(updown, (0, 0, 0, 0, 0, 5))
+    return updown
+
+
+def _sum(weight: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    return (weight.to(dtype=change.dtype) + change).to(dtype=weight.dtype)

@@ -1,0 +1,109 @@
+"""The one list of everything that can be a distilled model, and finding an entry by what a user calls it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from extension_core.errors import DiversityError
+from extension_core.weights.reader import PICKLE_SUFFIXES
+
+UNET_LABEL = "U-Net: "
+LORA_LABEL = "LoRA: "
+MODEL_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+# Folders of the host's models folder for U-Nets without the rest, as other programs name them.
+UNET_FOLDERS = ("unet", "diffusion_models", "diffusers")
+# Folders of the other parts of a model in diffusers' layout.
+_OTHER_PARTS = ("vae", "text_encoder", "text_encoder_2", "image_encoder", "safety_checker", "tokenizer", "tokenizer_2")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of the dropdown.
+
+    Attributes:
+        label: what the dropdown shows; no two entries share one.
+        title: what the infotext says; finds the entry again.
+        name: the file's name as far as it tells something, for telling the family.
+        others: what else the host calls it.
+    """
+
+    label: str
+    title: str
+    path: Path
+    name: str
+    others: tuple[str, ...] = ()
+
+    def called(self) -> Iterator[str]:
+        """Everything this entry answers to, with and without the label's prefix and the file's extension."""
+        yield from (self.label, self.title, *self.others)
+        for prefix in (UNET_LABEL, LORA_LABEL):
+            if self.label.startswith(prefix):
+                bare = self.label.removeprefix(prefix)
+                stem = _without_suffix(bare)
+                yield from (bare, prefix + stem, stem, self.path.name, self.path.stem)
+                yield from (prefix + self.path.name, prefix + self.path.stem)
+
+
+def _without_suffix(name: str) -> str:
+    return name.rpartition(".")[0] if name.lower().endswith(MODEL_SUFFIXES) else name
+
+
+def lora_choice(name: str, path: Path) -> Choice:
+    """The entry of a LoRA that the host lists under `name`."""
+    return Choice(LORA_LABEL + name, LORA_LABEL + name, path, path.stem, (name,))
+
+
+def unet_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choice]:
+    """Entries for model files in and below some folders, by name; files that are listed already are left out."""
+    known = {path.resolve() for path in listed}
+    found: dict[str, Choice] = {}
+    for folder in folders:
+        for path in sorted(_model_files(folder)):
+            inside = path.relative_to(folder).as_posix()
+            if path.resolve() not in known and UNET_LABEL + inside not in found:
+                known.add(path.resolve())
+                label = UNET_LABEL + inside
+                found[label] = Choice(label, label, path, _without_suffix(inside))
+    return list(found.values())
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    for root, inner, names in os.walk(folder, followlinks=True):
+        inner[:] = [name for name in inner if name.lower() not in _OTHER_PARTS and not name.startswith(".")]
+        for name in names:
+            path = Path(root) / name
+            if path.suffix.lower() in MODEL_SUFFIXES and not path.stem.lower().endswith(".vae"):
+                yield path
+
+
+def unet_folders(models: Path) -> list[Path]:
+    """Folders for U-Nets in a host's models folder; case does not matter."""
+    if not models.is_dir():
+        return []
+    return sorted(folder for folder in models.iterdir() if folder.is_dir() and folder.name.lower() in UNET_FOLDERS)
+
+
+def find(name: str, choices: Sequence[Choice]) -> Choice | None:
+    """The first entry that answers to this name, letters' case being the second try; None if none does."""
+    for fold in (str, str.casefold):
+        wanted = fold(name)
+        for choice in choices:
+            if any(fold(known) == wanted for known in choice.called()):
+                return choice
+    return None
+
+
+def not_found(name: str, choices: Sequence[Choice]) -> DiversityError:
+    """The refusal of a name that nothing answers to, with the nearest that something does."""
+    known = [choice.label for choice in choices]
+    nearest = difflib.get_close_matches(name.casefold(), [label.casefold() for label in known], n=1, cutoff=0.0)
+    label = next((label for label in known if nearest and label.casefold() == nearest[0]), None)
+    hint = f"the nearest is '{label}'" if label else "it lists none at all"
+    return DiversityError(
+        f"The distilled model '{name}' is not among the host's checkpoints, U-Nets and LoRAs; {hint}; refresh the list "
+        "or choose another."
+    )
