@@ -67,6 +67,7 @@ def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4) -> Path:
         up = torch.randn((weight.shape[0], rank, *(1 for _ in kernel)), generator=generator) * 0.05
         down = torch.randn((rank, inputs, *kernel), generator=generator) * 0.05
         tensors |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down, f"{name}.alpha": torch.tensor(4.0)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={"ss_network_module": "networks.lora", "ss_output_name": path.stem})
     return path
 

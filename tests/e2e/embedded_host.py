@@ -27,8 +27,12 @@ def free_port() -> int:
 def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
     """URL of an embedded WebUI with random pairs, what goes with them and the faults extension; stopped on leaving."""
     from tests.e2e.checkpoints import make_pairs
+    from tests.e2e.forms import make_forms
 
     config = make_pairs(folder)
+    models, unets = folder / "models", folder / "data" / "models" / "unet"
+    pair = (models / "tiny_base.safetensors", models / "tiny_distilled.safetensors")
+    make_forms(*pair, config, models, unets, folder / "Lora")
     shutil.copytree(ROOT / "tests" / "e2e" / "faults", folder / "extensions" / "faults", dirs_exist_ok=True)
     port = free_port()
     command = [sys.executable, "-m", "extension_core.embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]

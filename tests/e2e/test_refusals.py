@@ -29,7 +29,10 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown text encoder": ({"text_encoder": "both"}, "text_encoder of Diversity Distillation"),
     "unknown passes": ({"passes": "second"}, "passes of Diversity Distillation"),
     "no model": ({"distilled_model": ""}, "distilled_model is empty"),
-    "model not listed": ({"distilled_model": "no such model"}, "is not among the host's checkpoints, U-Nets and LoRAs; the nearest is"),
+    "model not listed": (
+        {"distilled_model": "no such model"},
+        "is not among the host's checkpoints, U-Nets and LoRAs; the nearest is",
+    ),
     "model not a name": ({"distilled_model": 7}, "must be a name"),
     "skips everything": ({"mode": "skip_first", "switch_step": 4, "family": "custom"}, "would skip all 4 steps"),
     "UniPC before another": (

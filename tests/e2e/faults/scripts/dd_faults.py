@@ -4,6 +4,7 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "hook":   raise in this script's hook of that name
     "inside": raise in the function with this dotted name while the request runs
     "record": keep the request's noises, conditioning and final latents; GET /dd-faults/record gives them
+    "count":  calls of the functions with these dotted names while the request runs; GET /dd-faults/counts tells
     "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, interrupt, skip
 """
 
@@ -119,8 +120,28 @@ def _arm(faults: dict[str, Any]) -> None:
         patch = mock.patch.object(_resolve(module), name, _raise)
         patch.start()
         _UNDO.append(patch.stop)
+    _COUNTS.clear()
+    _UNDO.extend(_arm_count(path) for path in faults.get("count", ()))
     if "call" in faults:
         _UNDO.append(_arm_call(int(faults["call"]), faults.get("kind", "error")))
+
+
+_COUNTS: dict[str, int] = {}
+
+
+def _arm_count(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    owner = _resolve(module)
+    original = getattr(owner, name)
+    _COUNTS[path] = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        _COUNTS[path] += 1
+        return original(*args, **kwargs)
+
+    patch = mock.patch.object(owner, name, counted)
+    patch.start()
+    return patch.stop
 
 
 def _resolve(path: str) -> Any:
@@ -161,6 +182,7 @@ def _fingerprint() -> dict[str, str]:
 
 def _add_route(_blocks: Any, app: Any) -> None:
     app.add_api_route("/dd-faults/fingerprint", _fingerprint, methods=["GET"])
+    app.add_api_route("/dd-faults/counts", lambda: dict(_COUNTS), methods=["GET"])
     app.add_api_route("/dd-faults/record", _record, methods=["GET"])
 
 
