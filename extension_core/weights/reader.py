@@ -125,8 +125,10 @@ class _Pickled:
 
 
 def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
+    # Past the host's own check, which knows neither newer files nor every dtype: A1111 puts its `load` in the place of
+    # `torch.load` (modules/safe.py, 1.10.1). What keeps code from running is torch's own `weights_only`.
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        loaded = torch.serialization.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except Exception as error:  # torch raises half a dozen unrelated types for a bad file
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise _unreadable(path, f"it is not a plain file of tensors ({first_line:.120})") from error

@@ -54,8 +54,11 @@ def share_autoencoder(source: Path, target: Path) -> None:
     save_file(tensors, target)
 
 
-def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4) -> Path:
-    """A random LoRA on some U-Net and text encoder layers of a checkpoint, in kohya's key names."""
+def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4, size: float = 0.05) -> Path:
+    """A random LoRA on some U-Net and text encoder layers of a checkpoint, in kohya's key names.
+
+    `size` is the standard deviation of both of its factors.
+    """
     generator = torch.Generator().manual_seed(seed)
     tensors: dict[str, torch.Tensor] = {}
     for key, weight in load_file(checkpoint).items():
@@ -64,8 +67,8 @@ def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4) -> Path:
             continue
         name = _kohya_name(layer)
         inputs, kernel = weight.shape[1], tuple(weight.shape[2:])
-        up = torch.randn((weight.shape[0], rank, *(1 for _ in kernel)), generator=generator) * 0.05
-        down = torch.randn((rank, inputs, *kernel), generator=generator) * 0.05
+        up = torch.randn((weight.shape[0], rank, *(1 for _ in kernel)), generator=generator) * size
+        down = torch.randn((rank, inputs, *kernel), generator=generator) * size
         tensors |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down, f"{name}.alpha": torch.tensor(4.0)}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={"ss_network_module": "networks.lora", "ss_output_name": path.stem})

@@ -61,7 +61,7 @@ def make_forms(base: Path, distilled: Path, description: Path, checkpoints: Path
     torch.save({f"unet.{key}": t for key, t in model.state_dict().items()}, checkpoints / f"{name}_form_prefixed.bin")
     model.save_pretrained(unets / f"{name}_form_diffusers")
     model.save_pretrained(unets / f"{name}_form_diffusers_bin" / "unet", safe_serialization=False)
-    kohya = make_lora(base, loras / f"{name}_form_lora.safetensors", seed=6)
+    kohya = make_lora(base, loras / f"{name}_form_lora.safetensors", seed=6, size=0.2)
     make_lora_twins(kohya, dict(model.config), loras, unet)
 
 
