@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,33 @@ def _initial(name: str, scheduler: Any, noise: torch.Tensor, skip: bool, k: int)
     if skip:
         return noise if name == "LCM" else noise * (1 + sigma**2).sqrt()
     return noise * sigma / (1 + sigma**2).sqrt() if name == "LCM" else noise * sigma
+
+
+@pytest.mark.parametrize(("name", "timestep"), [("dmd2", 399), ("hyper", 800)])
+@torch.no_grad()
+def test_one_step_files_run_as_they_were_trained(webui: WebUI, described: Pair, name: str, timestep: int) -> None:
+    """From unit noise at their own timestep (DMD2's and Hyper-SD's model cards), told by the file's name alone."""
+    files = {Path(m["filename"]).stem: Path(m["filename"]) for m in webui.get("/sdapi/v1/sd-models")}
+    copy = files[described.distilled].with_name(f"dd_{name}_1step.safetensors")
+    try:
+        shutil.copy(files[described.distilled], copy)
+        webui.call("/sdapi/v1/refresh-checkpoints", {})
+        recorded = record(webui, described, {"distilled_model": copy.stem, "mode": "distilled"}, steps=20)
+    finally:
+        copy.unlink(missing_ok=True)
+        webui.call("/sdapi/v1/refresh-checkpoints", {})
+    _, unet = _both_unets(webui, described)
+    noise = recorded["noise.0"]
+    eps = unet(noise, timestep, encoder_hidden_states=recorded["cond"]).sample
+    theirs = _one_step(name, timestep, noise, eps)
+    assert relative_error(recorded["latents"], theirs) <= TOLERANCE
+
+
+def _one_step(name: str, timestep: int, noise: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+    if name == "dmd2":
+        scheduler = LCMScheduler(**TRAINED, original_inference_steps=50)
+        scheduler.set_timesteps(timesteps=[timestep])
+        return scheduler.step(eps, scheduler.timesteps[0], noise, return_dict=False)[0]
+    alphas = DDIMScheduler(**TRAINED).alphas_cumprod
+    x0 = (noise - (1 - alphas[timestep]).sqrt() * eps) / alphas[timestep].sqrt()
+    return alphas[0].sqrt() * x0 + (1 - alphas[0]).sqrt() * eps

@@ -78,6 +78,27 @@ def test_objects_have_what_is_read_from_them(module: str, name: str) -> None:
     assert TREES[0].find(module, name) is not None
 
 
+# What the adapter reads of the host's Lora extension, which it finds among the loaded modules.
+LORA_NAMES = {
+    "networks": "available_networks list_available_networks load_network",
+    "network": "Network.modules Network.te_multiplier Network.unet_multiplier Network.dyn_dim "
+    "NetworkModule.network_key NetworkModule.calc_updown NetworkOnDisk.filename",
+}
+
+
+@pytest.mark.parametrize("tree", TREES, ids=_names)
+@pytest.mark.parametrize(("module", "name"), [(m, x) for m, names in LORA_NAMES.items() for x in names.split()])
+def test_the_lora_extension_has_what_is_read_from_it(tree: HostTree, module: str, name: str) -> None:
+    assert HostTree(tree.folder / "extensions-builtin" / "Lora").find(module, name) is not None
+
+
+@pytest.mark.parametrize("tree", TREES, ids=_names)
+def test_a_network_is_loaded_by_name_and_file(tree: HostTree) -> None:
+    arguments = HostTree(tree.folder / "extensions-builtin" / "Lora").signature("networks", "load_network")
+    assert arguments is not None
+    assert parameters(arguments) == ["name", "network_on_disk"]
+
+
 @pytest.mark.parametrize("real", TREES, ids=_names)
 @pytest.mark.parametrize("use", [u for u in USES if u.positional is not None], ids=lambda u: f"{u.module}.{u.name}")
 def test_parameters_have_the_same_names_in_both(real: HostTree, use: Use) -> None:

@@ -183,13 +183,14 @@ class _Merged:
 
     def _attention(self, named: NamedParameter, layer: str) -> torch.Tensor | None:
         """open_clip's text encoders keep query, key and value in one parameter; the host wants all four parts."""
-        parts = [self._modules.get(f"{layer}_{part}_proj") for part in ("q", "k", "v", "out")]
-        if any(part is None for part in parts):
+        names = [f"{layer}_{part}_proj" for part in ("q", "k", "v", "out")]
+        if any(name not in self._modules for name in names):
             return None
+        parts = [self._modules[name] for name in names]
         live = named.clean
         if named.attribute == "in_proj_weight":
             rows = zip(parts[:3], live.chunk(3, 0), strict=True)
-            return live + torch.vstack([part.calc_updown(weight)[0] for part, weight in rows if part is not None])
+            return live + torch.vstack([part.calc_updown(weight)[0] for part, weight in rows])
         if named.owner is named.layer:
             return None
         updown, bias_change = parts[3].calc_updown(_clean_of(named, "weight"))
