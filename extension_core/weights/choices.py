@@ -88,13 +88,28 @@ def unet_folders(models: Path) -> list[Path]:
 
 
 def find(name: str, choices: Sequence[Choice]) -> Choice | None:
-    """The first entry that answers to this name, letters' case being the second try; None if none does."""
+    """The entry that answers to this name, letters' case being the second try; None if none does.
+
+    Checkpoints come before U-Nets, and those before LoRAs.
+
+    Raises:
+        DiversityError: several U-Nets answer to it; a folder for U-Nets may hold many files of one name.
+    """
     for fold in (str, str.casefold):
         wanted = fold(name)
-        for choice in choices:
-            if any(fold(known) == wanted for known in choice.called()):
-                return choice
+        found = [choice for choice in choices if any(fold(known) == wanted for known in choice.called())]
+        exact = [choice for choice in found if wanted in (fold(choice.label), fold(choice.title))]
+        if exact or found:
+            return exact[0] if exact else _only(name, found)
     return None
+
+
+def _only(name: str, found: Sequence[Choice]) -> Choice:
+    unets = [choice.label for choice in found if choice.label.startswith(UNET_LABEL)]
+    if found[0].label in unets and len(unets) > 1:
+        which = " or ".join(f"'{label}'" for label in unets[:3])
+        raise DiversityError(f"The distilled model '{name}' may be {which}; give the whole name.")
+    return found[0]
 
 
 def not_found(name: str, choices: Sequence[Choice]) -> DiversityError:

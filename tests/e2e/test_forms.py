@@ -191,6 +191,29 @@ def test_strength_is_followed_there_and_back(webui: WebUI, pair: Pair) -> None:
     assert webui.fingerprint() == before
 
 
+FAULTS: dict[str, dict[str, Any]] = {
+    "while it is read": {"inside": "extension_core.hosts.a1111.distilled.load_lora"},
+    "while it is merged": {"inside": "extension_core.hosts.a1111.distilled._Merged.value"},
+    "out of memory in the base's step": {"call": 1, "kind": "oom"},
+    "error in the LoRA's step": {"call": 3, "kind": "error"},
+    "interrupt": {"call": 3, "kind": "interrupt"},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_ends_a_request_with_a_lora_leaves_the_base_as_it_was(webui: WebUI, pair: Pair, fault: str) -> None:
+    model, prompt = f"{pair}_form_lora", f"a red cat <lora:{pair.lora}:0.6>"
+    hybrid = webui.generate(pair.base, settings(model, lora_strength=0.9), prompt=prompt)
+    off = webui.generate(pair.base)
+    before = webui.fingerprint()
+    strength = 0.4 if "inside" in FAULTS[fault] else 0.9
+    reply = webui.generate(pair.base, settings(model, lora_strength=strength), faults=FAULTS[fault], prompt=prompt)
+    assert (reply.status == 200) == (fault == "interrupt"), reply.sentence
+    assert webui.generate(pair.base).same_as(off)
+    assert webui.fingerprint() == before
+    assert webui.generate(pair.base, settings(model, lora_strength=0.9), prompt=prompt).same_as(hybrid)
+
+
 def test_the_infotext_tells_the_lora_and_its_strength(webui: WebUI, pair: Pair) -> None:
     reply = webui.generate(pair.base, settings(f"{pair}_form_lora.safetensors", lora_strength=0.8)).must_work()
     assert f'DD distilled model: "LoRA: {pair}_form_lora"' in reply.infotext

@@ -1,0 +1,88 @@
+"""The one list: what is found on the disk, and what answers to a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from extension_core.errors import DiversityError
+from extension_core.weights.choices import Choice, find, lora_choice, not_found, unet_choices, unet_folders
+
+CHECKPOINT = Choice("sub/turbo.safetensors [0123456789]", "turbo", Path("/c/sub/turbo.safetensors"), "turbo", ("0123",))
+LORAS = [lora_choice("turbo", Path("/l/turbo.safetensors")), lora_choice("LCM lora", Path("/l/x/LCM lora.pt"))]
+
+
+def files(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> list[Choice]:
+    checkpoints, unets = tmp_path / "Stable-diffusion", tmp_path / "UNet"
+    files(checkpoints, "listed.safetensors", "listed.vae.pt", "dmd2.bin", "notes.txt", ".hidden/x.bin", "listed.yaml")
+    files(unets, "lcm/unet/model.safetensors", "lcm/vae/model.safetensors", "lcm/text_encoder/model.bin")
+    files(unets, "hyper/unet/model.safetensors", "Flat.PTH")
+    (checkpoints / "again").symlink_to(unets, target_is_directory=True)
+    return unet_choices([checkpoints, *unet_folders(tmp_path), tmp_path / "none"], [checkpoints / "listed.safetensors"])
+
+
+def test_what_is_listed(found: list[Choice]) -> None:
+    """Model files the host does not list, each once, without the other parts of a model."""
+    assert [choice.label for choice in found] == [
+        "U-Net: again/Flat.PTH",
+        "U-Net: again/hyper/unet/model.safetensors",
+        "U-Net: again/lcm/unet/model.safetensors",
+        "U-Net: dmd2.bin",
+    ]
+
+
+def test_folders_for_unets_in_any_case(tmp_path: Path) -> None:
+    for name in ("UNET", "diffusion_models", "Diffusers", "VAE"):
+        (tmp_path / name).mkdir()
+    assert {folder.name for folder in unet_folders(tmp_path)} == {"UNET", "diffusion_models", "Diffusers"}
+    assert unet_folders(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("turbo", CHECKPOINT.label),
+        ("0123", CHECKPOINT.label),
+        (CHECKPOINT.label, CHECKPOINT.label),
+        ("LoRA: turbo", "LoRA: turbo"),
+        ("lora: turbo.safetensors", "LoRA: turbo"),
+        ("LCM lora", "LoRA: LCM lora"),
+        ("lcm LORA.pt", "LoRA: LCM lora"),
+        ("dmd2", "U-Net: dmd2.bin"),
+        ("dmd2.bin", "U-Net: dmd2.bin"),
+        ("U-Net: dmd2", "U-Net: dmd2.bin"),
+        ("again/lcm/unet/model", "U-Net: again/lcm/unet/model.safetensors"),
+        ("Flat", "U-Net: again/Flat.PTH"),
+    ],
+)
+def test_names_that_are_answered_to(name: str, label: str, found: list[Choice]) -> None:
+    choice = find(name, [CHECKPOINT, *found, *LORAS])
+    assert choice is not None
+    assert choice.label == label
+
+
+def test_a_name_that_several_files_have_is_refused(found: list[Choice]) -> None:
+    with pytest.raises(DiversityError, match=r"may be 'U-Net: again/hyper/.*' or 'U-Net: again/lcm/.*'; give"):
+        find("model", found)
+
+
+@pytest.mark.parametrize("name", ["../Stable-diffusion/dmd2.bin", "/etc/passwd", "dmd", "listed.vae.pt"])
+def test_what_is_not_in_the_list_is_never_opened(name: str, found: list[Choice]) -> None:
+    choices = [CHECKPOINT, *found, *LORAS]
+    assert find(name, choices) is None
+    assert find(str(found[-1].path), choices) is None
+
+
+def test_the_nearest_is_named(found: list[Choice]) -> None:
+    choices = [CHECKPOINT, *found, *LORAS]
+    assert "the nearest is 'LoRA: LCM lora'" in str(not_found("LoRA: lcm lra", choices))
+    assert "the nearest is 'U-Net: dmd2.bin'" in str(not_found("u-net: dmd3.bin", choices))
+    assert "it lists none at all" in str(not_found("x", []))
