@@ -1,59 +1,27 @@
-"""The host's checkpoints and the parameters of its live model."""
+"""The parameters of A1111's live model, and the second set of them."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any
 
 from modules import script_callbacks, sd_models, sd_unet, shared
 
 from extension_core.errors import DiversityError
+from extension_core.hosts.webui.checkpoints import config_beside
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
-from extension_core.weights.reader import Header, read_header
+from extension_core.weights.reader import read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
-RESIDENCY = Residency()
+RESIDENCY: Residency[SecondModel] = Residency()
 
 
 def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
-
-
-def checkpoint_titles() -> list[str]:
-    """Checkpoints as the host lists them."""
-    return list(sd_models.checkpoint_tiles())
-
-
-def refresh_checkpoints() -> None:
-    """Have the host look for new files."""
-    sd_models.list_models()
-
-
-def find_checkpoint(name: str) -> Any:
-    """The host's `CheckpointInfo` for a title, file name or hash.
-
-    Raises:
-        DiversityError: none was chosen, or the host lists none of that name.
-    """
-    if not name:
-        raise DiversityError(
-            "Diversity Distillation has no distilled model: distilled_model is empty; choose a checkpoint or untick it."
-        )
-    info = sd_models.get_closet_checkpoint_match(name)
-    if info is not None:
-        return info
-    known = [candidate.name for candidate in sd_models.checkpoints_list.values()]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    hint = f"the nearest is '{nearest[0]}'" if nearest else "it lists none at all"
-    raise DiversityError(
-        f"The distilled model '{name}' is not among the host's checkpoints; {hint}; refresh the list or choose another."
-    )
 
 
 def noise_schedule() -> NoiseSchedule:
@@ -104,15 +72,9 @@ def check_file(path: Path, text_encoder: str) -> bool:
     header = read_header(path)
     shapes = {name: header.shapes[key] for name, key in file_keys(header.shapes).items()}
     compatibility.check_unet(path.name, shapes, _shapes(unet_parameters()))
-    stated = compatibility.prediction_type(header.metadata, shapes, _config_beside(path))
+    stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
     compatibility.check_prediction(path.name, stated, getattr(shared.sd_model, "parameterization", "eps"))
     return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
-
-
-def header_metadata(path: Path) -> dict[str, str]:
-    """Metadata of a file, {} if it has none."""
-    header: Header = read_header(path)
-    return dict(header.metadata)
 
 
 def second_model(path: Path, own_text_encoder: bool) -> SecondModel:
@@ -135,8 +97,3 @@ def second_model(path: Path, own_text_encoder: bool) -> SecondModel:
 
 def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:
     return {named.name: tuple(named.tensor.shape) for named in parameters}
-
-
-def _config_beside(path: Path) -> str | None:
-    config = path.with_suffix(".yaml")
-    return config.read_text(encoding="utf-8") if config.is_file() else None

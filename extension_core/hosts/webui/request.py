@@ -1,4 +1,4 @@
-"""One request on A1111: settled in the `process` hook, run inside this request's own `p.sample`."""
+"""One request: settled in the `process` hook, run inside this request's own `p.sample`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ import torch
 from modules import shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.a1111 import model
-from extension_core.hosts.a1111.conditioning import own_conds
-from extension_core.hosts.a1111.passes import Passes
-from extension_core.hosts.a1111.sampler import RunningPass
 from extension_core.hosts.refusal import RequestRefused, refuse
+from extension_core.hosts.webui import checkpoints
+from extension_core.hosts.webui.host import Host, Second
+from extension_core.hosts.webui.passes import Passes
+from extension_core.hosts.webui.sampler import RunningPass
 from extension_core.options import Options
 from extension_core.sampling.families import FAMILIES, Detection, detect_family, steps_for
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
-from extension_core.weights.second_model import SecondModel
 
 _ATTRIBUTE = "diversity_distillation_request"
 _LOG = logging.getLogger("diversity_distillation")
 
 
-def begin(p: Any, args: Sequence[Any]) -> None:
+def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     """Settle a request; called in the `process` hook, when the checkpoint is known.
 
     Hooks' exceptions are swallowed by the host, so whatever is wrong is raised later, from `p.sample`.
@@ -36,7 +35,7 @@ def begin(p: Any, args: Sequence[Any]) -> None:
     try:
         options = Options.from_args(args)
         if options.enabled:
-            Request(p, options).take_over()
+            Request(host, p, options).take_over()
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
         refuse(p, error)
 
@@ -51,18 +50,20 @@ def before_sampling(p: Any) -> None:
 class Request:
     """Everything the extension does for one processing object."""
 
-    def __init__(self, p: Any, options: Options) -> None:
-        self.p = p
+    def __init__(self, host: Host, p: Any, options: Options) -> None:
+        self.host, self.p = host, p
         check_conflicts(p)
-        model.check_host_model()
+        host.check_model()
+        host.check_request(p)
         self.path, title, detection = distilled_file(options)
-        self.own_text_encoder = self.path is not None and model.check_file(self.path, options.text_encoder)
+        self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
         grid = apply_family(p, options, detection)
-        schedule = model.noise_schedule()
-        self.passes = Passes(p, options, grid, schedule)
-        plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
+        with host.planning():
+            schedule = host.noise_schedule()
+            self.passes = Passes(p, options, grid, schedule)
+            plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
         self.session = Session(options, plan, title, detection.why if options.family == "auto" else "")
-        self.second: SecondModel | None = None
+        self.second: Second | None = None
         self._error: Exception | None = None
         self._attached = 0
 
@@ -71,6 +72,7 @@ class Request:
         p, session = self.p, self.session
         setattr(p, _ATTRIBUTE, self)
         p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
+        self.host.settle(p, session)
         notes = (*session.plan.notes, *_same_model_note(self.path))
         p.extra_generation_params.update(session.infotext(notes))
         for note in notes:
@@ -83,9 +85,9 @@ class Request:
     def attach(self) -> None:
         """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard."""
         try:
-            conds = own_conds(self.p, self.second) if self.second is not None else None
+            conds = self.second.own_conds(self.p) if self.second is not None else None
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
-            RunningPass(self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
+            RunningPass(self.host, self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
             self._attached += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
@@ -115,7 +117,7 @@ class Request:
         if self.path is None:
             return
         shared.state.textinfo = "Loading the distilled model"
-        self.second = model.second_model(self.path, self.own_text_encoder)
+        self.second = self.host.second_model(self.path, self.own_text_encoder)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
 
@@ -160,9 +162,9 @@ def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
     """Path, title and detected family of the distilled model; no path if only the base runs."""
     if options.mode == "base" and not options.distilled_model:
         return None, "", Detection(FAMILIES["custom"], None, "only the base runs")
-    info = model.find_checkpoint(options.distilled_model)
+    info = checkpoints.find(options.distilled_model)
     path = Path(info.filename)
-    detection = detect_family(path.stem, model.header_metadata(path))
+    detection = detect_family(path.stem, checkpoints.header_metadata(path))
     if options.family != "auto":
         detection = Detection(FAMILIES[options.family], detection.steps, "you chose it")
     return path, info.name_for_extra, detection
