@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import urllib.error
@@ -129,6 +130,8 @@ class WebUI:
             "override_settings": {**NEUTRAL, "sd_model_checkpoint": model, **(options or {})},
             "alwayson_scripts": {},
         }
+        if self.flavour == "forge" and payload.get("enable_hr"):  # its hires pass has a CFG and modules of its own
+            payload = {"hr_cfg": payload["cfg_scale"], "hr_additional_modules": ["Use same choices"], **payload}
         if settings is not None:
             payload["alwayson_scripts"][TITLE] = {"args": [settings]}
         if faults is not None:
@@ -141,6 +144,15 @@ class WebUI:
 
     def samplers(self) -> list[str]:
         return [sampler["name"] for sampler in self.get("/sdapi/v1/samplers")]
+
+    def sampler_options(self, name: str) -> dict[str, Any]:
+        """What the host says of a sampler."""
+        return next(sampler["options"] for sampler in self.get("/sdapi/v1/samplers") if sampler["name"] == name)
+
+    @functools.cached_property
+    def flavour(self) -> str:
+        """Which kind of host this is, by the settings that it has."""
+        return "forge" if "forge_preset" in self.get("/sdapi/v1/options") else "a1111"
 
     def fingerprint(self) -> str:
         """Hash of every parameter and buffer of the host's live model (route of the faults extension)."""
