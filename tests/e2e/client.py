@@ -80,6 +80,7 @@ class Pair:
     other_text_encoder: str | None
     lora: str | None
     embedding: str | None = None
+    controlnet: str | None = None
 
     def __str__(self) -> str:
         return self.base.removesuffix("_base")
@@ -113,9 +114,14 @@ class WebUI:
         path: str = "/sdapi/v1/txt2img",
         faults: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
+        scripts: dict[str, Any] | None = None,
         **request: Any,
     ) -> Reply:
-        """One request on a checkpoint; `settings` is the extension's dict, None leaves the extension out."""
+        """One request on a checkpoint; `settings` is the extension's dict, None leaves the extension out.
+
+        Args:
+            scripts: arguments of other scripts, by title.
+        """
         payload: dict[str, Any] = {
             "prompt": "a red cat",
             "negative_prompt": "bad",
@@ -128,7 +134,7 @@ class WebUI:
             "scheduler": "Automatic",
             **request,
             "override_settings": {**NEUTRAL, "sd_model_checkpoint": model, **(options or {})},
-            "alwayson_scripts": {},
+            "alwayson_scripts": {title: {"args": args} for title, args in (scripts or {}).items()},
         }
         if self.flavour == "forge" and payload.get("enable_hr"):  # its hires pass has a CFG and modules of its own
             payload = {"hr_cfg": payload["cfg_scale"], "hr_additional_modules": ["Use same choices"], **payload}
