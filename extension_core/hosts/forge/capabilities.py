@@ -10,6 +10,8 @@ NEEDED: tuple[tuple[str, str], ...] = (
     ("backend.loader", "dir_path"),
     ("backend.patcher.unet", "UnetPatcher.from_model"),
     ("backend.patcher.unet", "UnetPatcher.clone"),
+    # Its slot for what is loaded together with the U-Net is an attribute of objects, so its method is asked for.
+    ("backend.patcher.unet", "UnetPatcher.add_extra_model_patcher_during_sampling"),
     ("backend.patcher.base", "ModelPatcher.has_online_lora"),
     ("backend.memory_management", "unload_model_clones"),
     ("backend.memory_management", "soft_empty_cache"),
@@ -25,12 +27,8 @@ NEEDED: tuple[tuple[str, str], ...] = (
     ("modules.sd_models", "model_data"),
     ("modules.sd_models", "forge_model_reload"),
 )
-# The patcher's slot for what is loaded together with the U-Net; an attribute of objects, so it is asked of a method.
-NEEDED_METHODS: tuple[tuple[str, str], ...] = (
-    ("backend.patcher.unet", "UnetPatcher.add_extra_model_patcher_during_sampling"),
-)
 
 
 def missing() -> list[str]:
     """Names that the host lacks, in order; empty if the adapter can work."""
-    return list(lacking((*NEEDED, *NEEDED_METHODS), ()))
+    return list(lacking(NEEDED, ()))
