@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.refusal import refuse
+from extension_core.hosts.webui.capabilities import has_module
+from extension_core.hosts.webui.host import Host
 from extension_core.ui.panel import build_disabled
 
 
@@ -33,22 +35,50 @@ class Adapter:
 
 def choose() -> Adapter:
     """The adapter for this host, or one that only says why there is none."""
-    if importlib.util.find_spec("modules_forge") is not None:
-        return unavailable(
-            "Diversity Distillation does not support Forge yet: this host has 'modules_forge'; use AUTOMATIC1111 1.10 "
-            "or newer until it does."
-        )
+    if has_module("backend") or has_module("modules_forge"):  # Forge and its forks keep their models there
+        return _forge()
+    return _a1111()
+
+
+def _a1111() -> Adapter:
     from extension_core.hosts.a1111 import capabilities
 
-    missing = capabilities.missing()
-    if missing:
-        return unavailable(
-            "Diversity Distillation needs AUTOMATIC1111 1.10 or newer; this host lacks "
-            f"{', '.join(missing[:3])}: update it or remove the extension."
-        )
-    from extension_core.hosts.a1111 import model, request, ui
+    if missing := capabilities.missing():
+        return unavailable(_sentence("AUTOMATIC1111 1.10", missing))
+    from extension_core.hosts.a1111 import model
+    from extension_core.hosts.a1111.host import A1111
 
-    return Adapter(model.watch_model_changes, ui.note_setting, ui.build, request.begin, request.before_sampling)
+    return _over(A1111(), model.watch_model_changes)
+
+
+def _forge() -> Adapter:
+    from extension_core.hosts.forge import capabilities
+
+    if missing := capabilities.missing():
+        return unavailable(_sentence("Forge of 2025", missing))
+    from extension_core.hosts.forge import model
+    from extension_core.hosts.forge.host import Forge
+
+    return _over(Forge(), model.watch_model_changes)
+
+
+def _over(host: Host, register: Callable[[], None]) -> Adapter:
+    from extension_core.hosts.webui import request, ui
+
+    return Adapter(
+        register,
+        ui.note_setting,
+        functools.partial(ui.build, host),
+        functools.partial(request.begin, host),
+        request.before_sampling,
+    )
+
+
+def _sentence(needed: str, missing: list[str]) -> str:
+    return (
+        f"Diversity Distillation needs {needed} or newer; this host lacks {', '.join(missing[:3])}: update it or "
+        "remove the extension."
+    )
 
 
 def unavailable(sentence: str) -> Adapter:

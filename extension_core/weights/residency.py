@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
 
-from extension_core.weights.second_model import SecondModel
+
+class Resident(Protocol):
+    """What can be let go."""
+
+    def restore(self) -> None:
+        """Give the host everything back."""
+        ...
 
 
-class Residency:
+ModelT = TypeVar("ModelT", bound=Resident)
+
+
+class Residency(Generic[ModelT]):
     """At most one resident distilled model, valid for one state of the host's model."""
 
     def __init__(self) -> None:
         self._key: Hashable = None
-        self._model: SecondModel | None = None
+        self._model: ModelT | None = None
 
     @property
-    def model(self) -> SecondModel | None:
+    def model(self) -> ModelT | None:
         """The resident model, if any."""
         return self._model
 
-    def get(self, key: Hashable, load: Callable[[], SecondModel]) -> SecondModel:
+    def get(self, key: Hashable, load: Callable[[], ModelT]) -> ModelT:
         """The resident model if it is the one for `key`, else a newly loaded one; a failed load leaves none."""
         if self._model is None or self._key != key:
             self.drop()

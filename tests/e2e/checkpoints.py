@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -73,6 +74,34 @@ def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4, size: floa
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={"ss_network_module": "networks.lora", "ss_output_name": path.stem})
     return path
+
+
+def make_controlnet(checkpoint: Path, path: Path, seed: int) -> Path:
+    """A ControlNet with a checkpoint's encoder and random control, in the key names of the original ControlNets."""
+    generator = torch.Generator().manual_seed(seed)
+    unet = {k.removeprefix(_UNET): v for k, v in load_file(checkpoint).items() if k.startswith(_UNET)}
+    tensors = {k: v for k, v in unet.items() if k.startswith(("time_embed.", "input_blocks.", "middle_block."))}
+
+    def convolution(name: str, outputs: int, inputs: int, kernel: int) -> None:
+        weight = torch.randn((outputs, inputs, kernel, kernel), generator=generator) / (inputs * kernel**2) ** 0.5
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = weight, torch.zeros(outputs)
+
+    width = unet["input_blocks.0.0.weight"].shape[0]
+    hint = (3, 16, 16, 32, 32, 96, 96, 256, width)
+    for i, (inputs, outputs) in enumerate(pairwise(hint)):
+        convolution(f"input_hint_block.{2 * i}", outputs, inputs, 3)
+    blocks = sorted({int(k.split(".")[1]) for k in tensors if k.startswith("input_blocks.")})
+    for i in blocks:
+        convolution(f"zero_convs.{i}.0", *[_channels(tensors, f"input_blocks.{i}.")] * 2, 1)
+    convolution("middle_block_out.0", *[_channels(tensors, "middle_block.")] * 2, 1)
+    save_file({f"control_model.{k}": v.half().contiguous() for k, v in tensors.items()}, path)
+    return path
+
+
+def _channels(tensors: dict[str, torch.Tensor], block: str) -> int:
+    """Channels that leave a block: its only convolution's (first, downsampling) or its residual block's last."""
+    endings = ("0.out_layers.3.bias", "0.op.bias", "0.bias")
+    return next(tensors[block + ending].shape[0] for ending in endings if block + ending in tensors)
 
 
 def _kohya_name(layer: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import urllib.error
@@ -79,6 +80,7 @@ class Pair:
     other_text_encoder: str | None
     lora: str | None
     embedding: str | None = None
+    controlnet: str | None = None
 
     def __str__(self) -> str:
         return self.base.removesuffix("_base")
@@ -112,9 +114,14 @@ class WebUI:
         path: str = "/sdapi/v1/txt2img",
         faults: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
+        scripts: dict[str, Any] | None = None,
         **request: Any,
     ) -> Reply:
-        """One request on a checkpoint; `settings` is the extension's dict, None leaves the extension out."""
+        """One request on a checkpoint; `settings` is the extension's dict, None leaves the extension out.
+
+        Args:
+            scripts: arguments of other scripts, by title.
+        """
         payload: dict[str, Any] = {
             "prompt": "a red cat",
             "negative_prompt": "bad",
@@ -127,8 +134,10 @@ class WebUI:
             "scheduler": "Automatic",
             **request,
             "override_settings": {**NEUTRAL, "sd_model_checkpoint": model, **(options or {})},
-            "alwayson_scripts": {},
+            "alwayson_scripts": {title: {"args": args} for title, args in (scripts or {}).items()},
         }
+        if self.flavour == "forge" and payload.get("enable_hr"):  # its hires pass has a CFG and modules of its own
+            payload = {"hr_cfg": payload["cfg_scale"], "hr_additional_modules": ["Use same choices"], **payload}
         if settings is not None:
             payload["alwayson_scripts"][TITLE] = {"args": [settings]}
         if faults is not None:
@@ -141,6 +150,15 @@ class WebUI:
 
     def samplers(self) -> list[str]:
         return [sampler["name"] for sampler in self.get("/sdapi/v1/samplers")]
+
+    def sampler_options(self, name: str) -> dict[str, Any]:
+        """What the host says of a sampler."""
+        return next(sampler["options"] for sampler in self.get("/sdapi/v1/samplers") if sampler["name"] == name)
+
+    @functools.cached_property
+    def flavour(self) -> str:
+        """Which kind of host this is, by the settings that it has."""
+        return "forge" if "forge_preset" in self.get("/sdapi/v1/options") else "a1111"
 
     def fingerprint(self) -> str:
         """Hash of every parameter and buffer of the host's live model (route of the faults extension)."""

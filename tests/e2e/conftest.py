@@ -1,8 +1,8 @@
 """The WebUI under test: the one that DD_WEBUI_URL names, or the embedded one with random checkpoints.
 
 A real host is expected to list checkpoints called NAME_base and NAME_distilled (and perhaps NAME_distilled_otherte,
-with another text encoder, a LoRA NAME_lora and a textual inversion NAME_embedding), and to have
-tests/e2e/faults among its extensions.
+with another text encoder, a LoRA NAME_lora, a textual inversion NAME_embedding and a ControlNet NAME_controlnet), and
+to have tests/e2e/faults among its extensions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,15 @@ import pytest
 
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.embedded_host import running_embedded
+from tests.e2e.flavour import flavour_under_test
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What only Forge has is tested on Forge alone."""
+    if any(item.get_closest_marker("forge") for item in items) and flavour_under_test() != "forge":
+        elsewhere = [item for item in items if item.get_closest_marker("forge")]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +47,8 @@ def pairs(webui: WebUI) -> list[Pair]:
     names = {Path(model["filename"]).stem for model in webui.get("/sdapi/v1/sd-models")}
     loras = {lora["name"] for lora in webui.get("/sdapi/v1/loras")}
     inversions = {name for known in webui.get("/sdapi/v1/embeddings").values() for name in known}
+    status, known_controls = webui.call("/controlnet/model_list")
+    controls = known_controls["model_list"] if status == 200 else []
     picked = [name for name in os.environ.get("DD_PAIRS", "").split(",") if name]
     stems = sorted(name.removesuffix("_base") for name in names if name.endswith("_base"))
     found = []
@@ -45,7 +56,8 @@ def pairs(webui: WebUI) -> list[Pair]:
         if stem in picked or not (picked or stem.startswith("yaml_")):
             wanted = ((f"{stem}_distilled_otherte", names), (f"{stem}_lora", loras), (f"{stem}_embedding", inversions))
             extras = (name if name in known else None for name, known in wanted)
-            found.append(Pair(f"{stem}_base", f"{stem}_distilled", *extras))
+            control = next((name for name in controls if name.startswith(f"{stem}_controlnet")), None)
+            found.append(Pair(f"{stem}_base", f"{stem}_distilled", *extras, control))
     assert found, f"the host lists no NAME_base beside a NAME_distilled: {sorted(names)}"
     # The host's VAE encoder draws from torch's global generator, which the first image after the start leaves seeded.
     webui.generate(found[0].base).must_work()

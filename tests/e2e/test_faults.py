@@ -9,19 +9,33 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import Pair, Reply, WebUI
+from tests.e2e.flavour import flavour_under_test
 
 HOOKS = ("process", "before_process_batch", "process_batch", "process_before_every_sampling", "postprocess_batch",
          "postprocess_image", "postprocess")  # fmt: skip
-OURS = (
-    "extension_core.hosts.a1111.request.plan_pass",
-    "extension_core.hosts.a1111.request.own_conds",
-    "extension_core.hosts.a1111.request.apply_family",
-    "extension_core.hosts.a1111.model.load_second_model",
-    "extension_core.hosts.a1111.model.check_file",
-    "extension_core.hosts.a1111.sampler.RunningPass.attach",
-    "extension_core.hosts.a1111.sampler.needs_no_uncond",
+COMMON = (
+    "extension_core.hosts.webui.request.plan_pass",
+    "extension_core.hosts.webui.request.apply_family",
+    "extension_core.hosts.webui.sampler.RunningPass.attach",
     "extension_core.session.Session.infotext",
 )
+OURS = {
+    "a1111": (
+        *COMMON,
+        "extension_core.hosts.a1111.conditioning.own_conds",
+        "extension_core.hosts.a1111.model.load_second_model",
+        "extension_core.hosts.a1111.model.check_file",
+        "extension_core.hosts.a1111.guidance.needs_no_uncond",
+    ),
+    "forge": (
+        *COMMON,
+        "extension_core.hosts.forge.model.load_model",
+        "extension_core.hosts.forge.model.check_file",
+        "extension_core.hosts.forge.sampling.settle",
+        "extension_core.hosts.forge.second_unet.SecondUnet.for_request",
+        "extension_core.hosts.forge.sampling.guidance",
+    ),
+}[flavour_under_test()]
 
 
 @pytest.fixture
@@ -81,7 +95,7 @@ def test_another_extension_fails_in_a_hook(before: Before, hook: str) -> None:
 @pytest.mark.parametrize("inside", OURS)
 def test_we_fail_inside(before: Before, inside: str) -> None:
     """A fault of our own, wherever it happens, is told and leaves nothing behind."""
-    if inside.endswith("load_second_model"):  # nothing to load while it is resident
+    if inside.endswith(("load_second_model", "load_model")):  # nothing to load while it is resident
         before.webui.generate(before.pair.distilled).must_work()
     reply = faulty(before, {"inside": inside})
     assert reply.status in (422, 500), "the fault went unnoticed"

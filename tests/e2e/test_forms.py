@@ -192,8 +192,8 @@ def test_strength_is_followed_there_and_back(webui: WebUI, pair: Pair) -> None:
 
 
 FAULTS: dict[str, dict[str, Any]] = {
-    "while it is read": {"inside": "extension_core.hosts.a1111.distilled.load_lora"},
-    "while it is merged": {"inside": "extension_core.hosts.a1111.distilled._Merged.value"},
+    "while it is read": {"inside": "extension_core.hosts.a1111.lora.load_lora"},
+    "while it is merged": {"inside": "extension_core.hosts.a1111.lora._Merged.value"},
     "out of memory in the base's step": {"call": 1, "kind": "oom"},
     "error in the LoRA's step": {"call": 3, "kind": "error"},
     "interrupt": {"call": 3, "kind": "interrupt"},

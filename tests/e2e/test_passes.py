@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.e2e.client import Pair, Reply, WebUI, png_base64
-from tests.e2e.test_equalities import ALIKE, refiner_at, settings, switch_timestep
+from tests.e2e.refiner import refined
+from tests.e2e.test_equalities import ALIKE, REFINER_CANNOT, settings
 
 IMG2IMG = "/sdapi/v1/img2img"
 SAMPLERS = ("Euler", "DPM++ 2M", "Heun", "DDIM", "PLMS", "UniPC", "LCM")
@@ -47,11 +48,8 @@ def test_img2img_equals_the_host(webui: WebUI, pair: Pair, sampler: str) -> None
     hybrid = webui.generate(pair.base, settings(pair, switch_step=4), **request)
     assert base.same_as(off)
     assert not hybrid.same_as(off)
-    if sampler != "LCM":
-        at = refiner_at(switch_timestep(hybrid))
-        assert hybrid.same_as(
-            webui.generate(pair.base, **request, refiner_checkpoint=pair.distilled, refiner_switch_at=at)
-        )
+    if sampler not in REFINER_CANNOT[webui.flavour]:
+        assert hybrid.same_as(refined(webui, hybrid, pair.base, pair.distilled, **request))
     assert distilled.same_as(webui.generate(pair.distilled, **request))
 
 
@@ -67,9 +65,7 @@ def test_img2img_below_the_boundary_runs_distilled_only_and_says_so(webui: WebUI
 def test_inpainting_equals_the_host(webui: WebUI, pair: Pair, fill: int) -> None:
     request = from_picture(0.9, steps=8, mask=mask(), inpainting_fill=fill, inpaint_full_res=False, mask_blur=2)
     hybrid = webui.generate(pair.base, settings(pair, switch_step=4), **request)
-    at = refiner_at(switch_timestep(hybrid))
-    refined = webui.generate(pair.base, **request, refiner_checkpoint=pair.distilled, refiner_switch_at=at)
-    assert hybrid.same_as(refined)
+    assert hybrid.same_as(refined(webui, hybrid, pair.base, pair.distilled, **request))
 
 
 def test_a_hires_pass_takes_the_first_ones_scheduler_where_it_has_none(webui: WebUI, pair: Pair) -> None:

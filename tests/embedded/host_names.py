@@ -213,5 +213,5 @@ def call_fits(arguments: ast.arguments, use: Use) -> bool:
 
 
 def parameters(arguments: ast.arguments) -> list[str]:
-    """Names of what may be given by position, `self` left out."""
-    return [a.arg for a in [*arguments.posonlyargs, *arguments.args] if a.arg != "self"]
+    """Names of what may be given by position, `self` and `cls` left out."""
+    return [a.arg for a in [*arguments.posonlyargs, *arguments.args] if a.arg not in ("self", "cls")]

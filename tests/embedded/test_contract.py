@@ -1,6 +1,6 @@
 """Every host name that the adapter uses exists in the embedded WebUI and can be called as it is called.
 
-The same is asked of a real A1111 tree where DD_A1111_DIR names one.
+The same is asked of a real A1111 tree where DD_A1111_DIR names one, and of a real Forge tree where DD_FORGE_DIR does.
 """
 
 from __future__ import annotations
@@ -18,21 +18,28 @@ ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = ROOT / "extension_core" / "embedded" / "a1111"
 FILES = [
     *sorted((ROOT / "extension_core" / "hosts").glob("*.py")),
+    *sorted((ROOT / "extension_core" / "hosts" / "webui").rglob("*.py")),
     *sorted((ROOT / "extension_core" / "hosts" / "a1111").rglob("*.py")),
     *sorted((ROOT / "scripts").glob("*.py")),
 ]
 TREES = [HostTree(EMBEDDED), *(HostTree(Path(x)) for x in [os.environ.get("DD_A1111_DIR", "")] if x)]
 USES = uses_in(FILES, ("modules",))
+FORGE_FILES = [
+    *sorted((ROOT / "extension_core" / "hosts" / "webui").rglob("*.py")),
+    *sorted((ROOT / "extension_core" / "hosts" / "forge").rglob("*.py")),
+    *sorted((ROOT / "scripts").glob("*.py")),
+]
+FORGE_TREES = [HostTree(Path(x)) for x in [os.environ.get("DD_FORGE_DIR", "")] if x]
 
 
-def _capabilities() -> list[Use]:
+def _capabilities(flavour: str = "a1111") -> list[Use]:
     """Names that the adapter asks for as text before it takes the host for one that it knows."""
-    path = ROOT / "extension_core" / "hosts" / "a1111" / "capabilities.py"
+    path = ROOT / "extension_core" / "hosts" / flavour / "capabilities.py"
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Tuple) and len(node.elts) == 2 and all(isinstance(x, ast.Constant) for x in node.elts):
             module, name = (x.value for x in node.elts if isinstance(x, ast.Constant))
-            if isinstance(module, str) and isinstance(name, str) and module.startswith("modules."):
+            if isinstance(module, str) and isinstance(name, str) and module.startswith(("modules.", "backend.")):
                 found.append(Use(module, name, f"capabilities.py:{node.lineno}"))
     return found
 
@@ -60,6 +67,17 @@ def test_name(tree: HostTree, use: Use) -> None:
 def test_call(tree: HostTree, use: Use) -> None:
     arguments = tree.signature(use.module, use.name)
     assert arguments is None or call_fits(arguments, use), f"{use.where}: {ast.unparse(arguments)}"
+
+
+def test_forge_has_what_its_adapter_uses() -> None:
+    """Names and calls, those asked for as text included."""
+    uses = [*uses_in(FORGE_FILES, ("modules", "backend")), *_capabilities("forge")]
+    assert len(uses) > 60
+    for tree in FORGE_TREES:
+        unknown = [use for use in uses if tree.find(use.module, use.name) is None]
+        assert not unknown
+        called = [(use, tree.signature(use.module, use.name)) for use in uses if use.positional is not None]
+        assert not [use for use, arguments in called if arguments is not None and not call_fits(arguments, use)]
 
 
 # What the adapter reads from objects that the host hands to it, which no import shows.

@@ -37,7 +37,7 @@ def named(layer: torch.nn.Module) -> dict[str, NamedParameter]:
 
 
 def merged(host: Host, layer: torch.nn.Module, modules: dict[str, Any]) -> Any:
-    from extension_core.hosts.a1111.distilled import _Merged
+    from extension_core.hosts.a1111.lora import _Merged
 
     return _Merged(modules, list(named(layer).values()))
 
@@ -140,7 +140,8 @@ def test_layers_that_the_host_leaves_out_are_told(host: Host, tmp_path: Path) ->
     """It passes over them without a word."""
     from modules import shared
 
-    from extension_core.hosts.a1111 import distilled, model
+    from extension_core.hosts.a1111 import lora as merging
+    from extension_core.hosts.a1111 import model
 
     query = next(named.name for named in model.unet_parameters() if named.name.endswith("attn1.to_q.weight"))
     layer = "lora_unet_" + query.removeprefix("model.diffusion_model.").removesuffix(".weight").replace(".", "_")
@@ -153,7 +154,7 @@ def test_layers_that_the_host_leaves_out_are_told(host: Host, tmp_path: Path) ->
     unet = model.unet_parameters()
     lora = read_lora(read_header(tmp_path / "l.safetensors"), [named.name for named in unet])
     assert model.check_file(tmp_path / "l.safetensors", "auto") is False
-    second = distilled.load_lora(lora, 0.5, unet, [])
+    second = merging.load_lora(lora, 0.5, unet, [])
     assert len(second.unet) == 1
     (note,) = second.notes
     assert "has 5 of 6 layers that the loaded checkpoint lacks, first lora_unet_elsewhere_0, " in note

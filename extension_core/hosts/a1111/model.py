@@ -7,7 +7,8 @@ from pathlib import Path
 from modules import script_callbacks, sd_models, sd_unet, shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.a1111 import distilled
+from extension_core.hosts.a1111 import lora as merging
+from extension_core.hosts.webui.files import config_beside
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
@@ -18,7 +19,7 @@ from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
-RESIDENCY = Residency()
+RESIDENCY: Residency[SecondModel] = Residency()
 
 
 def watch_model_changes() -> None:
@@ -79,7 +80,7 @@ def check_file(path: Path, text_encoder: str) -> bool:
     check_named_once(path.name, canonical_unet_keys(header.shapes, unet))
     shapes = _canonical_shapes(header, unet)
     compatibility.check_unet(path.name, shapes, unet)
-    stated = compatibility.prediction_type(header.metadata, shapes, _config_beside(path))
+    stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
     compatibility.check_prediction(path.name, stated, getattr(shared.sd_model, "parameterization", "eps"))
     return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
 
@@ -96,18 +97,7 @@ def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, t
     return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
 
 
-def is_lora_file(path: Path) -> bool:
-    """Whether a file is a LoRA by its keys, wherever it lies."""
-    return is_lora(read_header(path).shapes)
-
-
-def header_metadata(path: Path) -> dict[str, str]:
-    """Metadata of a file, {} if it has none."""
-    header: Header = read_header(path)
-    return dict(header.metadata)
-
-
-def second_model(path: Path, own_text_encoder: bool, lora_strength: float = 1.0) -> SecondModel:
+def second_model(path: Path, own_text_encoder: bool, lora_strength: float) -> SecondModel:
     """The resident second model for a file, loaded if it is not resident yet; a LoRA is merged at this strength.
 
     Raises:
@@ -126,13 +116,8 @@ def second_model(path: Path, own_text_encoder: bool, lora_strength: float = 1.0)
     text = text_parameters() if own_text_encoder else []
     if lora is None:
         return RESIDENCY.get(key, lambda: load_second_model(path, unet, text))
-    return RESIDENCY.get(key, lambda: distilled.load_lora(lora, lora_strength, unet, text))
+    return RESIDENCY.get(key, lambda: merging.load_lora(lora, lora_strength, unet, text))
 
 
 def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:
     return {named.name: tuple(named.tensor.shape) for named in parameters}
-
-
-def _config_beside(path: Path) -> str | None:
-    config = path.with_suffix(".yaml")
-    return config.read_text(encoding="utf-8") if config.is_file() else None

@@ -169,14 +169,39 @@ def _arm_call(at: int, kind: str) -> Any:
         else:
             raise Injected(f"injected fault in U-Net call {at}")
 
-    return shared.sd_model.model.diffusion_model.register_forward_pre_hook(before).remove
+    kind_of_unet = type(_unet())
+
+    def before_any(module: Any, args: Any) -> None:
+        if isinstance(module, kind_of_unet):
+            before(module, args)
+
+    # Forge runs the phases on two modules, so the calls are counted on all U-Nets together.
+    return torch.nn.modules.module.register_module_forward_pre_hook(before_any).remove
+
+
+def _unet() -> torch.nn.Module:
+    objects = getattr(shared.sd_model, "forge_objects", None)
+    return shared.sd_model.model.diffusion_model if objects is None else objects.unet.model.diffusion_model
+
+
+def _parts() -> dict[str, torch.nn.Module]:
+    """The live model's modules; Forge's engine is none itself and keeps its patchers apart by what is merged in."""
+    objects = getattr(shared.sd_model, "forge_objects", None)
+    if objects is None:
+        return {"": shared.sd_model}
+    return {
+        "unet.": objects.unet.model,
+        "clip.": objects.clip.cond_stage_model,
+        "vae.": objects.vae.first_stage_model,
+    }
 
 
 def _fingerprint() -> dict[str, str]:
     digest = hashlib.sha256()
-    for name, tensor in sorted(shared.sd_model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for part, module in _parts().items():
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update((part + name).encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return {"sha256": digest.hexdigest()}
 
 

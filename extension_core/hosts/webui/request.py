@@ -1,4 +1,4 @@
-"""One request on A1111: settled in the `process` hook, run inside this request's own `p.sample`."""
+"""One request: settled in the `process` hook, run inside this request's own `p.sample`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from modules import shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.a1111 import distilled, model
-from extension_core.hosts.a1111.conditioning import own_conds
-from extension_core.hosts.a1111.passes import Passes
-from extension_core.hosts.a1111.sampler import RunningPass
 from extension_core.hosts.refusal import RequestRefused, refuse
+from extension_core.hosts.webui import choices, files
+from extension_core.hosts.webui.host import Host, Second
+from extension_core.hosts.webui.passes import Passes
+from extension_core.hosts.webui.sampler import RunningPass
 from extension_core.options import INFOTEXT_PREFIX, Options
 from extension_core.sampling.families import (
     FAMILIES,
@@ -31,13 +31,12 @@ from extension_core.sampling.families import (
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
-from extension_core.weights.second_model import SecondModel
 
 _ATTRIBUTE = "diversity_distillation_request"
 _LOG = logging.getLogger("diversity_distillation")
 
 
-def begin(p: Any, args: Sequence[Any]) -> None:
+def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     """Settle a request; called in the `process` hook, when the checkpoint is known.
 
     Hooks' exceptions are swallowed by the host, so whatever is wrong is raised later, from `p.sample`.
@@ -45,7 +44,7 @@ def begin(p: Any, args: Sequence[Any]) -> None:
     try:
         options = Options.from_args(args)
         if options.enabled:
-            Request(p, options).take_over()
+            Request(host, p, options).take_over()
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
         refuse(p, error)
 
@@ -60,20 +59,22 @@ def before_sampling(p: Any) -> None:
 class Request:
     """Everything the extension does for one processing object."""
 
-    def __init__(self, p: Any, options: Options) -> None:
-        self.p = p
+    def __init__(self, host: Host, p: Any, options: Options) -> None:
+        self.host, self.p = host, p
         check_conflicts(p)
-        model.check_host_model()
+        host.check_model()
+        host.check_request(p)
         self.path, title, detection = distilled_file(options)
-        self.own_text_encoder = self.path is not None and model.check_file(self.path, options.text_encoder)
-        self.notes = (*_notes(self.path, detection), *guidance_note(detection, options))
+        self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
+        self.notes = (*self._notes(detection), *guidance_note(detection, options))
         self._told: list[str] = []
         grid = apply_family(p, options, detection)
-        schedule = model.noise_schedule()
-        self.passes = Passes(p, options, grid, schedule)
-        plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
+        with host.planning():
+            schedule = host.noise_schedule()
+            self.passes = Passes(p, options, grid, schedule)
+            plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
         self.session = Session(options, plan, title, detection.why if options.family == "auto" else "")
-        self.second: SecondModel | None = None
+        self.second: Second | None = None
         self._error: Exception | None = None
         self._attached = 0
 
@@ -82,12 +83,21 @@ class Request:
         p, session = self.p, self.session
         setattr(p, _ATTRIBUTE, self)
         p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
+        self.host.settle(p, session)
         p.extra_generation_params.update(session.infotext())
         self._tell((*session.plan.notes, *_same_model_note(self.path), *self.notes))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         if self.passes.own_levels:
             p.sampler_noise_scheduler_override = self._sigmas_for_host
         p.sample = self._guarded(p.sample)
+
+    def _notes(self, detection: Detection) -> tuple[str, ...]:
+        """What the user should know of the distilled model beside this base."""
+        if self.path is None:
+            return ()
+        base = Path(shared.sd_model.sd_checkpoint_info.filename)
+        twice = distilled_twice(detect_family(base.stem, {}), detection) if files.is_lora_file(self.path) else ()
+        return (*self.host.file_notes(self.path), *twice)
 
     def _tell(self, notes: Sequence[str]) -> None:
         """Bring notes to the user, under the image and in its infotext."""
@@ -101,9 +111,9 @@ class Request:
     def attach(self) -> None:
         """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard."""
         try:
-            conds = own_conds(self.p, self.second) if self.second is not None else None
+            conds = self.second.own_conds(self.p) if self.second is not None else None
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
-            RunningPass(self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
+            RunningPass(self.host, self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
             self._attached += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
@@ -133,7 +143,7 @@ class Request:
         if self.path is None:
             return
         shared.state.textinfo = "Loading the distilled model"
-        self.second = model.second_model(self.path, self.own_text_encoder, self.session.options.lora_strength)
+        self.second = self.host.second_model(self.path, self.own_text_encoder, self.session.options.lora_strength)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         self._tell(self.second.notes)
@@ -179,8 +189,8 @@ def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
     """Path, title and detected family of the distilled model; no path if only the base runs."""
     if options.mode == "base" and not options.distilled_model:
         return None, "", Detection(FAMILIES["custom"], None, "only the base runs")
-    choice = distilled.find_choice(options.distilled_model)
-    detection = detect_family(choice.name, model.header_metadata(choice.path))
+    choice = choices.find_choice(options.distilled_model)
+    detection = detect_family(choice.name, files.header_metadata(choice.path))
     if options.family != "auto":
         detection = replace(detection, family=FAMILIES[options.family], why="you chose it")
     check_one_step(detection, options)
@@ -202,15 +212,6 @@ def apply_family(p: Any, options: Options, detection: Detection) -> str:
         if p.hr_second_pass_steps:
             p.hr_second_pass_steps = steps_for(detection, p.hr_second_pass_steps)
     return grid
-
-
-def _notes(path: Path | None, detection: Detection) -> tuple[str, ...]:
-    """What the user should know of the distilled model beside this base."""
-    if path is None:
-        return ()
-    base = Path(shared.sd_model.sd_checkpoint_info.filename)
-    twice = distilled_twice(detect_family(base.stem, {}), detection) if model.is_lora_file(path) else ()
-    return (*model.file_notes(path), *twice)
 
 
 def _same_model_note(path: Path | None) -> tuple[str, ...]:

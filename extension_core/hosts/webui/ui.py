@@ -1,4 +1,4 @@
-"""The panel on A1111: its components, the plan line that follows the host's own settings, and pasting."""
+"""The panel: its components, the plan line that follows the host's own settings, and pasting."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import functools
 from types import SimpleNamespace
 from typing import Any
 
-from modules import sd_models, sd_samplers, ui_common, ui_components
+from modules import sd_samplers, ui_common, ui_components
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.a1111 import distilled, model
-from extension_core.hosts.a1111.passes import Passes
-from extension_core.hosts.a1111.request import apply_family, check_conflicts, distilled_file
+from extension_core.hosts.webui import choices
+from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.passes import Passes
+from extension_core.hosts.webui.request import apply_family, check_conflicts, distilled_file
 from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.ui import infotext, panel
@@ -40,7 +41,7 @@ def note_setting(settings: dict[str, Any], component: Any, elem_id: str | None, 
             settings[name] = component
 
 
-def build(script: Any, host_settings: dict[str, Any]) -> list[Any]:
+def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     """Build the accordion for a script on its tab and register its infotext fields on the script."""
     parts = panel.HostParts(
         accordion=ui_components.InputAccordion,
@@ -53,35 +54,35 @@ def build(script: Any, host_settings: dict[str, Any]) -> list[Any]:
     built = panel.build(parts)
     script.infotext_fields = infotext.paste_fields(built.components, _title_of)
     if host_settings.keys() >= _NEEDED:
-        _keep_plan_current(built, host_settings, script.is_img2img)
+        _keep_plan_current(host, built, host_settings, script.is_img2img)
     return built.components
 
 
 def _refresh_button(component: Any, elem_id: str) -> Any:
-    choices = lambda: {"choices": ["None", *(choice.label for choice in distilled.choices())]}  # noqa: E731
-    return ui_common.create_refresh_button(component, distilled.refresh, choices, elem_id)
+    labels = lambda: {"choices": ["None", *(choice.label for choice in choices.choices())]}  # noqa: E731
+    return ui_common.create_refresh_button(component, choices.refresh, labels, elem_id)
 
 
 def _labels() -> list[str]:
-    distilled.look_for_unets()
-    return [choice.label for choice in distilled.choices()]
+    choices.look_for_unets()
+    return [choice.label for choice in choices.choices()]
 
 
 def _title_of(name: str) -> str:
     try:
-        return distilled.find_choice(name).label
+        return choices.find_choice(name).label
     except DiversityError:
         return name
 
 
-def _keep_plan_current(built: panel.Panel, settings: dict[str, Any], is_img2img: bool) -> None:
+def _keep_plan_current(host: Host, built: panel.Panel, settings: dict[str, Any], is_img2img: bool) -> None:
     inputs = [*built.components, *settings.values()]
-    line = functools.partial(plan_line, tuple(settings), is_img2img)
+    line = functools.partial(plan_line, host, tuple(settings), is_img2img)
     for component in inputs:
         component.change(fn=line, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
 
 
-def plan_line(names: tuple[str, ...], is_img2img: bool, *values: Any) -> str:
+def plan_line(host: Host, names: tuple[str, ...], is_img2img: bool, *values: Any) -> str:
     """The plan of the page's settings as one line of HTML, or the sentence that says why there is none.
 
     Args:
@@ -91,7 +92,7 @@ def plan_line(names: tuple[str, ...], is_img2img: bool, *values: Any) -> str:
         options = Options.from_args(values[: len(FIELDS)])
         if not options.enabled:
             return ""
-        return _preview(options, _request(dict(zip(names, values[len(FIELDS) :], strict=True)), is_img2img))
+        return _preview(host, options, _request(dict(zip(names, values[len(FIELDS) :], strict=True)), is_img2img))
     except DiversityError as error:
         return panel.problem_html(str(error))
 
@@ -113,15 +114,17 @@ def _request(settings: dict[str, Any], is_img2img: bool) -> SimpleNamespace:
     return request
 
 
-def _preview(options: Options, request: SimpleNamespace) -> str:
+def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
     check_conflicts(request)
+    host.check_request(request)
     path, _, detection = distilled_file(options)
-    if path is not None and sd_models.model_data.sd_model is not None:
-        model.check_file(path, options.text_encoder)
+    if path is not None and host.is_loaded():
+        host.check_file(path, options.text_encoder)
     grid = apply_family(request, options, detection)
-    schedule = model.noise_schedule()
-    passes = Passes(request, options, grid, schedule).read()
-    plan = Plan(tuple(plan_pass(item, options, schedule) for item in passes), schedule)
+    with host.planning():
+        schedule = host.noise_schedule()
+        passes = Passes(request, options, grid, schedule).read()
+        plan = Plan(tuple(plan_pass(item, options, schedule) for item in passes), schedule)
     settings = f"{request.sampler_name}, {request.steps} steps" if detection.family.sampler else ""
     found = f"{detection.family.label}: {detection.why}" if options.family == "auto" else detection.family.label
     return panel.plan_html(plan.describe(), "; ".join(part for part in (found, settings, *plan.notes) if part))

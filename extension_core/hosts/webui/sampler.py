@@ -9,20 +9,21 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from modules import devices, sd_samplers, shared
 
-from extension_core.hosts.a1111.guidance import needs_no_uncond, without_uncond
-from extension_core.hosts.a1111.passes import Passes, sampler_unit
 from extension_core.hosts.refusal import RequestRefused
+from extension_core.hosts.webui.attributes import fresh_stack, set_until_closed
+from extension_core.hosts.webui.host import Host, Second
+from extension_core.hosts.webui.passes import Passes, sampler_unit
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import TOLERANCE, Boundary, Phase
 from extension_core.sampling.schedule import SINGLE_STEP_GRIDS, Levels, Unit
 from extension_core.session import Session
-from extension_core.weights.second_model import SecondModel
 
 
 @dataclass
@@ -33,27 +34,42 @@ class RunningPass:
         own_conds: (cond, uncond) by the distilled model's own text encoder, None to share the base's.
     """
 
+    host: Host
     p: Any
     session: Session
     passes: Passes
     plan: PassPlan
-    second: SecondModel | None
+    second: Second | None
     own_conds: tuple[Any, Any] | None
 
     def attach(self, sampler: Any) -> None:
         """Take the pass over; called when the host has made its sampler and is about to run it."""
-        self._route(sampler, self.plan.split.boundary)
+        stack = fresh_stack(sampler)
+        set_until_closed(stack, sampler.model_wrap_cfg, "forward", self._routed(sampler, self.plan.split.boundary))
         if self.passes.own_levels and hasattr(sampler, "get_timesteps") and self.plan.sampler != "UniPC":
-            sampler.get_timesteps = self._timesteps_for_host
-        sampler.func = self._phases(sampler, sampler.func)
+            set_until_closed(stack, sampler, "get_timesteps", self._timesteps_for_host)
+        set_until_closed(stack, sampler, "func", self._phases(sampler, sampler.func))
+        if self.second is not None and self.plan.split.distilled:
+            for name in ("sample", "sample_img2img"):
+                set_until_closed(stack, sampler, name, self._prepared(getattr(sampler, name), self.second))
+
+    def _prepared(self, sample: Callable[..., Any], second: Second) -> Callable[..., Any]:
+        """The sampler's own method, run when every other extension has had its say about the model."""
+
+        @functools.wraps(sample)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with second.sampling(self.p, self.plan):
+                return sample(*args, **kwargs)
+
+        return run
 
     def _timesteps_for_host(self, _p: Any, steps: int) -> torch.Tensor:
         """Ascending, a family's without its 0: the host takes the level of the noise it adds from it (1.10.1)."""
         levels = self.passes.for_host(self.plan.sampler, steps)
         return _ascending(levels if self.passes.grid == "host" else levels[:-1])
 
-    def _route(self, sampler: Any, boundary: Boundary) -> None:
-        """Let the denoiser run the model that its noise level belongs to, with that model's CFG and conditioning."""
+    def _routed(self, sampler: Any, boundary: Boundary) -> Callable[..., Any]:
+        """The denoiser's forward, run on the model of the noise level, with that model's CFG and conditioning."""
         denoiser = sampler.model_wrap_cfg
         forward = denoiser.forward
         refined = len(self.plan.split.levels) > len(self.plan.run)
@@ -61,21 +77,17 @@ class RunningPass:
         def routed(x: Any, sigma: Any, uncond: Any, cond: Any, cond_scale: float, **rest: Any) -> Any:
             level = float(sigma.max())
             phase = boundary.phase(level)
-            if self.second is not None:
-                self.second.unet.activate(phase is Phase.DISTILLED)
             if phase is Phase.DISTILLED and self.own_conds is not None:
                 cond, uncond = self.own_conds
             if refined:
                 denoiser.step = self._unrefined_step(level)
             cfg = self.session.cfg(phase)
             self.session.calls[phase] += 1
-            arguments = {"uncond": uncond, "cond": cond, "cond_scale": cfg, **rest}
-            if not needs_no_uncond(denoiser, cond, cfg):
-                return forward(x, sigma, **arguments)
-            with without_uncond(self.p):
-                return forward(x, sigma, **arguments)
+            active = self.second.phase(phase) if self.second is not None else nullcontext()
+            with active, self.host.guidance(self.p, denoiser, cond, cfg):
+                return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
 
-        denoiser.forward = routed
+        return routed
 
     def _unrefined_step(self, level: float) -> int:
         """Step that this level belongs to in the run without finer base steps: prompt editing keeps its place."""
@@ -143,7 +155,7 @@ class RunningPass:
         arguments |= {name: kwargs[name] for name in ("extra_args", "callback", "disable") if name in kwargs}
         _share_denoiser_state(sampler.model_wrap_cfg, base.model_wrap_cfg)
         base.sampler_extra_args = sampler.sampler_extra_args
-        self._route(base, Boundary(levels[-1]))
+        base.model_wrap_cfg.forward = self._routed(base, Boundary(levels[-1]))
         first, last = (self.session.plan.schedule.to_sigma(self.plan.split.base[end], own) for end in (0, -1))
         try:
             x = base.func(

@@ -1,0 +1,88 @@
+"""A1111 as the common part sees it: two sets of parameters under the host's one U-Net."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modules import sd_models
+
+from extension_core.hosts.a1111 import conditioning, guidance, model
+from extension_core.sampling.plan import PassPlan
+from extension_core.sampling.routing import Phase
+from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.session import Session
+from extension_core.weights.second_model import SecondModel
+
+
+@dataclass
+class ExchangedModel:
+    """A distilled model whose parameters are exchanged with the host's."""
+
+    model: SecondModel
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """As `webui.host.Second`."""
+        return self.model.notes
+
+    def own_conds(self, p: Any) -> tuple[Any, Any] | None:
+        """As `webui.host.Second`."""
+        return conditioning.own_conds(p, self.model)
+
+    def sampling(self, p: Any, plan: PassPlan) -> AbstractContextManager[None]:
+        """Nothing to prepare: both sets are where the U-Net is."""
+        return nullcontext()
+
+    def phase(self, phase: Phase) -> AbstractContextManager[None]:
+        """Put the phase's parameters in; they stay in until another phase's are wanted."""
+        self.model.unet.activate(phase is Phase.DISTILLED)
+        return nullcontext()
+
+    def restore(self) -> None:
+        """As `webui.host.Second`."""
+        self.model.restore()
+
+
+class A1111:
+    """As `webui.host.Host`."""
+
+    def is_loaded(self) -> bool:
+        """Whether a checkpoint is loaded."""
+        return sd_models.model_data.sd_model is not None
+
+    def check_model(self) -> None:
+        """Refuse what the exchange of parameters cannot serve."""
+        model.check_host_model()
+
+    def check_request(self, p: Any) -> None:
+        """A1111 offers nothing of its own that would not go together with a second model."""
+
+    def check_file(self, path: Path, text_encoder: str) -> bool:
+        """As `webui.host.Host`."""
+        return model.check_file(path, text_encoder)
+
+    def file_notes(self, path: Path) -> tuple[str, ...]:
+        """As `webui.host.Host`."""
+        return model.file_notes(path)
+
+    def planning(self) -> AbstractContextManager[None]:
+        """The host answers alike before and while it samples."""
+        return nullcontext()
+
+    def noise_schedule(self) -> NoiseSchedule:
+        """As `webui.host.Host`."""
+        return model.noise_schedule()
+
+    def settle(self, p: Any, session: Session) -> None:
+        """Nothing: A1111 computes both conditionings at any CFG."""
+
+    def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> ExchangedModel:
+        """As `webui.host.Host`."""
+        return ExchangedModel(model.second_model(path, own_text_encoder, lora_strength))
+
+    def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
+        """Without the unconditional half where the result does not need it; `cfg` is an argument of the call."""
+        return guidance.without_uncond(p) if guidance.needs_no_uncond(denoiser, cond, cfg) else nullcontext()

@@ -1,0 +1,1 @@
+"""Adapter to Forge (read and tried with dfdcbab6)."""

@@ -1,0 +1,34 @@
+"""What the adapter needs of Forge; forks that moved or renamed one of these are told which."""
+
+from __future__ import annotations
+
+from extension_core.hosts.webui.capabilities import lacking
+
+# (module, attribute path) of everything without which a request would run wrong (dfdcbab6).
+NEEDED: tuple[tuple[str, str], ...] = (
+    ("backend.loader", "load_huggingface_component"),
+    ("backend.loader", "dir_path"),
+    ("backend.patcher.unet", "UnetPatcher.from_model"),
+    ("backend.patcher.unet", "UnetPatcher.clone"),
+    # Its slot for what is loaded together with the U-Net is an attribute of objects, so its method is asked for.
+    ("backend.patcher.unet", "UnetPatcher.add_extra_model_patcher_during_sampling"),
+    ("backend.patcher.base", "ModelPatcher.has_online_lora"),
+    ("backend.memory_management", "unload_model_clones"),
+    ("backend.memory_management", "soft_empty_cache"),
+    ("backend.utils", "nested_move_to_device"),
+    ("backend.modules.k_prediction", "rescale_zero_terminal_snr_sigmas"),
+    ("modules.ui_components", "InputAccordion"),
+    ("modules.scripts", "Script.process_before_every_sampling"),
+    ("modules.processing", "StableDiffusionProcessing.comment"),
+    ("modules.sd_samplers_common", "setup_img2img_steps"),
+    ("modules.sd_samplers_cfg_denoiser", "CFGDenoiser.forward"),
+    ("modules.sd_samplers_timesteps", "CompVisSampler.get_timesteps"),
+    ("modules.sd_models", "get_closet_checkpoint_match"),
+    ("modules.sd_models", "model_data"),
+    ("modules.sd_models", "forge_model_reload"),
+)
+
+
+def missing() -> list[str]:
+    """Names that the host lacks, in order; empty if the adapter can work."""
+    return list(lacking(NEEDED, ()))

@@ -1,0 +1,56 @@
+"""Forge as the common part sees it: a second patcher that takes the U-Net's place."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from extension_core.hosts.forge import model, sampling
+from extension_core.hosts.forge.sampling import SwappedModel
+from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.session import Session
+
+
+class Forge:
+    """As `webui.host.Host`."""
+
+    def is_loaded(self) -> bool:
+        """Whether a checkpoint is loaded."""
+        return model.is_loaded()
+
+    def check_model(self) -> None:
+        """As `webui.host.Host`."""
+        model.check_host_model()
+
+    def check_request(self, p: Any) -> None:
+        """Refuse modules of its own for the hires pass."""
+        model.check_hires_modules(p)
+
+    def check_file(self, path: Path, text_encoder: str) -> bool:
+        """As `webui.host.Host`."""
+        return model.check_file(path, text_encoder)
+
+    def file_notes(self, path: Path) -> tuple[str, ...]:
+        """As `webui.host.Host`."""
+        return model.file_notes(path)
+
+    def planning(self) -> AbstractContextManager[None]:
+        """As `webui.host.Host`."""
+        return model.planning()
+
+    def noise_schedule(self) -> NoiseSchedule:
+        """As `webui.host.Host`."""
+        return model.noise_schedule()
+
+    def settle(self, p: Any, session: Session) -> None:
+        """As `webui.host.Host`."""
+        sampling.settle(p, session)
+
+    def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> SwappedModel:
+        """As `webui.host.Host`; a LoRA was refused before."""
+        return SwappedModel(model.second_model(path, own_text_encoder))
+
+    def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
+        """The host leaves the unconditional half out at CFG 1 by itself."""
+        return sampling.guidance(p, cfg)

@@ -1,0 +1,170 @@
+"""Forge's live model, what may take turns with it, and the resident distilled model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from backend.modules.k_prediction import rescale_zero_terminal_snr_sigmas
+from modules import script_callbacks, sd_models, shared
+
+from extension_core.errors import DiversityError
+from extension_core.hosts.forge import text
+from extension_core.hosts.forge.loaded import LoadedModel, load_model
+from extension_core.hosts.webui.files import config_beside
+from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.weights import compatibility
+from extension_core.weights.layouts import canonical_unet_keys, check_named_once
+from extension_core.weights.lora import is_lora
+from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
+from extension_core.weights.reader import Header, read_header
+from extension_core.weights.residency import Residency
+
+# Process-wide on purpose: the second model stays between images, as the host's own model does.
+RESIDENCY: Residency[LoadedModel] = Residency()
+# `prediction_type` of a predictor (backend/modules/k_prediction.py, dfdcbab6) in the words of weights.compatibility.
+_PREDICTIONS = {"epsilon": "eps", "v_prediction": "v"}
+
+
+def watch_model_changes() -> None:
+    """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
+    script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
+
+
+def is_loaded() -> bool:
+    """Whether a checkpoint is loaded; Forge loads it with the first image and shows a stand-in until then."""
+    return hasattr(sd_models.model_data.sd_model, "forge_objects")
+
+
+def live_unet() -> Any:
+    """The host's `KModel`: U-Net and predictor."""
+    return shared.sd_model.forge_objects.unet.model
+
+
+def noise_schedule() -> NoiseSchedule:
+    """The schedule of the loaded model's predictor."""
+    return NoiseSchedule(live_unet().predictor.sigmas.detach().double().cpu().numpy())
+
+
+@contextmanager
+def planning() -> Iterator[None]:
+    """Zero terminal SNR, which the host puts on just before it samples (modules/processing.py, dfdcbab6), put on now.
+
+    Raises:
+        DiversityError: no checkpoint is loaded, so nobody knows the noise levels.
+    """
+    if not is_loaded():
+        raise DiversityError(
+            "The plan is shown once a checkpoint is loaded, which this host does with the first image."
+        )
+    predictor, config = live_unet().predictor, shared.sd_model.model_config
+    if shared.opts.sd_noise_schedule != "Zero Terminal SNR" and not getattr(config, "ztsnr", False):
+        yield
+        return
+    before = predictor.sigmas
+    predictor.set_sigmas(rescale_zero_terminal_snr_sigmas(before))
+    try:
+        yield
+    finally:
+        predictor.set_sigmas(before)
+
+
+def check_host_model() -> None:
+    """Refuse a loaded model that cannot take turns with another.
+
+    Raises:
+        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, or its U-Net is stored in a packed format.
+    """
+    name = shared.sd_model.sd_checkpoint_info.name
+    if not hasattr(live_unet().diffusion_model, "input_blocks"):
+        raise DiversityError(
+            f"Diversity Distillation works with SD 1.x, SD 2.x and SDXL but the loaded checkpoint '{name}' is of "
+            "another kind; load one of those."
+        )
+    stored = live_unet().storage_dtype
+    if not isinstance(stored, torch.dtype):
+        raise DiversityError(
+            f"Diversity Distillation needs plain numbers in the U-Net but '{name}' is stored as {stored}; set "
+            "Diffusion in Low Bits to Automatic or one of the float8 kinds."
+        )
+    if live_unet().predictor.prediction_type not in _PREDICTIONS:
+        raise DiversityError(
+            f"Diversity Distillation works with eps- and v-prediction but the loaded checkpoint '{name}' predicts "
+            f"{live_unet().predictor.prediction_type}; load another one."
+        )
+
+
+def check_hires_modules(p: Any) -> None:
+    """Refuse a hires pass with another VAE or text encoder: the host reloads everything for it.
+
+    Raises:
+        DiversityError: such modules are asked for.
+    """
+    wanted = getattr(p, "hr_additional_modules", None) if getattr(p, "enable_hr", False) else None
+    if not isinstance(wanted, list) or "Use same choices" in wanted:
+        return
+    if _file_names(wanted) != _file_names(shared.opts.forge_additional_modules):
+        raise DiversityError(
+            f"Diversity Distillation and the hires VAE / text encoder ({', '.join(wanted) or 'the built-in ones'}) "
+            "both switch models; set Hires VAE / Text Encoder to 'Use same choices' or untick Diversity Distillation."
+        )
+
+
+def _file_names(paths: Iterable[str]) -> list[str]:
+    return sorted(Path(path).name for path in paths)
+
+
+def check_file(path: Path, text_encoder: str) -> bool:
+    """Check a distilled model's header against the live model; says whether its own text encoder may be used.
+
+    Raises:
+        DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
+    """
+    header, unet = read_header(path), unet_shapes()
+    if is_lora(header.shapes):
+        raise DiversityError(
+            f"The distilled model '{path.name}' is a LoRA, which Diversity Distillation cannot use on Forge yet; "
+            "choose a checkpoint or a U-Net, or one into which the LoRA was merged."
+        )
+    check_named_once(path.name, canonical_unet_keys(header.shapes, unet))
+    shapes = _canonical_shapes(header, unet)
+    compatibility.check_unet(path.name, shapes, unet)
+    stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
+    compatibility.check_prediction(path.name, stated, _PREDICTIONS[live_unet().predictor.prediction_type])
+    if text_encoder == "auto" and text.is_overridden():
+        return False
+    return compatibility.check_text_encoder(path.name, text_encoder, text.as_shapes(shapes), text.live_shapes())
+
+
+def file_notes(path: Path) -> tuple[str, ...]:
+    """What the user should know of a file that may be used."""
+    header, unet = read_header(path), unet_shapes()
+    return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
+
+
+def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, tuple[int, ...]]:
+    return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
+
+
+def unet_shapes() -> dict[str, tuple[int, ...]]:
+    unet = live_unet().diffusion_model
+    return {named.name: tuple(named.tensor.shape) for named in named_parameters(unet, UNET_PREFIX)}
+
+
+def second_model(path: Path, own_text_encoder: bool) -> LoadedModel:
+    """The resident second model for a file, loaded if it is not resident yet.
+
+    Raises:
+        DiversityError: the file cannot be read or memory does not suffice; the host's model is not touched.
+    """
+    stat = path.stat()
+    base = shared.sd_model.sd_checkpoint_info
+    key = (
+        *(str(path), stat.st_mtime_ns, stat.st_size, own_text_encoder),
+        *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
+        live_unet().storage_dtype,
+    )
+    return RESIDENCY.get(key, lambda: load_model(path, own_text_encoder))

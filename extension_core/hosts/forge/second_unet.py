@@ -1,0 +1,61 @@
+"""The second U-Net's patcher: what a request did to the host's U-Net, done to the second as well.
+
+Forge's memory management knows patchers, not models (backend/memory_management.py, dfdcbab6): a patcher that nobody
+refers to is dropped from its list without being moved away, and one that is loaded already is not looked at again, so
+networks are merged only into one that is new. Hence one patcher is kept as long as it is the right one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.patcher.unet import UnetPatcher
+
+_PLAIN: dict[str, Any] = {"transformer_options": {}}
+
+
+class SecondUnet:
+    """The distilled U-Net.
+
+    Attributes:
+        patcher: the patcher that the host's memory management knows; keeps its model from being forgotten there.
+    """
+
+    def __init__(self, patcher: UnetPatcher) -> None:
+        self.patcher = patcher
+
+    def for_request(self, requested: UnetPatcher) -> UnetPatcher:
+        """The patcher to sample with, under the networks, patches and controls of the request's own U-Net."""
+        carried = self._carried_over(requested)
+        if not self._is_the_same(carried):
+            self.patcher = carried
+        return self.patcher
+
+    def forget_request(self) -> None:
+        """Let go of a request's patches and controls; merged networks stay until others are wanted."""
+        self.patcher.model_options = {"transformer_options": {}}
+        self.patcher.controlnet_linked_list = None
+        self.patcher.extra_concat_condition = None
+
+    def _carried_over(self, requested: UnetPatcher) -> UnetPatcher:
+        """A clone of the request's patcher, over the second model instead of the host's."""
+        model = self.patcher.model
+        if not requested.object_patches:
+            model.predictor = requested.model.predictor
+        carried = requested.clone()
+        carried.model = model
+        carried.lora_loader = model.lora_loader
+        carried.current_device = self.patcher.current_device
+        carried.extra_model_patchers_during_sampling = []
+        return carried
+
+    def _is_the_same(self, carried: UnetPatcher) -> bool:
+        """Whether loading it would change nothing; the host tells networks apart by the same keys."""
+        return (
+            carried.model_options == _PLAIN == self.patcher.model_options
+            and carried.controlnet_linked_list is None
+            and carried.extra_concat_condition is None
+            and not carried.object_patches
+            and not self.patcher.object_patches
+            and list(carried.lora_patches) == list(self.patcher.lora_patches)
+        )

@@ -1,0 +1,134 @@
+"""The distilled model's own reading of the prompt: a second engine of the host's kind, for its text encoders alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from backend import loader, memory_management
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from modules import extra_networks, sd_models, shared
+
+from extension_core.hosts.webui.attributes import during
+from extension_core.hosts.webui.conditioning import own_caches
+from extension_core.weights.naming import TEXT_PREFIXES, file_keys
+from extension_core.weights.reader import TensorSource, read_header
+
+# Forge gives every CLIP these two, whether a file has them or not (backend/nn/clip.py, dfdcbab6).
+_ADDED = ("logit_scale", "text_projection.weight")
+_PREFIX = TEXT_PREFIXES[0]
+
+
+@dataclass
+class OwnText:
+    """A second text encoder.
+
+    Attributes:
+        engine: an engine of the host's class, whose U-Net is not used.
+        caches: the host's prompt caches for it.
+    """
+
+    engine: Any
+    caches: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def patcher(self) -> Any:
+        """What the host's memory management knows of it."""
+        return self.engine.forge_objects.clip.patcher
+
+    def conds(self, p: Any) -> tuple[Any, Any]:
+        """(cond, uncond) of the current pass; networks of the prompt are applied by the host's own loader."""
+        base = shared.sd_model
+        engine = self.engine
+        engine.sd_checkpoint_info = base.sd_checkpoint_info
+        engine.extra_generation_params, engine.comments = base.extra_generation_params, base.comments
+        with _as_the_model(engine), own_caches(p, self.caches):
+            if not p.disable_extra_networks:
+                extra_networks.activate(p, p.hr_extra_network_data if p.is_hr_pass else p.extra_network_data)
+            p.setup_conds()
+            return p.get_conds()
+
+
+@contextmanager
+def _as_the_model(engine: Any) -> Iterator[None]:
+    """The host's functions ask `model_data` whose text encoder to run."""
+    with during(sd_models.model_data, sd_model=engine):
+        yield
+
+
+def is_overridden() -> bool:
+    """Whether the user's VAE / text encoder modules replace the text encoder of whatever checkpoint is loaded."""
+    return any(_has_text_encoder(Path(module)) for module in shared.opts.forge_additional_modules)
+
+
+def _has_text_encoder(path: Path) -> bool:
+    if path.suffix.lower() == ".gguf":
+        return True
+    return any(
+        "text_model." in key or "resblocks." in key or "SelfAttention" in key for key in read_header(path).shapes
+    )
+
+
+def as_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a file's text encoders under the host's names, by the host's own conversion of names."""
+    empty = {
+        name: torch.empty(shape, device="meta") for name, shape in shapes.items() if name.startswith(TEXT_PREFIXES)
+    }
+    return {_PREFIX + name: tuple(tensor.shape) for name, tensor in _converted(empty).items()}
+
+
+def live_shapes() -> dict[str, tuple[int, ...]]:
+    """Shapes of the host's text encoders, without what files need not have."""
+    return {_PREFIX + name: tuple(tensor.shape) for name, tensor in _live().items()}
+
+
+def _converted(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return shared.sd_model.model_config.process_clip_state_dict(dict(tensors))
+
+
+def _live() -> dict[str, torch.Tensor]:
+    """The host's text encoder tensors, without merged networks; the host wraps its token embeddings."""
+    clip = shared.sd_model.forge_objects.clip
+    merged: Mapping[str, torch.Tensor] = clip.patcher.lora_loader.backup
+    named = clip.cond_stage_model.named_parameters(remove_duplicate=False)
+    return {
+        name: merged.get(name, parameter.data)
+        for name, parameter in named
+        if ".wrapped." not in name and not name.endswith(_ADDED)
+    }
+
+
+def load_text(source: TensorSource, unet: torch.nn.Module) -> OwnText | None:
+    """A file's text encoders, None if they are the host's own."""
+    keys = file_keys(list(source.keys())).items()
+    tensors = _converted({name: source.get(key) for name, key in keys if name.startswith(TEXT_PREFIXES)})
+    if all(_equal(tensors[name], live) for name, live in _live().items()):
+        return None
+    return OwnText(_engine(tensors, unet))
+
+
+def _equal(tensor: torch.Tensor, live: torch.Tensor) -> bool:
+    """Equal in the number type that the host stores text encoders in; it widens some tensors later."""
+    stored = tensor.to(memory_management.text_encoder_dtype()).to(device=live.device, dtype=live.dtype)
+    return torch.equal(*(value.view(torch.uint8) if value.element_size() == 1 else value for value in (stored, live)))
+
+
+def _engine(tensors: Mapping[str, torch.Tensor], unet: torch.nn.Module) -> Any:
+    """An engine of the host model's class, with these text encoders and otherwise the parts at hand."""
+    base = shared.sd_model
+    config = base.model_config
+    folder = Path(loader.dir_path) / "huggingface" / config.huggingface_repo
+    parts: dict[str, Any] = {"unet": unet, "vae": base.forge_objects.vae.first_stage_model}
+    states = {part: _under(tensors, f"{prefix}.") for prefix, part in config.clip_target.items()}
+    for part, kind in DiffusionPipeline.load_config(str(folder)).items():
+        if part.startswith(("text_encoder", "tokenizer", "scheduler")) and isinstance(kind, (list, tuple)):
+            parts[part] = loader.load_huggingface_component(config, part, *kind, str(folder), states.get(part))
+    return type(base)(estimated_config=config, huggingface_components=parts)
+
+
+def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

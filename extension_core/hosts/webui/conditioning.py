@@ -1,0 +1,26 @@
+"""A second reading of the prompt by the host's own functions, beside its caches and results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# What StableDiffusionProcessing.setup_conds writes (modules/processing.py of both hosts), and the caches it reads.
+_RESULTS = ("c", "uc", "hr_c", "hr_uc", "step_multiplier", "firstpass_steps")
+_CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")
+
+
+@contextmanager
+def own_caches(p: Any, caches: dict[str, list[Any]]) -> Iterator[None]:
+    """The host's caches do not know of a second text encoder, so it gets its own; results are put back after."""
+    names = [name for name in _RESULTS + _CACHES if hasattr(p, name)]
+    before = {name: getattr(p, name) for name in names}
+    for name in _CACHES:
+        if name in before:
+            setattr(p, name, caches.setdefault(name, [None, None]))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(p, name, value)

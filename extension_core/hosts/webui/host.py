@@ -1,0 +1,97 @@
+"""What the common part asks of a host's adapter: how a second model is held, run and guided."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from extension_core.sampling.plan import PassPlan
+from extension_core.sampling.routing import Phase
+from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.session import Session
+
+
+class Second(Protocol):
+    """A distilled model that is ready to take turns with the host's model."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how it was loaded."""
+        ...
+
+    def own_conds(self, p: Any) -> tuple[Any, Any] | None:
+        """(cond, uncond) of the current pass by its own text encoder, None if it has none of its own."""
+        ...
+
+    def sampling(self, p: Any, plan: PassPlan) -> AbstractContextManager[None]:
+        """Around one run of the host's sampler: the models are where the run needs them."""
+        ...
+
+    def phase(self, phase: Phase) -> AbstractContextManager[None]:
+        """Around one call of the denoiser: the phase's model is the one that the host runs."""
+        ...
+
+    def restore(self) -> None:
+        """Give the host its own model back; safe to call at any time."""
+        ...
+
+
+class Host(Protocol):
+    """One kind of host."""
+
+    def is_loaded(self) -> bool:
+        """Whether a checkpoint is loaded."""
+        ...
+
+    def check_model(self) -> None:
+        """Refuse a loaded model that cannot take turns with another.
+
+        Raises:
+            DiversityError: the loaded model is of another kind, or not the host's own.
+        """
+        ...
+
+    def check_request(self, p: Any) -> None:
+        """Refuse what this host alone offers and what would not go together with a second model.
+
+        Raises:
+            DiversityError: says what to switch off.
+        """
+        ...
+
+    def check_file(self, path: Path, text_encoder: str) -> bool:
+        """Check a distilled model's header against the live model; says whether its own text encoder may be used.
+
+        Raises:
+            DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
+        """
+        ...
+
+    def file_notes(self, path: Path) -> tuple[str, ...]:
+        """What the user should know of a distilled model's file that may be used."""
+        ...
+
+    def planning(self) -> AbstractContextManager[None]:
+        """While noise levels are asked for: the host answers as it will when the request runs."""
+        ...
+
+    def noise_schedule(self) -> NoiseSchedule:
+        """The schedule of the loaded model."""
+        ...
+
+    def settle(self, p: Any, session: Session) -> None:
+        """Give the request the settings under which both phases' CFG can be honoured."""
+        ...
+
+    def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> Second:
+        """The resident distilled model of a file, loaded if it is not resident yet; a LoRA counts at this strength.
+
+        Raises:
+            DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
+        """
+        ...
+
+    def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
+        """Around one call of the denoiser: the host guides with `cfg`, without the unconditional half at CFG 1."""
+        ...

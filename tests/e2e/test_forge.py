@@ -1,0 +1,107 @@
+"""What Forge offers beside A1111, in both phases: patches and controls of the U-Net, its memory, its own CFGs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Pair, Reply, WebUI, png_base64
+from tests.e2e.test_equalities import settings
+from tests.e2e.test_passes import HIRES, picture
+
+pytestmark = pytest.mark.forge
+
+FREEU = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
+KOHYA = "Kohya HRFix Integrated"
+NEVER_OOM = "Never OOM Integrated"
+CONTROLNET = "ControlNet"
+
+
+def freeu(start: float, end: float) -> dict[str, Any]:
+    """Strong FreeU over a part of the steps, as it counts them."""
+    return {FREEU: [True, 1.5, 1.6, 0.9, 0.2, start, end]}
+
+
+def kohya(start: float, end: float) -> dict[str, Any]:
+    """Halved features in the second block, over a share of the schedule (0 is the highest noise)."""
+    return {KOHYA: [True, 2, 2.0, start, end, True, "bicubic", "bicubic"]}
+
+
+def control(pair: Pair, start: float, end: float) -> dict[str, Any]:
+    """A picture's control over a share of the schedule."""
+    unit = {"enabled": True, "module": "None", "model": pair.controlnet, "image": png_base64(picture()), "weight": 1.0}
+    return {CONTROLNET: [{**unit, "guidance_start": start, "guidance_end": end}]}
+
+
+def patches(pair: Pair, start: float, end: float) -> dict[str, dict[str, Any]]:
+    assert pair.controlnet, "the host has no NAME_controlnet; see docs/testing.md"
+    return {"FreeU": freeu(start, end), "Kohya": kohya(start, end), "ControlNet": control(pair, start, end)}
+
+
+@pytest.mark.parametrize("feature", ["FreeU", "Kohya", "ControlNet"])
+def test_what_patches_the_unet_acts_in_both_phases(webui: WebUI, pair: Pair, feature: str) -> None:
+    """Alone on each model it is the host's own; in a hybrid run it changes the base's part and the distilled part."""
+    request = {"width": 128, "height": 128}
+    whole = {**request, "scripts": patches(pair, 0.0, 1.0)[feature]}
+    late = {**request, "scripts": patches(pair, 0.6, 1.0)[feature]}
+    assert webui.generate(pair.base, settings(pair, mode="base"), **whole).same_as(webui.generate(pair.base, **whole))
+    distilled = webui.generate(pair.base, settings(pair, mode="distilled"), **whole)
+    plain = webui.generate(pair.base, settings(pair), **request)
+    in_both = webui.generate(pair.base, settings(pair), **whole)
+    in_distilled = webui.generate(pair.base, settings(pair), **late)
+    assert not in_distilled.same_as(plain), "it does not act in the distilled phase"
+    assert not in_both.same_as(in_distilled), "it does not act in the base phase"
+    assert webui.generate(pair.base, settings(pair), **request).same_as(plain), "it acts after its request"
+    assert distilled.same_as(webui.generate(pair.distilled, **whole))
+
+
+def test_never_oom_changes_no_image(webui: WebUI, pair: Pair) -> None:
+    """Both models are unloaded and streamed from main memory."""
+    plain = webui.generate(pair.base, settings(pair))
+    try:
+        assert webui.generate(pair.base, settings(pair), scripts={NEVER_OOM: [True, False]}).same_as(plain)
+    finally:
+        assert webui.generate(pair.base, settings(pair), scripts={NEVER_OOM: [False, False]}).same_as(plain)
+
+
+def test_everything_unloaded_between_two_images(webui: WebUI, pair: Pair) -> None:
+    """The host's memory management lets both models go and brings both back, networks included."""
+    request = {"prompt": f"a red cat <lora:{pair.lora}:0.8>"}
+    first = webui.generate(pair.base, settings(pair), **request)
+    webui.call("/sdapi/v1/unload-checkpoint", {})
+    assert webui.generate(pair.base, settings(pair), **request).same_as(first)
+
+
+def test_networks_follow_the_prompt(webui: WebUI, pair: Pair) -> None:
+    """With a LoRA, without, with another strength, and with the first again after requests that never switched."""
+    strong, weak = (f"a red cat <lora:{pair.lora}:{strength}>" for strength in (0.8, 0.3))
+    first = webui.generate(pair.base, settings(pair), prompt=strong)
+    without = webui.generate(pair.base, settings(pair))
+    other = webui.generate(pair.base, settings(pair), prompt=weak)
+    webui.generate(pair.base).must_work()
+    assert webui.generate(pair.base, settings(pair), prompt=strong).same_as(first)
+    assert webui.generate(pair.base, settings(pair)).same_as(without)
+    assert not first.same_as(other)
+    assert not first.same_as(without)
+
+
+@pytest.mark.parametrize("passes", ["first", "hires", "both"])
+def test_the_hires_pass_takes_each_phase_s_cfg(webui: WebUI, pair: Pair, passes: str) -> None:
+    """`hr_cfg` is the host's way to guide the hires pass; the phases' own CFGs take its place, whatever was sent."""
+
+    def made(base_cfg: float, distilled_cfg: float, hr_cfg: float) -> Reply:
+        chosen = settings(pair, passes=passes, switch_step=4, base_cfg=base_cfg, distilled_cfg=distilled_cfg)
+        return webui.generate(pair.base, chosen, **HIRES, hr_cfg=hr_cfg)
+
+    reference = made(1, 5, 1)
+    assert made(1, 5, 9).same_as(reference)
+    assert not made(7, 5, 1).same_as(reference)
+    assert not made(1, 1, 1).same_as(reference)
+
+
+def test_other_modules_for_the_hires_pass_are_refused(webui: WebUI, pair: Pair) -> None:
+    """The host would reload everything between the passes."""
+    reply = webui.generate(pair.base, settings(pair), **HIRES, hr_additional_modules=["other.safetensors"])
+    assert reply.status == 422
+    assert "both switch models" in reply.sentence
