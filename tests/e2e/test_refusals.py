@@ -96,7 +96,8 @@ def _write_bad_file(kind: str, good: Path, path: Path) -> None:
     elif kind == "other architecture":
         for key in unet:
             if "attn2.to_k.weight" in key or "attn2.to_v.weight" in key:
-                tensors[key] = torch.zeros(tensors[key].shape[0], 2048, dtype=tensors[key].dtype)
+                width = 768 if tensors[key].shape[1] == 2048 else 2048
+                tensors[key] = torch.zeros(tensors[key].shape[0], width, dtype=tensors[key].dtype)
     elif kind == "inpainting":
         key = "model.diffusion_model.input_blocks.0.0.weight"
         tensors[key] = torch.cat([tensors[key], torch.zeros_like(tensors[key]), tensors[key][:, :1]], 1)
@@ -111,7 +112,7 @@ BAD_FILES = {
     "header lies": "cannot be read",
     "no U-Net": "holds no U-Net",
     "missing tensors": "lacks 4 U-Net tensors",
-    "other architecture": "is SDXL but the loaded checkpoint is",
+    "other architecture": "but the loaded checkpoint is",
     "inpainting": "an inpainting model (9 input channels)",
     "v-prediction": "predicts v but the loaded checkpoint predicts eps",
 }
