@@ -36,6 +36,13 @@ class Site:
     def api(self) -> WebUI:
         return WebUI(self.url)
 
+    def wait_until_ended(self) -> None:
+        """Wait until no job runs; the page of a real host says so a little earlier."""
+        deadline = time.monotonic() + 60
+        while self.api.get("/sdapi/v1/progress?skip_current_image=true")["state"]["job"]:
+            assert time.monotonic() < deadline, "the job does not end"
+            time.sleep(0.1)
+
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

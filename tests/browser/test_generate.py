@@ -47,7 +47,7 @@ def test_a_bad_request_says_why_in_one_sentence_and_changes_nothing(txt2img: Tab
     txt2img.accordion.open()
     txt2img.generate()
     said = txt2img.error.inner_text()
-    assert re.search(r"Diversity Distillation has no distilled model.*choose a checkpoint", said), said
+    assert re.search(r"Diversity Distillation has no distilled model.*choose one or untick it", said), said
     assert said.count("Traceback") == 0
     expect(txt2img.pictures).to_have_count(0)
     assert site.api.fingerprint() == before
@@ -103,6 +103,7 @@ def test_interrupt(txt2img: Tab, site: Site) -> None:
     txt2img.page.wait_for_function("document.querySelector('.progressDiv')?.textContent.includes('%')")
     txt2img.interrupt_button.click()
     txt2img.wait_until_idle()
+    site.wait_until_ended()
     expect(txt2img.error).to_have_count(0)
     assert site.api.fingerprint() == before
     txt2img.settings(steps=14, width=64, height=64)

@@ -21,14 +21,17 @@ def choices() -> list[Choice]:
         Choice(info.title, info.name_for_extra, Path(info.filename), info.name_for_extra, tuple(info.ids))
         for info in list(sd_models.checkpoints_list.values())
     ]
+    return [*checkpoints, *_UNETS, *(lora_choice(name, path) for name, path in sorted(_loras().items()))]
+
+
+def _loras() -> dict[str, Path]:
     available = getattr(networks(), "available_networks", {})
-    loras = [lora_choice(name, Path(entry.filename)) for name, entry in sorted(available.items())]
-    return [*checkpoints, *_UNETS, *loras]
+    return {name: Path(entry.filename) for name, entry in available.items()}
 
 
 def look_for_unets() -> None:
     """Look for U-Net files: in the checkpoints' folders what the host does not list, and in folders for U-Nets."""
-    listed = [Path(info.filename) for info in list(sd_models.checkpoints_list.values())]
+    listed = [Path(info.filename) for info in list(sd_models.checkpoints_list.values())] + list(_loras().values())
     folders = [Path(folder) for folder in (sd_models.model_path, shared.cmd_opts.ckpt_dir) if folder]
     _UNETS[:] = unet_choices([*folders, *unet_folders(Path(paths.models_path))], listed)
 
