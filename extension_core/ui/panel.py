@@ -14,10 +14,11 @@ from extension_core.options import BY_NAME, FIELDS, Field, Options
 # Which options share a row; everything else about them comes from `FIELDS`.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("distilled_model", "family"),
-    ("mode", "passes", "lora_strength"),
+    ("mode", "passes"),
     ("switch_step", "base_steps"),
     ("base_cfg", "distilled_cfg"),
-    ("base_sampler", "schedule", "text_encoder"),
+    ("base_sampler", "schedule"),
+    ("text_encoder", "lora_strength"),
 )
 _SLIDER_TOPS = {"switch_step": 12, "base_steps": 50, "base_cfg": 15, "distilled_cfg": 15, "lora_strength": 2}
 _SLIDER_STEPS = {"lora_strength": 0.05}
