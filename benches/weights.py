@@ -16,7 +16,7 @@ def second_model(path: Path) -> SecondModel:
     """Our load of a distilled model, from the check of its header on."""
     from extension_core.hosts.a1111 import model
 
-    return model.second_model(path, model.check_file(path, "auto"))
+    return model.second_model(path, model.check_file(path, "auto"), lora_strength=1.0)
 
 
 def drop() -> None:
