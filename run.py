@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ FLAVOURS = ("a1111", "forge")
 READY = "Running on local URL:"
 START_SECONDS = 300
 HOST_TESTS = ("tests/embedded", "tests/e2e", "tests/browser")
+Stages = dict[str, tuple[list[str], dict[str, str]]]  # name -> command and its environment
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
 
@@ -169,21 +171,48 @@ def lint_stages(python: Path) -> dict[str, list[str]]:
     }
 
 
-def run_stages(stages: dict[str, tuple[list[str], dict[str, str]]]) -> int:
-    """Run every stage, also after one has failed, and return the first failure's status."""
-    failed: dict[str, int] = {}
+def run_in_turn(stages: Stages) -> dict[str, int]:
+    """Run every stage, also after one has failed; returns their statuses."""
+    codes = {}
     for name, (command, environ) in stages.items():
         say(name)
-        if code := run(command, environ):
-            failed[name] = code
+        codes[name] = run(command, environ)
+    return codes
+
+
+def run_side_by_side(stages: Stages) -> dict[str, int]:
+    """Run all stages at one time, the last in the foreground; the others' output is shown when they have ended."""
+    *others, last = stages
+    say(", with ".join([last, *others]))
+    with contextlib.ExitStack() as stack:
+        beside = {}
+        for name in others:
+            printed = stack.enter_context(tempfile.TemporaryFile())
+            command, environ = stages[name]
+            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=printed, stderr=subprocess.STDOUT)
+            stack.callback(stop, process, interrupt=True)
+            beside[name] = process, printed
+        codes = {last: run(*stages[last])}
+        for name, (process, printed) in beside.items():
+            codes[name] = status(process.wait())
+            say(name)
+            printed.seek(0)
+            shutil.copyfileobj(printed, sys.stdout.buffer)
+            sys.stdout.flush()
+    return codes
+
+
+def verdict(codes: dict[str, int]) -> int:
+    """The first failure's status; failures are said last, and alone: a good run ends with pytest's own summary."""
+    failed = {name: code for name, code in codes.items() if code}
     if failed:
-        say(f"failed: {', '.join(failed)}")  # said on failure alone: a good run ends with pytest's own summary
+        say(f"failed: {', '.join(failed)}")
     return next(iter(failed.values()), 0)
 
 
 def lint(args: argparse.Namespace, rest: list[str]) -> int:
     stages = lint_stages(environment("a1111", tools=True))
-    return run_stages({name: (command, child_environ()) for name, command in stages.items()})
+    return verdict(run_in_turn({name: (command, child_environ()) for name, command in stages.items()}))
 
 
 def test(args: argparse.Namespace, rest: list[str]) -> int:
@@ -192,7 +221,8 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
     pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
     built = flavours_built()
     chromium = find_chromium(pythons[wanted[-1]])
-    stages: dict[str, tuple[list[str], dict[str, str]]] = {}
+    stages: Stages = {}
+    suites: Stages = {}
     if not args.flavour and not rest:
         stages.update({name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()})
     for flavour, python in pythons.items():
@@ -201,11 +231,11 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
             command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
         if flavour != "a1111":
             command += ["-m", "not a1111"]
-        # One thread each: image bytes depend on the number, and two suites on two cores would wait for each other.
+        # One thread each: image bytes depend on the number, and two suites share two cores.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environ = child_environ(DD_FLAVOUR=flavour, DD_CHROMIUM=chromium, **threads)
-        stages[f"tests on the {flavour} stack"] = (command, environ)
-    return run_stages(stages)
+        suites[f"tests on the {flavour} stack"] = (command, environ)
+    return verdict(run_in_turn(stages) | run_side_by_side(suites))
 
 
 def bench(args: argparse.Namespace, rest: list[str]) -> int:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.e2e.flavour import flavour_under_test
+
 # A slow machine is no failure; pytest's own time limit catches what hangs.
 settings.register_profile("project", parent=settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("project")
@@ -18,3 +20,11 @@ def _floats_as_ieee_says() -> Iterator[None]:
     """Undo the trainer's flush-to-zero, a setting of the whole processor under which hypothesis refuses to work."""
     yield
     torch.set_flush_denormal(False)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What only Forge has is tested on Forge alone."""
+    if any(item.get_closest_marker("forge") for item in items) and flavour_under_test() != "forge":
+        elsewhere = [item for item in items if item.get_closest_marker("forge")]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-FLAVOURS = ("a1111",)
+FLAVOURS = ("a1111", "forge")
 
 
 def prepare(flavour: str, arguments: Sequence[str]) -> ModuleType:
@@ -19,13 +19,12 @@ def prepare(flavour: str, arguments: Sequence[str]) -> ModuleType:
     """
     if flavour not in FLAVOURS:
         raise ValueError(f"{flavour!r} is not a flavour of the embedded WebUI; choose one of {', '.join(FLAVOURS)}.")
-    folder = Path(__file__).resolve().parent / flavour
+    folder, common = (Path(__file__).resolve().parent / name for name in (flavour, "common"))
     loaded = getattr(sys.modules.get("modules"), "__file__", None)
     if loaded is not None and not Path(loaded).is_relative_to(folder):
         raise RuntimeError(
             f"Another package `modules` is loaded from {loaded}; start the embedded WebUI in a process of its own."
         )
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    sys.path[:0] = [str(part) for part in (folder, common) if str(part) not in sys.path]
     sys.argv = [str(folder / "webui.py"), *arguments]
     return importlib.import_module("webui")

@@ -63,6 +63,7 @@ def _site(url: str, models: Path | None) -> Site:
     base = next((x for x in bases if x.startswith(wanted)), None)
     assert base is not None, f"the host lists no NAME_base beside a NAME_distilled: {sorted(names)}"
     api.call("/sdapi/v1/options", {"sd_model_checkpoint": base})
+    api.generate(base, steps=1).must_work()  # Forge loads the checkpoint with the first image
     return Site(url, base, base.removesuffix("_base") + "_distilled", models)
 
 

@@ -116,10 +116,10 @@ def test_text_is_readable_in_both_themes(open_page: Callable[..., Page], site: S
     expect(page.locator("body")).to_have_class(
         re.compile(r"\bdark\b") if theme == "dark" else re.compile("^(?!.*dark)")
     )
-    _expect_contrast(page, f".prose#{accordion.id('plan')} .diversity-problem", 4.5)
+    _expect_contrast(page, f"#{accordion.id('plan')} .diversity-problem", 4.5)
     accordion.choose("distilled_model", site.distilled)
-    _expect_contrast(page, f".prose#{accordion.id('plan')} .diversity-line", 7)
-    _expect_contrast(page, f".prose#{accordion.id('plan')} .diversity-found", 4.5)
+    _expect_contrast(page, f"#{accordion.id('plan')} .diversity-line", 7)
+    _expect_contrast(page, f"#{accordion.id('plan')} .diversity-found", 4.5)
 
 
 def test_a_narrow_page_is_usable(open_page: Callable[..., Page], site: Site) -> None:

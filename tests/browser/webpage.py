@@ -44,7 +44,7 @@ class Accordion:
 
     @property
     def plan(self) -> Locator:
-        return self.page.locator(f".prose#{self.id('plan')}")
+        return prose(self.page, self.id("plan"))
 
     def field(self, name: str) -> Locator:
         return self.page.locator(f"#{self.id(name)}")
@@ -107,11 +107,11 @@ class Tab:
 
     @property
     def infotext(self) -> Locator:
-        return self.page.locator(f".prose#html_info_{self.name}")
+        return prose(self.page, f"html_info_{self.name}")
 
     @property
     def error(self) -> Locator:
-        return self.page.locator(f".prose#html_log_{self.name} .error")
+        return prose(self.page, f"html_log_{self.name}").locator(".error")
 
     @property
     def pictures(self) -> Locator:
@@ -159,6 +159,11 @@ class Tab:
         assert source is not None
         answer = self.page.request.get(source)
         return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB"))
+
+
+def prose(page: Page, elem_id: str) -> Locator:
+    """The text of an HTML component: gradio 3 gives it the component's id too, gradio 4 the block around it alone."""
+    return page.locator(f".prose#{elem_id}, #{elem_id}:not(.prose) .prose").last
 
 
 def choose(dropdown: Locator, value: str) -> None:

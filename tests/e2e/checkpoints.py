@@ -17,7 +17,7 @@ _LAYERS = ("attn1.to_q", "attn1.to_k", "attn2.to_v", "ff.net.0.proj", "in_layers
 
 
 def make_pairs(folder: Path) -> Path:
-    """Small random pairs in folder/models, a LoRA in folder/Lora and a textual inversion in folder/embeddings.
+    """Small random pairs in folder/models, and what goes with them in folders beside it.
 
     Returns the yaml that describes the pairs.
 
@@ -34,6 +34,8 @@ def make_pairs(folder: Path) -> Path:
         shutil.copy(path, path.with_name(path.name.removeprefix("yaml_")))
     make_lora(base, loras / "tiny_lora.safetensors", seed=4)
     make_embedding(base, folder / "embeddings" / "tiny_embedding.safetensors", seed=5)
+    (folder / "ControlNet").mkdir(exist_ok=True)
+    make_controlnet(base, folder / "ControlNet" / "tiny_controlnet.safetensors", seed=6)
     return base.with_suffix(".yaml")
 
 

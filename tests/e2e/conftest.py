@@ -15,15 +15,6 @@ import pytest
 
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.embedded_host import running_embedded
-from tests.e2e.flavour import flavour_under_test
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What only Forge has is tested on Forge alone."""
-    if any(item.get_closest_marker("forge") for item in items) and flavour_under_test() != "forge":
-        elsewhere = [item for item in items if item.get_closest_marker("forge")]
-        config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if item not in elsewhere]
 
 
 @pytest.fixture(scope="session")

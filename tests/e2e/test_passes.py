@@ -63,8 +63,11 @@ def test_img2img_below_the_boundary_runs_distilled_only_and_says_so(webui: WebUI
 
 @pytest.mark.parametrize("fill", [0, 1, 2, 3])
 def test_inpainting_equals_the_host(webui: WebUI, pair: Pair, fill: int) -> None:
+    """Forge draws from the global generator at every call, so each request begins after an ordinary image."""
     request = from_picture(0.9, steps=8, mask=mask(), inpainting_fill=fill, inpaint_full_res=False, mask_blur=2)
+    webui.generate(pair.base).must_work()
     hybrid = webui.generate(pair.base, settings(pair, switch_step=4), **request)
+    webui.generate(pair.base).must_work()
     assert hybrid.same_as(refined(webui, hybrid, pair.base, pair.distilled, **request))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from extension_core.embedded.start import prepare
 from tests.e2e.checkpoints import make_lora
 
 HERE = Path(__file__).parent
+FLAVOUR = os.environ.get("DD_FLAVOUR", "a1111")
 
 
 @dataclass
@@ -105,7 +107,7 @@ def session_host(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     data = tmp_path_factory.mktemp("data")
     kept = sys.argv, list(sys.path)
     webui = prepare(
-        "a1111",
+        FLAVOUR,
         [
             "--nowebui",
             "--without-self",
@@ -138,6 +140,11 @@ def _restore_models(host: Host) -> None:
     shared.opts.data.clear()
     shared.opts.data["sd_model_checkpoint"] = "base"
     shared.opts.data["lora_in_memory_limit"] = 0
+    if FLAVOUR == "forge":
+        from modules_forge import main_entry
+
+        main_entry.refresh_model_loading_parameters()
+        return
     sd_models.model_data.loaded_sd_models = [x for x in [sd_models.model_data.sd_model] if x is not None]
 
 

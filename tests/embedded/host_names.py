@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PACKAGES = ("modules", "backend")
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.AST
 
 
@@ -97,20 +98,20 @@ def uses_in(files: list[Path], roots: tuple[str, ...]) -> list[Use]:
 
 
 class HostTree:
-    """A host's source folder: the one that holds its package `modules`."""
+    """A host's source: the folders that hold its package `modules`, searched in order."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
         self._trees: dict[Path, ast.Module] = {}
 
     def module(self, name: str) -> ast.Module | None:
-        base = self.folder.joinpath(*name.split("."))
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
+        bases = [folder.joinpath(*name.split(".")) for folder in self.folders]
+        for path in (path for base in bases for path in (base.with_suffix(".py"), base / "__init__.py")):
             if path.is_file():
                 if path not in self._trees:
                     self._trees[path] = ast.parse(path.read_text(encoding="utf-8"))
                 return self._trees[path]
-        return ast.Module([], []) if base.is_dir() else None
+        return ast.Module([], []) if any(base.is_dir() for base in bases) else None
 
     def _statements(self, body: list[ast.stmt]) -> Iterator[ast.stmt]:
         for statement in body:
@@ -149,11 +150,11 @@ class HostTree:
         if isinstance(statement, ast.ImportFrom) and statement.module:
             for alias in statement.names:
                 if (alias.asname or alias.name) == name:
-                    return (statement.module, alias.name) if statement.module.startswith("modules") else statement
+                    return (statement.module, alias.name) if statement.module.startswith(PACKAGES) else statement
         elif isinstance(statement, ast.Import):
             for alias in statement.names:
                 if (alias.asname or alias.name.split(".")[0]) == name:
-                    inside = alias.name.startswith("modules") and alias.asname
+                    inside = alias.name.startswith(PACKAGES) and alias.asname
                     return (alias.name, "") if inside else statement
         elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -196,7 +197,13 @@ class HostTree:
         found = self.find(module, name)
         if isinstance(found, ast.ClassDef):
             found = self._attribute(found, module, "__init__")
-        return found.args if isinstance(found, ast.FunctionDef) else None
+        if not isinstance(found, ast.FunctionDef) or _is_property(found):
+            return None
+        return found.args
+
+
+def _is_property(function: ast.FunctionDef) -> bool:
+    return any(isinstance(x, ast.Name) and x.id == "property" for x in function.decorator_list)
 
 
 def call_fits(arguments: ast.arguments, use: Use) -> bool:

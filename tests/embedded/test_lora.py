@@ -120,7 +120,7 @@ def test_all_layer_kinds_are_patched_at_class_level(host: Host) -> None:
 
 
 def test_diffusers_names_are_understood(host: Host) -> None:
-    from network_keys import convert_diffusers_name_to_compvis as convert
+    from modules.network_keys import convert_diffusers_name_to_compvis as convert
 
     assert convert("lora_unet_down_blocks_0_attentions_1_proj_in") == "diffusion_model_input_blocks_2_1_proj_in"
     assert convert("lora_unet_mid_block_resnets_1_conv1") == "diffusion_model_middle_block_2_in_layers_2"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -95,7 +97,8 @@ class SpatialTransformer(nn.Module):
         for parameter in self.proj_out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, options: dict[str, Any] | None = None) -> Tensor:
+        """`options` are handed to the blocks, each with its number, where blocks are in place that take them."""
         height, width = x.shape[-2:]
         hidden = self.norm(x)
         if not self.use_linear:
@@ -103,8 +106,9 @@ class SpatialTransformer(nn.Module):
         hidden = hidden.permute(0, 2, 3, 1).flatten(1, 2)
         if self.use_linear:
             hidden = self.proj_in(hidden)
-        for block in self.transformer_blocks:
-            hidden = block(hidden, context)
+        for index, block in enumerate(self.transformer_blocks):
+            more = () if options is None else ({**options, "block_index": index},)
+            hidden = block(hidden, context, *more)
         if self.use_linear:
             hidden = self.proj_out(hidden)
         hidden = hidden.unflatten(1, (height, width)).permute(0, 3, 1, 2)

@@ -41,8 +41,13 @@ def _config_with_tooltip(self: Any) -> Any:
     return config
 
 
+def _pil_to_temp_file(self: Any, pil_image: Any, dir: Any = None, format: str = "png") -> str:
+    del self
+    return ui_tempdir.save_pil_to_file(pil_image, dir, format)
+
+
 _get_config = gr.blocks.Block.get_config
 gr.components.IOComponent.__init__ = _announced_init(gr.components.IOComponent.__init__, True)  # type: ignore[method-assign]
 gr.blocks.BlockContext.__init__ = _announced_init(gr.blocks.BlockContext.__init__, False)  # type: ignore[method-assign]
 gr.blocks.Block.get_config = _config_with_tooltip  # type: ignore[method-assign]
-ui_tempdir.install_ui_tempdir_override()
+gr.components.IOComponent.pil_to_temp_file = _pil_to_temp_file  # type: ignore[method-assign]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-import yaml
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from extension_core.embedded import networks
 from extension_core.embedded.networks import noise
-from modules.paths_internal import default_ckpt_dir
+from modules import ldm_config
 
 
 class DiagonalGaussianDistribution:
@@ -93,31 +91,6 @@ class DiffusionWrapper(torch.nn.Module):
         return self.diffusion_model(x, t, context=context)
 
 
-def _text_encoder_folder(version: str, config_path: str) -> str:
-    """A relative `version` is a folder beside the yaml.
-
-    A name that is no folder (the published files' "openai/...") means the tokenizer that comes with this WebUI.
-    """
-    for folder in (os.path.join(os.path.dirname(config_path), version), version):
-        if os.path.isfile(os.path.join(folder, "vocab.json")):
-            return folder
-    return os.path.join(default_ckpt_dir, "clip")
-
-
-@contextmanager
-def _without_initialisation() -> Iterator[None]:
-    """Weights are about to be overwritten; drawing them first would take longer than reading them."""
-    names = [x for x in dir(torch.nn.init) if x.endswith("_") and not x.startswith(("_", "ones", "zeros", "constant"))]
-    kept = {name: getattr(torch.nn.init, name) for name in names}
-    try:
-        for name in names:
-            setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
-        yield
-    finally:
-        for name, function in kept.items():
-            setattr(torch.nn.init, name, function)
-
-
 class LatentDiffusion(torch.nn.Module):
     """The loader adds: sd_checkpoint_info, sd_model_hash, sd_model_checkpoint, used_config, is_sd1, ..."""
 
@@ -129,22 +102,19 @@ class LatentDiffusion(torch.nn.Module):
     def __init__(self, params: dict[str, Any], config_path: str) -> None:
         super().__init__()
         first, text = params["first_stage_config"]["params"], params["cond_stage_config"].get("params") or {}
-        unet = {
-            k: v
-            for k, v in params["unet_config"]["params"].items()
-            if k not in ("image_size", "use_checkpoint", "legacy", "use_fp16")
-        }
         self.parameterization: str = params.get("parameterization", "eps")
         self.scale_factor: float = params.get("scale_factor", 0.18215)
         self.num_timesteps: int = params.get("timesteps", 1000)
         self.cond_stage_key = params.get("cond_stage_key", "txt")
         self.lowvram = False
         self.latent_channels = first["embed_dim"]
-        with _without_initialisation():
-            self.model = DiffusionWrapper(networks.UNetModel(**unet), params.get("conditioning_key") or "crossattn")
+        with ldm_config.without_initialisation():
+            self.model = DiffusionWrapper(
+                networks.UNetModel(**ldm_config.unet_arguments(params)), params.get("conditioning_key") or "crossattn"
+            )
             self.first_stage_model = AutoencoderKL(first["ddconfig"], first["embed_dim"])
             self.cond_stage_model: Any = FrozenCLIPEmbedder(
-                _text_encoder_folder(text.get("version", ""), config_path), text.get("max_length", 77)
+                ldm_config.text_encoder_folder(text.get("version", ""), config_path), text.get("max_length", 77)
             )
         schedule = (
             self.num_timesteps,
@@ -198,11 +168,4 @@ class LatentDiffusion(torch.nn.Module):
 
 def from_config(config_path: str) -> LatentDiffusion:
     """A model of uninitialised weights. ValueError where the yaml describes something else than this layout."""
-    with open(config_path, encoding="utf8") as file:
-        config = yaml.safe_load(file)
-    params = config.get("model", {}).get("params")
-    if not params or "unet_config" not in params or "cond_stage_config" not in params:
-        raise ValueError(
-            f"{config_path} is not an ldm configuration of Stable Diffusion 1.x: model.params.unet_config is missing."
-        )
-    return LatentDiffusion(params, config_path)
+    return LatentDiffusion(ldm_config.read_params(config_path), config_path)

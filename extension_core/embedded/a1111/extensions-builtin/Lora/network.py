@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from modules import cache, errors, hashes, sd_models
+from modules.lora_files import NetworkOnDisk
 
 
 class NetworkWeights(NamedTuple):
@@ -16,36 +15,6 @@ class NetworkWeights(NamedTuple):
     sd_key: str
     w: dict[str, torch.Tensor]
     sd_module: torch.nn.Module
-
-
-class NetworkOnDisk:
-    def __init__(self, name: str, filename: str) -> None:
-        self.name = name
-        self.filename = filename
-        self.metadata: dict[str, Any] = {}
-        self.is_safetensors = Path(filename).suffix.lower() == ".safetensors"
-        if self.is_safetensors:
-            try:
-                read = sd_models.read_metadata_from_safetensors
-                self.metadata = (
-                    cache.cached_data_for_file("safetensors-metadata", "lora/" + name, filename, lambda: read(filename))
-                    or {}
-                )
-            except Exception as e:  # listed all the same; loading it will fail
-                errors.display(e, f"reading lora {filename}")
-        self.alias: str = self.metadata.get("ss_output_name", name)
-        self.hash = ""
-        self.shorthash = ""
-        known = hashes.sha256_from_cache(filename, "lora/" + name, use_addnet_hash=self.is_safetensors)
-        self.set_hash(self.metadata.get("sshs_model_hash") or known or "")
-
-    def set_hash(self, v: str) -> None:
-        self.hash = v
-        self.shorthash = v[:12]
-
-    def read_hash(self) -> None:
-        if not self.hash:
-            self.set_hash(hashes.sha256(self.filename, "lora/" + self.name, use_addnet_hash=self.is_safetensors) or "")
 
 
 class Network:

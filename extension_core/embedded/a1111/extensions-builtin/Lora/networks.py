@@ -9,20 +9,24 @@ a layer clears it.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import extra_networks_lora
 import network
 import torch
 from modules import devices, errors, sd_hijack, sd_models, shared
-from network_keys import convert_diffusers_name_to_compvis
+from modules.lora_files import (
+    NetworkOnDisk,
+    available_network_aliases,
+    available_networks,
+    forbidden_network_aliases,
+    list_available_networks,
+    on_disk_of,
+)
+from modules.network_keys import convert_diffusers_name_to_compvis
 
-available_networks: dict[str, network.NetworkOnDisk] = {}
-available_network_aliases: dict[str, network.NetworkOnDisk] = {}
 loaded_networks: list[network.Network] = []
 networks_in_memory: dict[str, network.Network] = {}
-forbidden_network_aliases: dict[str, int] = {}
 originals: Any = None
 # Set by scripts/lora_script.py once the host registers it.
 extra_network_lora: extra_networks_lora.ExtraNetworkLora = None  # pyright: ignore[reportAssignmentType]
@@ -48,7 +52,7 @@ def _module_of(key: str) -> tuple[str, torch.nn.Module | None]:
     return next(((name, mapping[name]) for name in candidates if name in mapping), (candidates[0], None))
 
 
-def load_network(name: str, network_on_disk: network.NetworkOnDisk) -> network.Network:
+def load_network(name: str, network_on_disk: NetworkOnDisk) -> network.Network:
     """Reads a file. Tensors for layers that this model lacks are passed over."""
     file, model = network_on_disk.filename, shared.sd_model
     net = network.Network(name, network_on_disk)
@@ -66,14 +70,7 @@ def load_network(name: str, network_on_disk: network.NetworkOnDisk) -> network.N
     return net
 
 
-def _on_disk(name: str) -> network.NetworkOnDisk | None:
-    table = available_networks if name.lower() in forbidden_network_aliases else available_network_aliases
-    return table.get(name)
-
-
-def _get_network(
-    name: str, on_disk: network.NetworkOnDisk | None, known: network.Network | None
-) -> network.Network | None:
+def _get_network(name: str, on_disk: NetworkOnDisk | None, known: network.Network | None) -> network.Network | None:
     if on_disk is None:
         return known
     net = known or networks_in_memory.get(name)
@@ -108,11 +105,11 @@ def load_networks(
     """
     known = {net.name: net for net in loaded_networks if net.name in names}
     loaded_networks.clear()
-    if None in map(_on_disk, names):
+    if None in map(on_disk_of, names):
         list_available_networks()
     missing = []
     for i, name in enumerate(names):
-        on_disk = _on_disk(name)
+        on_disk = on_disk_of(name)
         try:
             net = _get_network(name, on_disk, known.get(name))
         except Exception as e:  # the host shows it and generates without
@@ -233,31 +230,7 @@ def network_reset_cached_weight(self: Any) -> None:
     self.network_bias_backup = None
 
 
-def _register(entry: network.NetworkOnDisk) -> None:
-    """By its name and by its alias; an alias that several files claim is no name for any of them."""
-    available_networks[entry.name] = entry
-    if entry.alias in available_network_aliases:
-        forbidden_network_aliases[entry.alias.lower()] = 1
-    available_network_aliases.update({entry.name: entry, entry.alias: entry})
-
-
-def process_network_files(names: list[str] | None = None) -> None:
-    for file in shared.walk_files(shared.cmd_opts.lora_dir, allowed_extensions=[".pt", ".ckpt", ".safetensors"]):
-        name = Path(file).stem
-        if names and name not in names:
-            continue
-        try:
-            _register(network.NetworkOnDisk(name, file))
-        except OSError:
-            errors.report(f"{file} cannot be read and is not listed", exc_info=True)
-
-
-def list_available_networks() -> None:
-    for table in (available_networks, available_network_aliases, forbidden_network_aliases):
-        table.clear()
-    forbidden_network_aliases.update(dict.fromkeys(("none", "Addams"), 1))
-    Path(shared.cmd_opts.lora_dir).mkdir(parents=True, exist_ok=True)
-    process_network_files()
-
-
 list_available_networks()
+
+# Other extensions find the files' lists here, as the host's own Lora extension holds them.
+__all__ = ["available_network_aliases", "available_networks", "forbidden_network_aliases", "load_networks"]

@@ -1,0 +1,1 @@
+"""Networks, with the places where patches act."""

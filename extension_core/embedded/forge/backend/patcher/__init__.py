@@ -1,0 +1,1 @@
+"""A model with what is to be changed about it, apart from each other until it is loaded."""

@@ -1,0 +1,1 @@
+"""One step: conditioning into batches, the model's call, guidance."""

@@ -1,0 +1,82 @@
+"""What samplers ask of the loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from backend.sampling.sampling_function import sampling_cleanup, sampling_prepare
+from k_diffusion.sampling import append_zero
+
+from modules import shared
+
+
+class ForgeScheduleLinker(torch.nn.Module):
+    """The predictor's levels under the names of k-diffusion's wrappers. It is asked for levels alone; `inner_model` is
+    the engine, whose U-Net is looked up at each step.
+    """
+
+    inner_model: Any
+
+    def __init__(self, predictor: Any) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    @property
+    def sigmas(self) -> torch.Tensor:
+        return self.predictor.sigmas
+
+    @property
+    def log_sigmas(self) -> torch.Tensor:
+        return self.predictor.sigmas.log()
+
+    @property
+    def sigma_min(self) -> torch.Tensor:
+        return self.sigmas[0]
+
+    @property
+    def sigma_max(self) -> torch.Tensor:
+        return self.sigmas[-1]
+
+    def get_sigmas(self, n: int | None = None) -> torch.Tensor:
+        if n is None:
+            return append_zero(self.sigmas.flip(0))
+        return append_zero(self.t_to_sigma(torch.linspace(len(self.sigmas) - 1, 0, n)))
+
+    def sigma_to_t(self, sigma: torch.Tensor, quantize: bool | None = None) -> torch.Tensor:
+        del quantize
+        return self.predictor.timestep(sigma)
+
+    def t_to_sigma(self, t: torch.Tensor) -> torch.Tensor:
+        return self.predictor.sigma(t)
+
+
+def _predictor(model: Any) -> Any:
+    return model.forge_objects.unet.model.predictor
+
+
+def k_denoiser() -> ForgeScheduleLinker:
+    linker = ForgeScheduleLinker(_predictor(shared.sd_model))
+    linker.inner_model = shared.sd_model
+    return linker
+
+
+def alphas_cumprod(model: Any) -> torch.Tensor:
+    return 1.0 / (_predictor(model).sigmas ** 2.0 + 1.0)
+
+
+def conditioning_key() -> str:
+    return "crossattn"
+
+
+@contextmanager
+def running(x: torch.Tensor) -> Iterator[None]:
+    """Around one run of a sampler: the U-Net in use is loaded, and afterwards told that this is over (not after an
+    exception, as on the host).
+    """
+    unet = shared.sd_model.forge_objects.unet
+    sampling_prepare(unet, x=x)
+    yield
+    sampling_cleanup(unet)

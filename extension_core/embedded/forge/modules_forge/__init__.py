@@ -1,0 +1,1 @@
+"""What this host adds to the package `modules`, under its own name."""
