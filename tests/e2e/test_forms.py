@@ -18,11 +18,15 @@ from tests.e2e.client import TITLE, Pair, WebUI
 from tests.e2e.forms import LORA_FORMS, UNET_FORMS
 
 ALIKE = {"family": "custom", "base_cfg": 5, "distilled_cfg": 5}
-MERGING = (
-    "networks.load_network",
-    "networks.network_restore_weights_from_backup",
-    "extension_core.weights.parameter_set.build",
-)
+# By host: what makes a second set of weights, and what the host does to put networks into weights.
+MAKING = {
+    "a1111": "extension_core.hosts.a1111.lora.build_second_model",
+    "forge": "extension_core.hosts.forge.lora.second_unet",
+}
+MERGING = {
+    "a1111": "networks.network_restore_weights_from_backup",
+    "forge": "backend.patcher.lora.merge_lora_to_weight",
+}
 
 
 def named(label: str, pair: Pair) -> str:
@@ -164,20 +168,19 @@ def test_a_second_image_merges_nothing_and_another_strength_merges_anew(webui: W
     """Neither the distilled LoRA nor the prompt's: counted inside the host."""
     request = {"prompt": f"a red cat <lora:{pair.lora}:0.6>"}
 
+    making, merging = MAKING[webui.flavour], MERGING[webui.flavour]
+
     def counts(strength: float, seed: int) -> dict[str, int]:
         chosen = settings(f"{pair}_form_lora", lora_strength=strength)
-        webui.generate(pair.base, chosen, faults={"count": MERGING}, seed=seed, **request).must_work()
+        webui.generate(pair.base, chosen, faults={"count": [making, merging]}, seed=seed, **request).must_work()
         return webui.get("/dd-faults/counts")
 
     webui.generate(pair.base, **request).must_work()
     first = counts(0.9, seed=1)
-    assert first["extension_core.weights.parameter_set.build"] == 2
-    assert first["networks.load_network"] >= 1
-    assert first["networks.network_restore_weights_from_backup"] > 0
-    second = counts(0.9, seed=2)
-    assert second["extension_core.weights.parameter_set.build"] == 0
-    assert second["networks.network_restore_weights_from_backup"] == 0
-    assert counts(0.5, seed=2)["extension_core.weights.parameter_set.build"] == 2
+    assert first[making] == 1
+    assert first[merging] > 0
+    assert counts(0.9, seed=2) == {making: 0, merging: 0}
+    assert counts(0.5, seed=2)[making] == 1
 
 
 def test_strength_is_followed_there_and_back(webui: WebUI, pair: Pair) -> None:
@@ -191,23 +194,32 @@ def test_strength_is_followed_there_and_back(webui: WebUI, pair: Pair) -> None:
     assert webui.fingerprint() == before
 
 
-FAULTS: dict[str, dict[str, Any]] = {
-    "while it is read": {"inside": "extension_core.hosts.a1111.lora.load_lora"},
-    "while it is merged": {"inside": "extension_core.hosts.a1111.lora._Merged.value"},
+INSIDE = {
+    "a1111": {
+        "while it is read": "extension_core.hosts.a1111.lora.load_lora",
+        "while it is merged": "extension_core.hosts.a1111.lora._Merged.value",
+    },
+    "forge": {
+        "while it is read": "extension_core.hosts.forge.model.load_lora",
+        "while it is merged": "backend.patcher.lora.merge_lora_to_weight",
+    },
+}
+CALLS: dict[str, dict[str, Any]] = {
     "out of memory in the base's step": {"call": 1, "kind": "oom"},
     "error in the LoRA's step": {"call": 3, "kind": "error"},
     "interrupt": {"call": 3, "kind": "interrupt"},
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [*INSIDE["a1111"], *CALLS])
 def test_whatever_ends_a_request_with_a_lora_leaves_the_base_as_it_was(webui: WebUI, pair: Pair, fault: str) -> None:
     model, prompt = f"{pair}_form_lora", f"a red cat <lora:{pair.lora}:0.6>"
     hybrid = webui.generate(pair.base, settings(model, lora_strength=0.9), prompt=prompt)
     off = webui.generate(pair.base)
     before = webui.fingerprint()
-    strength = 0.4 if "inside" in FAULTS[fault] else 0.9
-    reply = webui.generate(pair.base, settings(model, lora_strength=strength), faults=FAULTS[fault], prompt=prompt)
+    strength = 0.9 if fault in CALLS else 0.4
+    injected = CALLS.get(fault) or {"inside": INSIDE[webui.flavour][fault]}
+    reply = webui.generate(pair.base, settings(model, lora_strength=strength), faults=injected, prompt=prompt)
     assert (reply.status == 200) == (fault == "interrupt"), reply.sentence
     assert webui.generate(pair.base).same_as(off)
     assert webui.fingerprint() == before

@@ -13,6 +13,9 @@ NEEDED: tuple[tuple[str, str], ...] = (
     # Its slot for what is loaded together with the U-Net is an attribute of objects, so its method is asked for.
     ("backend.patcher.unet", "UnetPatcher.add_extra_model_patcher_during_sampling"),
     ("backend.patcher.base", "ModelPatcher.has_online_lora"),
+    ("backend.patcher.lora", "load_lora"),
+    ("backend.patcher.lora", "model_lora_keys_unet"),
+    ("backend.patcher.lora", "model_lora_keys_clip"),
     ("backend.memory_management", "unload_model_clones"),
     ("backend.memory_management", "soft_empty_cache"),
     ("backend.utils", "nested_move_to_device"),

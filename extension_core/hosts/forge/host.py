@@ -48,8 +48,8 @@ class Forge:
         sampling.settle(p, session)
 
     def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> SwappedModel:
-        """As `webui.host.Host`; a LoRA was refused before."""
-        return SwappedModel(model.second_model(path, own_text_encoder))
+        """As `webui.host.Host`."""
+        return SwappedModel(model.second_model(path, own_text_encoder, lora_strength))
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """The host leaves the unconditional half out at CFG 1 by itself."""

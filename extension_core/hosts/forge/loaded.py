@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,12 @@ class LoadedModel:
 
     Attributes:
         text: its own text encoder, None if the base's conditioning serves.
+        notes: what the user should know of it, beside every image.
     """
 
     unet: SecondUnet
     text: OwnText | None
+    notes: tuple[str, ...] = ()
 
     def restore(self) -> None:
         """Take it out of the host's memory management and free it; called when it is resident no more."""
@@ -46,34 +49,53 @@ def load_model(path: Path, own_text_encoder: bool) -> LoadedModel:
     Raises:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
+    with memory_for(path), open_tensors(path) as source:
+        unet = load_unet(source)
+        own_text = load_text(source, unet.model.diffusion_model) if own_text_encoder else None
+    return LoadedModel(SecondUnet(unet), own_text)
+
+
+@contextmanager
+def memory_for(path: Path) -> Iterator[None]:
+    """While a second model is made.
+
+    Raises:
+        DiversityError: memory does not suffice.
+    """
     try:
-        with open_tensors(path) as source:
-            unet = load_unet(source)
-            own_text = load_text(source, unet.model.diffusion_model) if own_text_encoder else None
+        yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DiversityError(
             f"There is not enough memory for the distilled model '{path.name}' beside the loaded checkpoint ({error}); "
             "close other programs or choose a smaller model."
         ) from error
-    return LoadedModel(SecondUnet(unet), own_text)
 
 
 def load_unet(source: TensorSource) -> UnetPatcher:
+    """A file's U-Net, in whichever layout the file is."""
+    live = [named.name for named in named_parameters(_host_unet().model.diffusion_model, UNET_PREFIX)]
+    return second_unet(read_unet(source, live))
+
+
+def second_unet(tensors: Mapping[str, torch.Tensor]) -> UnetPatcher:
     """A U-Net of the loaded checkpoint's architecture, in the number types that the host would choose for it.
 
     It shares the host's predictor: both phases are on one noise schedule, whatever is done to it meanwhile.
+
+    Args:
+        tensors: by their names inside the host's U-Net.
     """
-    engine = shared.sd_model
-    base = engine.forge_objects.unet.model
-    live = [named.name for named in named_parameters(base.diffusion_model, UNET_PREFIX)]
-    tensors = read_unet(source, live)
+    config = shared.sd_model.model_config
     # The repository's path matters for other components alone (backend/loader.py, dfdcbab6).
     module = loader.load_huggingface_component(
-        engine.model_config, "unet", "diffusers", "UNet2DConditionModel", loader.dir_path, tensors
+        config, "unet", "diffusers", "UNet2DConditionModel", loader.dir_path, dict(tensors)
     )
-    return UnetPatcher.from_model(
-        module, diffusers_scheduler=None, config=engine.model_config, k_predictor=base.predictor
-    )
+    predictor = _host_unet().model.predictor
+    return UnetPatcher.from_model(module, diffusers_scheduler=None, config=config, k_predictor=predictor)
+
+
+def _host_unet() -> UnetPatcher:
+    return shared.sd_model.forge_objects.unet
 
 
 def read_unet(source: TensorSource, live: Collection[str]) -> dict[str, torch.Tensor]:

@@ -14,11 +14,12 @@ from modules import script_callbacks, sd_models, shared
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge import text
 from extension_core.hosts.forge.loaded import LoadedModel, load_model
+from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui.files import config_beside
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora import is_lora
+from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
@@ -125,10 +126,9 @@ def check_file(path: Path, text_encoder: str) -> bool:
     """
     header, unet = read_header(path), unet_shapes()
     if is_lora(header.shapes):
-        raise DiversityError(
-            f"The distilled model '{path.name}' is a LoRA, which Diversity Distillation cannot use on Forge yet; "
-            "choose a checkpoint or a U-Net, or one into which the LoRA was merged."
-        )
+        lora = read_lora(header, unet)
+        check_lora(lora, unet)
+        return uses_text_encoder(lora, text_encoder)
     check_named_once(path.name, canonical_unet_keys(header.shapes, unet))
     shapes = _canonical_shapes(header, unet)
     compatibility.check_unet(path.name, shapes, unet)
@@ -142,6 +142,8 @@ def check_file(path: Path, text_encoder: str) -> bool:
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
     header, unet = read_header(path), unet_shapes()
+    if is_lora(header.shapes):
+        return ()
     return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
 
 
@@ -154,17 +156,21 @@ def unet_shapes() -> dict[str, tuple[int, ...]]:
     return {named.name: tuple(named.tensor.shape) for named in named_parameters(unet, UNET_PREFIX)}
 
 
-def second_model(path: Path, own_text_encoder: bool) -> LoadedModel:
-    """The resident second model for a file, loaded if it is not resident yet.
+def second_model(path: Path, own_text_encoder: bool, lora_strength: float) -> LoadedModel:
+    """The resident second model for a file, loaded if it is not resident yet; a LoRA counts at this strength.
 
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; the host's model is not touched.
     """
     stat = path.stat()
     base = shared.sd_model.sd_checkpoint_info
+    header = read_header(path)
+    lora = read_lora(header, list(unet_shapes())) if is_lora(header.shapes) else None
     key = (
         *(str(path), stat.st_mtime_ns, stat.st_size, own_text_encoder),
         *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
-        live_unet().storage_dtype,
+        *(live_unet().storage_dtype, None if lora is None else (lora_strength, is_online())),
     )
-    return RESIDENCY.get(key, lambda: load_model(path, own_text_encoder))
+    if lora is None:
+        return RESIDENCY.get(key, lambda: load_model(path, own_text_encoder))
+    return RESIDENCY.get(key, lambda: load_lora(lora, lora_strength, own_text_encoder))

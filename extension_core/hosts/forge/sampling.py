@@ -32,8 +32,8 @@ class SwappedModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing to say: what is loaded is the whole U-Net of the file."""
-        return ()
+        """As `webui.host.Second`."""
+        return self.model.notes
 
     def own_conds(self, p: Any) -> tuple[Any, Any] | None:
         """As `webui.host.Second`."""

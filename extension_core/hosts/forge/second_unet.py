@@ -22,7 +22,9 @@ class SecondUnet:
     """
 
     def __init__(self, patcher: UnetPatcher) -> None:
+        """Args: patcher: with the networks that are part of the distilled model, if any."""
         self.patcher = patcher
+        self._own_networks = dict(patcher.lora_patches)
 
     def for_request(self, requested: UnetPatcher) -> UnetPatcher:
         """The patcher to sample with, under the networks, patches and controls of the request's own U-Net."""
@@ -45,6 +47,7 @@ class SecondUnet:
         carried = requested.clone()
         carried.model = model
         carried.lora_loader = model.lora_loader
+        carried.lora_patches = {**self._own_networks, **carried.lora_patches}
         carried.current_device = self.patcher.current_device
         carried.extra_model_patchers_during_sampling = []
         return carried

@@ -91,15 +91,21 @@ def _converted(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _live() -> dict[str, torch.Tensor]:
-    """The host's text encoder tensors, without merged networks; the host wraps its token embeddings."""
+    """The host's text encoder tensors that every file has, without merged networks."""
+    return {name: tensor for name, tensor in _live_all().items() if not name.endswith(_ADDED)}
+
+
+def _live_all() -> dict[str, torch.Tensor]:
+    """The host wraps its token embeddings; files do not know of that."""
     clip = shared.sd_model.forge_objects.clip
     merged: Mapping[str, torch.Tensor] = clip.patcher.lora_loader.backup
     named = clip.cond_stage_model.named_parameters(remove_duplicate=False)
-    return {
-        name: merged.get(name, parameter.data)
-        for name, parameter in named
-        if ".wrapped." not in name and not name.endswith(_ADDED)
-    }
+    return {name: merged.get(name, parameter).data for name, parameter in named if ".wrapped." not in name}
+
+
+def second_text(unet: torch.nn.Module) -> OwnText:
+    """The host's text encoders a second time, without networks that are merged now."""
+    return OwnText(_engine(_live_all(), unet))
 
 
 def load_text(source: TensorSource, unet: torch.nn.Module) -> OwnText | None:
