@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import json
 import os
 import platform
 import shutil
@@ -239,9 +240,20 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def bench(args: argparse.Namespace, rest: list[str]) -> int:
-    command = [str(environment("a1111", tools=True)), "-m", "benches"]
-    command += ["--json", str(args.json.resolve())] if args.json else []
-    return run([*command, *rest], child_environ())
+    """One flavour after the other, each in its stack; the JSON of both is one object, A1111's surroundings count."""
+    wanted = [args.flavour] if args.flavour else ["a1111", "forge"]
+    figures: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for flavour in wanted:
+            say(f"benchmark on the {flavour} flavour")
+            measured = Path(folder) / f"{flavour}.json"
+            command = [str(environment(flavour, tools=True)), "-m", "benches", "--flavour", flavour]
+            if code := run([*command, "--json", str(measured), *rest], child_environ()):
+                return code
+            figures = {**json.loads(measured.read_text(encoding="utf-8")), **figures}
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
 
 
 def own_python(rest: list[str]) -> int:
@@ -267,6 +279,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("lint", help="ruff, pyright and the import rules").set_defaults(run=lint)
     p = commands.add_parser("bench", allow_abbrev=False, help="print the benchmark")
     p.add_argument("--json", type=Path, help="write it to this file too")
+    p.add_argument("--flavour", choices=FLAVOURS, help="measure this flavour alone")
     p.set_defaults(run=bench)
     commands.add_parser("python", help="the environment's own Python; every argument is Python's")
     return top

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +18,15 @@ from extension_core.embedded.start import prepare
 TITLE = "Diversity Distillation"
 
 
-class Host:
+class Host(ABC):
     """A started host. One a process."""
+
+    flavour: str
 
     def __init__(self, files: Files, data: Path, threads: int | None) -> None:
         arguments = ["--ckpt-dir", str(files.base.parent), "--ckpt", str(files.base), "--data-dir", str(data)]
         arguments += ["--use-cpu", "all", "--skip-load-model-at-start", "--extensions-dir", str(data / "extensions")]
-        prepare("a1111", [*arguments, *(["--threads", str(threads)] if threads else [])])
+        prepare(self.flavour, [*arguments, *(["--threads", str(threads)] if threads else [])])
         from modules import initialize
 
         initialize.imports()
@@ -37,23 +40,17 @@ class Host:
         ui.create_ui()
         self._runner: Any = scripts.scripts_txt2img
         self._defaults = api_scripts.init_default_script_args(self._runner)
-        self._models: Any = sd_models
-        self._shared: Any = shared
+        self.models: Any = sd_models
+        self.shared: Any = shared
         self.load(files.base)
 
-    @property
-    def unet(self) -> torch.nn.Module:
-        """The live U-Net."""
-        return self._shared.sd_model.model.diffusion_model
+    @abstractmethod
+    def unets(self) -> list[torch.nn.Module]:
+        """The modules that run the U-Net calls of a hybrid request, the base's first."""
 
+    @abstractmethod
     def load(self, path: Path) -> None:
-        """Make a checkpoint the host's model: built the first time, reloaded in place from then on."""
-        info = self._models.get_closet_checkpoint_match(path.name)
-        self._models.reload_model_weights(info=info)
-
-    def keep(self, checkpoints: int) -> None:
-        """Set the host's limit on resident checkpoints; the next load keeps to it."""
-        self._shared.opts.data["sd_checkpoints_limit"] = checkpoints
+        """Make a checkpoint the host's model."""
 
     def generate(self, size: int, arguments: Mapping[str, Any]) -> Seconds:
         """Run one txt2img request with the extension's arguments; returns the time spent in its `p.sample`."""
@@ -64,7 +61,7 @@ class Host:
         script_args = api_scripts.init_script_args(request, self._defaults, None, None, self._runner)
         with closing(
             _timed(processing.StableDiffusionProcessingTxt2Img)(
-                sd_model=self._shared.sd_model,
+                sd_model=self.shared.sd_model,
                 prompt="a monster",
                 seed=1,
                 steps=4,
@@ -77,12 +74,12 @@ class Host:
             )
         ) as p:
             p.is_api, p.scripts, p.script_args = True, self._runner, tuple(script_args)
-            self._shared.state.begin(job="bench")
+            self.shared.state.begin(job="bench")
             try:
                 processing.process_images(p)
             finally:
-                self._shared.state.end()
-                self._shared.total_tqdm.clear()
+                self.shared.state.end()
+                self.shared.total_tqdm.clear()
             return p.seconds
 
 
