@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,8 @@ def test_a_bad_request_says_why_in_one_sentence_and_changes_nothing(txt2img: Tab
     expect(txt2img.error).to_have_count(0)
 
 
-def test_a_pasted_infotext_restores_the_panel(txt2img: Tab, site: Site) -> None:
+def test_a_pasted_infotext_restores_the_panel(txt2img: Tab, site: Site, open_page: Callable[..., Page]) -> None:
+    """On a page of another visitor, where everything stands at its default."""
     accordion = txt2img.accordion.open()
     accordion.set(
         distilled_model=site.distilled, family="lcm", mode="hybrid", switch_step=2, base_steps=3, base_cfg=2.5,
@@ -68,11 +70,11 @@ def test_a_pasted_infotext_restores_the_panel(txt2img: Tab, site: Site) -> None:
     txt2img.generate()
     expect(txt2img.infotext).to_contain_text("DD plan")
     infotext = txt2img.infotext.inner_text()
-    txt2img.page.reload(wait_until="domcontentloaded")
-    accordion.checkbox.wait_for()
+    fresh = Tab(open_page(), "txt2img")
+    accordion = fresh.accordion
     expect(accordion.checkbox).not_to_be_checked()
-    txt2img.prompt(re.sub(r"\n+", "\n", infotext))
-    txt2img.page.locator("#txt2img_tools #paste").click()
+    fresh.prompt(re.sub(r"\n+", "\n", infotext))
+    fresh.page.locator("#txt2img_tools #paste").click()
     expect(accordion.checkbox).to_be_checked()
     expect(accordion.field("distilled_model").locator("input")).to_have_value(wanted["distilled_model"])
     assert accordion.values() == wanted
