@@ -103,6 +103,11 @@ class ParameterSet:
         if self.active != wanted:
             self.exchange()
 
+    def clear(self) -> None:
+        """Free the second set, which must be out."""
+        assert not self.active
+        self._layers.clear()
+
 
 def build(parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tensor | None]) -> ParameterSet:
     """Build the second set of some parameters; `load` gives a name's second value in any dtype, None if it has none."""

@@ -9,8 +9,8 @@ from typing import Generic, Protocol, TypeVar
 class Resident(Protocol):
     """What can be let go."""
 
-    def restore(self) -> None:
-        """Give the host everything back."""
+    def release(self) -> None:
+        """Give the host everything back and free the memory, whoever still refers to the model."""
         ...
 
 
@@ -38,7 +38,10 @@ class Residency(Generic[ModelT]):
         return self._model
 
     def drop(self) -> None:
-        """Free the second model; the host's model gets its own weights back first."""
+        """Free the second model; the host's model gets its own weights back first.
+
+        Finished requests refer to it until Python collects cycles, which may be gigabytes later.
+        """
         model, self._model, self._key = self._model, None, None
         if model is not None:
-            model.restore()
+            model.release()

@@ -44,6 +44,14 @@ class SecondModel:
         if self.text is not None:
             self.text.activate(False)
 
+    def release(self) -> None:
+        """Restore and free; it cannot be used after."""
+        self.restore()
+        self.unet.clear()
+        if self.text is not None:
+            self.text.clear()
+        self.cond_caches.clear()
+
     @contextmanager
     def own_text_encoder(self) -> Iterator[None]:
         """Run the host's text encoder with the distilled model's weights."""

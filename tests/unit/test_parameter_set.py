@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,19 @@ def test_residency_keeps_one_model_and_restores_before_letting_go(file: Path) ->
     with pytest.raises(DiversityError):
         residency.get("c", lambda: load_second_model(file.with_name("gone.safetensors"), [], []))
     assert residency.model is None
+
+
+def test_a_dropped_model_is_freed_whoever_still_refers_to_it(file: Path) -> None:
+    """Without a collection of cycles: those of finished requests hold it."""
+    base = network(0)
+    residency = Residency()
+    resident = residency.get("a", lambda: load_second_model(file, list(named_parameters(base, PREFIX)), []))
+    layers = [weakref.ref(layer) for layer in resident.unet._layers]
+    resident.unet.activate(True)
+    residency.drop()
+    assert layers
+    assert {layer() for layer in layers} == {None}
+    assert same_values(base, values(network(0)))
 
 
 def test_moved_modules_get_the_second_set_where_they_are() -> None:

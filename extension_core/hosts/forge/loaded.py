@@ -33,8 +33,8 @@ class LoadedModel:
     text: OwnText | None
     notes: tuple[str, ...] = ()
 
-    def restore(self) -> None:
-        """Take it out of the host's memory management and free it; called when it is resident no more."""
+    def release(self) -> None:
+        """Take it out of the host's memory management and free it; it cannot be used after."""
         for patcher in (self.unet.patcher, *([self.text.patcher] if self.text else [])):
             memory_management.unload_model_clones(patcher)
         del self.unet, self.text
