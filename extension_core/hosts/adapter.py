@@ -33,10 +33,19 @@ class Adapter:
     before_sampling: Callable[[Any], None]
 
 
+# reForge's main branch and Forge Classic keep models in ldm_patched, as Forge did before August 2024.
+_OTHER_FORK = (
+    "Diversity Distillation works with AUTOMATIC1111 1.10 and with Forge of 2025, but this fork of Forge has another "
+    "backend (no package 'backend' was found); use one of those two or remove the extension."
+)
+
+
 def choose() -> Adapter:
     """The adapter for this host, or one that only says why there is none."""
-    if has_module("backend") or has_module("modules_forge"):  # Forge and its forks keep their models there
+    if has_module("backend"):
         return _forge()
+    if has_module("modules_forge"):
+        return unavailable(_OTHER_FORK)
     return _a1111()
 
 

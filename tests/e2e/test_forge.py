@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.e2e.client import Pair, Reply, WebUI, png_base64
+from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import settings
 from tests.e2e.test_passes import HIRES, picture
 
@@ -105,3 +107,39 @@ def test_other_modules_for_the_hires_pass_are_refused(webui: WebUI, pair: Pair) 
     reply = webui.generate(pair.base, settings(pair), **HIRES, hr_additional_modules=["other.safetensors"])
     assert reply.status == 422
     assert "both switch models" in reply.sentence
+
+
+@pytest.fixture
+def stored(webui: WebUI, pair: Pair, request: pytest.FixtureRequest) -> Iterator[Reply]:
+    """U-Nets stored in the given way; the host looks at the setting when another checkpoint is asked for.
+
+    Gives an image of the base as it is stored otherwise.
+    """
+
+    def store(way: str) -> None:
+        webui.call("/sdapi/v1/options", {"forge_unet_storage_dtype": way})
+        for name in (pair.distilled, pair.base):
+            webui.call("/sdapi/v1/options", {"sd_model_checkpoint": name})
+
+    usual = webui.generate(pair.base, prompt=f"a red cat <lora:{pair.lora}:0.7>")
+    store(request.param)
+    yield usual
+    store("Automatic")
+
+
+@pytest.mark.parametrize("stored", ["float8-e4m3fn", "float8-e5m2", "float8-e4m3fn (fp16 LoRA)"], indirect=True)
+def test_unets_in_8_bits(webui: WebUI, pair: Pair, stored: Reply) -> None:
+    """With the prompt's networks merged, and applied at each call; the same images as the host's own."""
+    request = {"prompt": f"a red cat <lora:{pair.lora}:0.7>"}
+    off = webui.generate(pair.base, **request)
+    assert not off.same_as(stored)
+    hybrid = webui.generate(pair.base, settings(pair), **request)
+    assert hybrid.same_as(refined(webui, hybrid, pair.base, pair.distilled, **request))
+    distilled = webui.generate(pair.base, settings(pair, mode="distilled"), **request)
+    assert distilled.same_as(webui.generate(pair.distilled, **request))
+    assert webui.generate(pair.base, settings(pair, mode="base"), **request).same_as(off)
+    assert webui.generate(pair.base, settings(pair), **request).same_as(hybrid)
+    chosen = settings(pair, distilled_model=f"LoRA: {pair.lora}", lora_strength=0.7)
+    by_lora = webui.generate(pair.base, {**chosen, "switch_step": 0}, prompt="a red cat")
+    assert by_lora.same_as(webui.generate(pair.base, prompt=f"a red cat <lora:{pair.lora}:0.7>"))
+    assert not hybrid.same_as(off)
