@@ -142,6 +142,28 @@ class Options:
         "Weight of a LoRA that was chosen as distilled model; no effect on checkpoints and U-Nets. Almost all want 1.",
         maximum=10,
     )
+    lora_targets: str = _option(
+        "both",
+        "choice",
+        "Prompt's LoRAs on",
+        "Which model the LoRAs in the prompt change: both (what steers the base steers the distilled model), the base "
+        "alone, or the distilled model alone.",
+        choices=("both", "base", "distilled"),
+    )
+    base_lora_factor: float = _option(
+        1.0,
+        "number",
+        "LoRA factor, base",
+        "Weights of the prompt's LoRAs are multiplied by this for the base's steps.",
+        maximum=10,
+    )
+    distilled_lora_factor: float = _option(
+        1.0,
+        "number",
+        "LoRA factor, distilled",
+        "Weights of the prompt's LoRAs are multiplied by this for the distilled model's steps.",
+        maximum=10,
+    )
 
     @classmethod
     def from_args(cls, args: Sequence[Any]) -> Options:

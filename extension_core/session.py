@@ -34,6 +34,22 @@ class Session:
         """Guidance scale of a phase."""
         return self.options.base_cfg if phase is Phase.BASE else self.options.distilled_cfg
 
+    def lora_factor(self, phase: Phase) -> float:
+        """What the weights of the prompt's LoRAs are multiplied by in a phase; 0 leaves them out."""
+        if self.options.lora_targets not in ("both", phase.value):
+            return 0.0
+        return self.options.base_lora_factor if phase is Phase.BASE else self.options.distilled_lora_factor
+
+    @property
+    def prompt_phase(self) -> Phase:
+        """The phase that the host's own reading of the prompt belongs to."""
+        return Phase.BASE if any(part.split.base for part in self.plan.passes) else Phase.DISTILLED
+
+    @property
+    def loras_differ(self) -> bool:
+        """Whether the distilled model's steps want other weights of the prompt's LoRAs than the prompt's phase."""
+        return self.lora_factor(self.prompt_phase) != self.lora_factor(Phase.DISTILLED)
+
     def infotext(self) -> dict[str, str]:
         """What was asked for and what the plan is, for the host's infotext."""
         defaults = Options()

@@ -19,9 +19,17 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("base_cfg", "distilled_cfg"),
     ("base_sampler", "schedule"),
     ("text_encoder", "lora_strength"),
+    ("lora_targets", "base_lora_factor", "distilled_lora_factor"),
 )
-_SLIDER_TOPS = {"switch_step": 12, "base_steps": 50, "base_cfg": 15, "distilled_cfg": 15, "lora_strength": 2}
-_SLIDER_STEPS = {"lora_strength": 0.05}
+_LORA_SLIDERS = ("lora_strength", "base_lora_factor", "distilled_lora_factor")
+_SLIDER_TOPS = {
+    "switch_step": 12,
+    "base_steps": 50,
+    "base_cfg": 15,
+    "distilled_cfg": 15,
+    **dict.fromkeys(_LORA_SLIDERS, 2),
+}
+_SLIDER_STEPS: dict[str, float] = dict.fromkeys(_LORA_SLIDERS, 0.05)
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,12 @@ class Layer:
 class ParameterSet:
     """The second set: `exchange` puts it in, `exchange` again takes it out."""
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
-        self._layers = list(layers)
+    def __init__(self, layers: Iterable[Layer], alike: Iterable[Layer] = ()) -> None:
+        """Args:
+        layers: those with a second value.
+        alike: those with none, which both sets share while the same networks are in them.
+        """
+        self._layers, self._alike = list(layers), list(alike)
         self.active = False
 
     def __len__(self) -> int:
@@ -103,10 +107,16 @@ class ParameterSet:
         if self.active != wanted:
             self.exchange()
 
+    def keep_networks_apart(self) -> None:
+        """From now on each set has networks of its own in every layer, also in those that both share."""
+        self._layers += self._alike
+        self._alike.clear()
+
     def clear(self) -> None:
         """Free the second set, which must be out."""
         assert not self.active
         self._layers.clear()
+        self._alike.clear()
 
 
 def build(parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tensor | None]) -> ParameterSet:
@@ -124,7 +134,8 @@ def build(parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tens
         half_copy = f"fp16_{named.attribute}"
         if half_copy in named.layer.__dict__:
             layer.notes[half_copy] = loaded.to("cpu", torch.float16)
-    return ParameterSet(layer for layer in layers.values() if layer.slots)
+    different = [layer for layer in layers.values() if layer.slots]
+    return ParameterSet(different, (layer for layer in layers.values() if not layer.slots))
 
 
 def _comparable(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from extension_core.errors import DiversityError
 from extension_core.weights import parameter_set
+from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.naming import NamedParameter, file_keys
 from extension_core.weights.parameter_set import ParameterSet
 from extension_core.weights.reader import TensorSource, open_tensors
@@ -24,19 +24,26 @@ class SecondModel:
     Attributes:
         unet: its U-Net as the second set of the host model's.
         text: its text encoder likewise, None if the base's conditioning serves.
-        cond_caches: the host's prompt caches for `text`, one pair per kind of conditioning.
+        cond_caches: the host's prompt caches for `text`.
         notes: what the user should know of it, beside every image.
     """
 
     unet: ParameterSet
     text: ParameterSet | None
-    cond_caches: dict[str, list[Any]] = field(default_factory=dict)
+    cond_caches: CondCaches = field(default_factory=CondCaches)
     notes: tuple[str, ...] = ()
 
     @property
     def bytes_held(self) -> int:
         """Bytes that this model adds to the host's."""
         return self.unet.bytes_held + (self.text.bytes_held if self.text else 0)
+
+    def keep_networks_apart(self, text: Sequence[NamedParameter]) -> None:
+        """Let the distilled model have other networks than the base, also in `text`, the host's text encoders."""
+        if self.text is None:
+            self.text = parameter_set.build(text, lambda _name: None)
+        for part in (self.unet, self.text):
+            part.keep_networks_apart()
 
     def restore(self) -> None:
         """Give the host's model its own weights back; safe to call at any time."""

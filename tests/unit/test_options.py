@@ -13,7 +13,8 @@ from extension_core.errors import DiversityError
 from extension_core.options import BY_NAME, FIELDS, Field, Options, parse_value
 
 API_KEYS = ("enabled", "distilled_model", "family", "mode", "switch_step", "base_steps", "base_cfg", "distilled_cfg",
-            "base_sampler", "schedule", "text_encoder", "passes", "lora_strength")  # fmt: skip
+            "base_sampler", "schedule", "text_encoder", "passes", "lora_strength", "lora_targets",
+            "base_lora_factor", "distilled_lora_factor")  # fmt: skip
 
 
 def valid(spec: Field) -> st.SearchStrategy[Any]:

@@ -8,10 +8,10 @@ from extension_core.hosts.webui.conditioning import own_caches
 from extension_core.weights.second_model import SecondModel
 
 
-def own_conds(p: Any, second: SecondModel) -> tuple[Any, Any] | None:
+def own_conds(p: Any, second: SecondModel, lora_factor: float) -> tuple[Any, Any] | None:
     """(cond, uncond) of the current pass by the second model's text encoder, None if it has none of its own."""
     if second.text is None:
         return None
-    with second.own_text_encoder(), own_caches(p, second.cond_caches):
+    with second.own_text_encoder(), own_caches(p, second.cond_caches.of(lora_factor)):
         p.setup_conds()
         return p.get_conds()

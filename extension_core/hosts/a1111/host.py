@@ -9,7 +9,7 @@ from typing import Any
 
 from modules import sd_models
 
-from extension_core.hosts.a1111 import conditioning, guidance, model
+from extension_core.hosts.a1111 import conditioning, guidance, model, networks
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
@@ -28,11 +28,15 @@ class ExchangedModel:
         """As `webui.host.Second`."""
         return self.model.notes
 
-    def own_conds(self, p: Any) -> tuple[Any, Any] | None:
+    def keep_networks_apart(self) -> None:
         """As `webui.host.Second`."""
-        return conditioning.own_conds(p, self.model)
+        self.model.keep_networks_apart(model.text_parameters())
 
-    def sampling(self, p: Any, plan: PassPlan) -> AbstractContextManager[None]:
+    def own_conds(self, p: Any, lora_factor: float) -> tuple[Any, Any] | None:
+        """As `webui.host.Second`."""
+        return conditioning.own_conds(p, self.model, lora_factor)
+
+    def sampling(self, p: Any, plan: PassPlan, session: Session) -> AbstractContextManager[None]:
         """Nothing to prepare: both sets are where the U-Net is."""
         return nullcontext()
 
@@ -82,6 +86,17 @@ class A1111:
     def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> ExchangedModel:
         """As `webui.host.Host`."""
         return ExchangedModel(model.second_model(path, own_text_encoder, lora_strength))
+
+    def base_alone(self) -> None:
+        """The U-Net's networks are set at each call."""
+
+    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+        """As `webui.host.Host`."""
+        return networks.at_factor(factor)
+
+    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+        """As `webui.host.Host`."""
+        return networks.at_factor(factor)
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """Without the unconditional half where the result does not need it; `cfg` is an argument of the call."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from extension_core.hosts.forge import model, sampling
+from extension_core.hosts.forge import model, networks, sampling
 from extension_core.hosts.forge.sampling import SwappedModel
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
@@ -50,6 +50,18 @@ class Forge:
     def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> SwappedModel:
         """As `webui.host.Host`."""
         return SwappedModel(model.second_model(path, own_text_encoder, lora_strength))
+
+    def base_alone(self) -> SwappedModel:
+        """As `webui.host.Host`."""
+        return SwappedModel(None)
+
+    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+        """As `webui.host.Host`."""
+        return networks.on_text_at_factor(factor)
+
+    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+        """Nothing: each patcher has its own."""
+        return nullcontext()
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """The host leaves the unconditional half out at CFG 1 by itself."""

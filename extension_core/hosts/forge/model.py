@@ -13,6 +13,7 @@ from modules import script_callbacks, sd_models, shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge import text
+from extension_core.hosts.forge.base_unet import KEPT
 from extension_core.hosts.forge.loaded import LoadedModel, load_model
 from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui.files import config_beside
@@ -32,7 +33,8 @@ _PREDICTIONS = {"epsilon": "eps", "v_prediction": "v"}
 
 def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
-    script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
+    for residency in (RESIDENCY, KEPT):
+        script_callbacks.on_model_loaded(lambda _model, residency=residency: residency.drop())
 
 
 def is_loaded() -> bool:

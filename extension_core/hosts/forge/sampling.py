@@ -11,7 +11,10 @@ from backend import utils
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
+from extension_core.hosts.forge.base_unet import base_patcher
 from extension_core.hosts.forge.loaded import LoadedModel
+from extension_core.hosts.forge.second_unet import SecondUnet
+from extension_core.hosts.forge.text import second_text
 from extension_core.hosts.webui.attributes import during, set_until_closed
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
@@ -26,43 +29,51 @@ class SwappedModel:
     model, patches and controls.
     """
 
-    model: LoadedModel
+    model: LoadedModel | None
     _patcher: UnetPatcher | None = None
     _online: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
         """As `webui.host.Second`."""
-        return self.model.notes
+        return self.model.notes if self.model is not None else ()
 
-    def own_conds(self, p: Any) -> tuple[Any, Any] | None:
+    def keep_networks_apart(self) -> None:
+        """As `webui.host.Second`; each patcher has networks of its own, so only the text encoder is to be had twice."""
+        if self.model is not None and self.model.text is None:
+            self.model.text = second_text(self.model.unet.patcher.model.diffusion_model)
+
+    def own_conds(self, p: Any, lora_factor: float) -> tuple[Any, Any] | None:
         """As `webui.host.Second`."""
-        return self.model.text.conds(p) if self.model.text is not None else None
+        text = self.model.text if self.model is not None else None
+        return text.conds(p, lora_factor) if text is not None else None
 
     @contextmanager
-    def sampling(self, p: Any, plan: PassPlan) -> Iterator[None]:
-        """Have the host load both models before the first step, or the second alone where the base takes no part."""
+    def sampling(self, p: Any, plan: PassPlan, session: Session) -> Iterator[None]:
+        """Have the host load what takes part before the first step."""
         objects = shared.sd_model.forge_objects
         requested = objects.unet
-        patcher = self._patcher = self.model.unet.for_request(requested)
         with ExitStack() as stack:
-            stack.callback(self._done)
+            patchers = []
             if plan.split.base:
-                together = [*requested.extra_model_patchers_during_sampling, patcher]
-                set_until_closed(stack, requested, "extra_model_patchers_during_sampling", together)
-            else:
-                patcher.extra_model_patchers_during_sampling = list(requested.extra_model_patchers_during_sampling)
-                set_until_closed(stack, objects, "unet", patcher)
+                patchers.append(base_patcher(stack, requested, session.lora_factor(Phase.BASE)))
+            if plan.split.distilled and self.model is not None:
+                self._patcher = self.model.unet.for_request(requested, session.lora_factor(Phase.DISTILLED))
+                stack.callback(self._done, self.model.unet, self._patcher)
+                patchers.append(self._patcher)
+            first, *others = patchers
+            together = [*requested.extra_model_patchers_during_sampling, *others]
+            set_until_closed(stack, first, "extra_model_patchers_during_sampling", together)
+            set_until_closed(stack, objects, "unet", first)
             yield
 
-    def _done(self) -> None:
-        patcher, self._patcher = self._patcher, None
-        assert patcher is not None
+    def _done(self, unet: SecondUnet, patcher: UnetPatcher) -> None:
+        self._patcher = None
         if self._online:
             self._online = False
             utils.nested_move_to_device(patcher.lora_patches, device=patcher.offload_device)
         patcher.extra_model_patchers_during_sampling = []
-        self.model.unet.forget_request()
+        unet.forget_request()
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:

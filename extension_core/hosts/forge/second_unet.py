@@ -11,6 +11,8 @@ from typing import Any
 
 from backend.patcher.unet import UnetPatcher
 
+from extension_core.hosts.forge.networks import scaled
+
 _PLAIN: dict[str, Any] = {"transformer_options": {}}
 
 
@@ -26,9 +28,12 @@ class SecondUnet:
         self.patcher = patcher
         self._own_networks = dict(patcher.lora_patches)
 
-    def for_request(self, requested: UnetPatcher) -> UnetPatcher:
-        """The patcher to sample with, under the networks, patches and controls of the request's own U-Net."""
-        carried = self._carried_over(requested)
+    def for_request(self, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
+        """The patcher to sample with, under the patches and controls of the request's own U-Net.
+
+        And under its networks, their weights times `lora_factor`.
+        """
+        carried = self._carried_over(requested, lora_factor)
         if not self._is_the_same(carried):
             self.patcher = carried
         return self.patcher
@@ -39,18 +44,23 @@ class SecondUnet:
         self.patcher.controlnet_linked_list = None
         self.patcher.extra_concat_condition = None
 
-    def _carried_over(self, requested: UnetPatcher) -> UnetPatcher:
-        """A clone of the request's patcher, over the second model instead of the host's."""
+    def _carried_over(self, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
+        """A clone of the request's patcher, over this model."""
         model = self.patcher.model
-        if not requested.object_patches:
-            model.predictor = requested.model.predictor
         carried = requested.clone()
-        carried.model = model
-        carried.lora_loader = model.lora_loader
-        carried.lora_patches = {**self._own_networks, **carried.lora_patches}
-        carried.current_device = self.patcher.current_device
+        if model is not requested.model:
+            self._take_place(carried)
+        carried.lora_patches = {**self._own_networks, **scaled(carried.lora_patches, lora_factor)}
         carried.extra_model_patchers_during_sampling = []
         return carried
+
+    def _take_place(self, carried: UnetPatcher) -> None:
+        """Put this model under a clone of the host model's patcher."""
+        model = self.patcher.model
+        if not carried.object_patches:
+            model.predictor = carried.model.predictor
+        carried.model, carried.lora_loader = model, model.lora_loader
+        carried.current_device = self.patcher.current_device
 
     def _is_the_same(self, carried: UnetPatcher) -> bool:
         """Whether loading it would change nothing; the host tells networks apart by the same keys."""

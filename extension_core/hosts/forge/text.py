@@ -15,6 +15,7 @@ from modules import extra_networks, sd_models, shared
 
 from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import own_caches
+from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.naming import TEXT_PREFIXES, file_keys
 from extension_core.weights.reader import TensorSource, read_header
 
@@ -33,20 +34,20 @@ class OwnText:
     """
 
     engine: Any
-    caches: dict[str, list[Any]] = field(default_factory=dict)
+    caches: CondCaches = field(default_factory=CondCaches)
 
     @property
     def patcher(self) -> Any:
         """What the host's memory management knows of it."""
         return self.engine.forge_objects.clip.patcher
 
-    def conds(self, p: Any) -> tuple[Any, Any]:
+    def conds(self, p: Any, lora_factor: float) -> tuple[Any, Any]:
         """(cond, uncond) of the current pass; networks of the prompt are applied by the host's own loader."""
         base = shared.sd_model
         engine = self.engine
         engine.sd_checkpoint_info = base.sd_checkpoint_info
         engine.extra_generation_params, engine.comments = base.extra_generation_params, base.comments
-        with _as_the_model(engine), own_caches(p, self.caches):
+        with _as_the_model(engine), own_caches(p, self.caches.of(lora_factor)):
             if not p.disable_extra_networks:
                 extra_networks.activate(p, p.hr_extra_network_data if p.is_hr_pass else p.extra_network_data)
             p.setup_conds()

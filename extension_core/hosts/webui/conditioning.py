@@ -14,11 +14,21 @@ _CACHES = ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")
 @contextmanager
 def own_caches(p: Any, caches: dict[str, list[Any]]) -> Iterator[None]:
     """The host's caches do not know of a second text encoder, so it gets its own; results are put back after."""
-    names = [name for name in _RESULTS + _CACHES if hasattr(p, name)]
-    before = {name: getattr(p, name) for name in names}
-    for name in _CACHES:
-        if name in before:
-            setattr(p, name, caches.setdefault(name, [None, None]))
+    before = {name: getattr(p, name) for name in _RESULTS if hasattr(p, name)}
+    try:
+        with other_caches(p, caches):
+            yield
+    finally:
+        for name, value in before.items():
+            setattr(p, name, value)
+
+
+@contextmanager
+def other_caches(p: Any, caches: dict[str, list[Any]]) -> Iterator[None]:
+    """Caches instead of the host's; results stay."""
+    before = {name: getattr(p, name) for name in _CACHES if hasattr(p, name)}
+    for name in before:
+        setattr(p, name, caches.setdefault(name, [None, None]))
     try:
         yield
     finally:

@@ -20,12 +20,16 @@ class Second(Protocol):
         """What the user should know of how it was loaded."""
         ...
 
-    def own_conds(self, p: Any) -> tuple[Any, Any] | None:
-        """(cond, uncond) of the current pass by its own text encoder, None if it has none of its own."""
+    def keep_networks_apart(self) -> None:
+        """From now on it may have other networks than the base, its reading of the prompt included."""
         ...
 
-    def sampling(self, p: Any, plan: PassPlan) -> AbstractContextManager[None]:
-        """Around one run of the host's sampler: the models are where the run needs them."""
+    def own_conds(self, p: Any, lora_factor: float) -> tuple[Any, Any] | None:
+        """(cond, uncond) of the current pass by its own reading of the prompt, None if it has none of its own."""
+        ...
+
+    def sampling(self, p: Any, plan: PassPlan, session: Session) -> AbstractContextManager[None]:
+        """Around one run of the host's sampler: the models, and their networks, are where the run needs them."""
         ...
 
     def phase(self, phase: Phase) -> AbstractContextManager[None]:
@@ -90,6 +94,18 @@ class Host(Protocol):
         Raises:
             DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
         """
+        ...
+
+    def base_alone(self) -> Second | None:
+        """What runs where no distilled model is named, None if the host needs nothing for it."""
+        ...
+
+    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+        """While a prompt is read: weights of its networks times `factor`."""
+        ...
+
+    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+        """Around one call of the denoiser: the same for the U-Net, where `Second.sampling` has not done it."""
         ...
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:

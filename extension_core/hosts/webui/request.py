@@ -15,6 +15,7 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.hosts.refusal import RequestRefused, refuse
 from extension_core.hosts.webui import choices, files
+from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass
@@ -31,8 +32,11 @@ from extension_core.sampling.families import (
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
+from extension_core.weights.cond_caches import CondCaches
 
 _ATTRIBUTE = "diversity_distillation_request"
+# The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
+_PROMPT_CACHES = CondCaches()
 _LOG = logging.getLogger("diversity_distillation")
 
 
@@ -77,6 +81,7 @@ class Request:
         self.second: Second | None = None
         self._error: Exception | None = None
         self._attached = 0
+        self._own_reading = False
 
     def take_over(self) -> None:
         """Tell what will run and put this request between the host and its `p.sample`."""
@@ -84,6 +89,7 @@ class Request:
         setattr(p, _ATTRIBUTE, self)
         p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
         self.host.settle(p, session)
+        p.setup_conds = self._read_with_networks(p.setup_conds)
         p.extra_generation_params.update(session.infotext())
         self._tell((*session.plan.notes, *_same_model_note(self.path), *self.notes))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
@@ -111,13 +117,37 @@ class Request:
     def attach(self) -> None:
         """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard."""
         try:
-            conds = self.second.own_conds(self.p) if self.second is not None else None
+            conds = self._own_conds()
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
             RunningPass(self.host, self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
             self._attached += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
             self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
+
+    def _own_conds(self) -> tuple[Any, Any] | None:
+        """The distilled model's own reading of the prompt, with its own weights of the networks."""
+        if self.second is None:
+            return None
+        self._own_reading = True
+        try:
+            return self.second.own_conds(self.p, self.session.lora_factor(Phase.DISTILLED))
+        finally:
+            self._own_reading = False
+
+    def _read_with_networks(self, setup_conds: Callable[[], None]) -> Callable[[], None]:
+        """The host's reading of a prompt, with the networks' weights of the phase that it is for."""
+
+        def read() -> None:
+            phase = Phase.DISTILLED if self._own_reading else self.session.prompt_phase
+            factor = self.session.lora_factor(phase)
+            with ExitStack() as stack:
+                stack.enter_context(self.host.text_networks(factor))
+                if factor != 1.0 and not self._own_reading:
+                    stack.enter_context(other_caches(self.p, _PROMPT_CACHES.of(factor)))
+                setup_conds()
+
+        return read
 
     def _fail(self, *_args: Any, **_kwargs: Any) -> Any:
         assert self._error is not None
@@ -141,11 +171,14 @@ class Request:
         self.session.calls.clear()
         stack.callback(lambda: self.p.extra_generation_params.update(self.session.infotext_calls()))
         if self.path is None:
+            self.second = self.host.base_alone()
             return
         shared.state.textinfo = "Loading the distilled model"
         self.second = self.host.second_model(self.path, self.own_text_encoder, self.session.options.lora_strength)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
+        if self.session.loras_differ:
+            self.second.keep_networks_apart()
         self._tell(self.second.notes)
 
     def _check_ran(self) -> None:

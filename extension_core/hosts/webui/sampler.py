@@ -49,7 +49,7 @@ class RunningPass:
         if self.passes.own_levels and hasattr(sampler, "get_timesteps") and self.plan.sampler != "UniPC":
             set_until_closed(stack, sampler, "get_timesteps", self._timesteps_for_host)
         set_until_closed(stack, sampler, "func", self._phases(sampler, sampler.func))
-        if self.second is not None and self.plan.split.distilled:
+        if self.second is not None:
             for name in ("sample", "sample_img2img"):
                 set_until_closed(stack, sampler, name, self._prepared(getattr(sampler, name), self.second))
 
@@ -58,7 +58,7 @@ class RunningPass:
 
         @functools.wraps(sample)
         def run(*args: Any, **kwargs: Any) -> Any:
-            with second.sampling(self.p, self.plan):
+            with second.sampling(self.p, self.plan, self.session):
                 return sample(*args, **kwargs)
 
         return run
@@ -84,7 +84,8 @@ class RunningPass:
             cfg = self.session.cfg(phase)
             self.session.calls[phase] += 1
             active = self.second.phase(phase) if self.second is not None else nullcontext()
-            with active, self.host.guidance(self.p, denoiser, cond, cfg):
+            networks = self.host.unet_networks(self.session.lora_factor(phase))
+            with active, networks, self.host.guidance(self.p, denoiser, cond, cfg):
                 return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
 
         return routed

@@ -1,0 +1,73 @@
+"""The prompt's networks at other weights than the prompt's: patches of clones of the host's patchers.
+
+A patch's weight is part of the key by which the host tells networks apart (backend/patcher/base.py, dfdcbab6), so a
+model that holds the wanted ones is not merged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from modules import shared
+
+from extension_core.hosts.webui import choices
+from extension_core.hosts.webui.attributes import set_until_closed
+
+
+def scaled(patches: dict[Any, Any], factor: float) -> dict[Any, Any]:
+    """A patcher's `lora_patches` with every weight times `factor`; 0 is none."""
+    if factor == 1.0:
+        return dict(patches)
+    if factor == 0.0:
+        return {}
+    return {
+        (name, weight * factor, *rest): {
+            key: [[patch[0] * factor, *patch[1:]] for patch in of_key] for key, of_key in of_network.items()
+        }
+        for (name, weight, *rest), of_network in patches.items()
+    }
+
+
+@contextmanager
+def on_text_at_factor(factor: float) -> Iterator[None]:
+    """While a prompt is read: text encoder networks times `factor`, also those that the host activates meanwhile."""
+    networks = choices.networks()
+    if factor == 1.0 or networks is None:
+        yield
+        return
+    text = _ScaledText(factor)
+    activate = networks.extra_network_lora.activate
+
+    def activate_and_scale(*args: Any, **kwargs: Any) -> None:
+        text.take_back()
+        try:
+            activate(*args, **kwargs)
+        finally:
+            text.put()
+
+    with ExitStack() as stack:
+        stack.callback(text.take_back)
+        text.put()
+        set_until_closed(stack, networks.extra_network_lora, "activate", activate_and_scale)
+        yield
+
+
+class _ScaledText:
+    """The text encoder of whichever model the host works with, as a clone with other weights while put."""
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._objects: Any = None
+        self._clip: Any = None
+
+    def put(self) -> None:
+        self._objects = shared.sd_model.forge_objects
+        self._clip = self._objects.clip
+        clone = self._clip.clone()
+        clone.patcher.lora_patches = scaled(clone.patcher.lora_patches, self._factor)
+        self._objects.clip = clone
+
+    def take_back(self) -> None:
+        self._objects.clip = self._clip
