@@ -153,14 +153,14 @@ class Options:
     base_lora_factor: float = _option(
         1.0,
         "number",
-        "LoRA factor, base",
+        "Base LoRAs ×",
         "Weights of the prompt's LoRAs are multiplied by this for the base's steps.",
         maximum=10,
     )
     distilled_lora_factor: float = _option(
         1.0,
         "number",
-        "LoRA factor, distilled",
+        "Distilled LoRAs ×",
         "Weights of the prompt's LoRAs are multiplied by this for the distilled model's steps.",
         maximum=10,
     )

@@ -73,8 +73,8 @@ def test_a_dict_without_enabled_counts_as_enabled() -> None:
 
 
 def test_surplus_positions_are_refused() -> None:
-    with pytest.raises(DiversityError, match="at most 13 positional"):
-        Options.from_args([False] * 14)
+    with pytest.raises(DiversityError, match="at most 16 positional"):
+        Options.from_args([False] * 17)
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()) | st.binary()
