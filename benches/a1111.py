@@ -12,6 +12,7 @@ from benches import checkpoints, sampling
 from benches.host import Host
 from benches.timing import Clock, Seconds
 from extension_core.weights.second_model import SecondModel
+from extension_core.weights.wanted import Wanted
 
 # Largest value that the figure is to have; 1 exactly where the second number says so.
 TARGETS = {
@@ -58,7 +59,7 @@ def second_model(path: Path) -> SecondModel:
     """Our load of a distilled model, from the check of its header on."""
     from extension_core.hosts.a1111 import model
 
-    return model.second_model(path, model.check_file(path, "auto"), lora_strength=1.0)
+    return model.second_model(Wanted(path, model.check_file(path, "auto")))
 
 
 def drop() -> None:

@@ -10,6 +10,7 @@ import torch
 from benches import checkpoints, sampling
 from benches.host import Host
 from benches.timing import Clock, Seconds
+from extension_core.weights.wanted import Wanted
 
 TARGETS = {"forge_hybrid_over_bare_calls": 1.01, "forge_switch_ms": 5.0, "forge_second_load_over_host_load": 1.0}
 
@@ -74,7 +75,7 @@ def _our_load(_host: Forge, _base: Path, distilled: Path) -> Seconds:
     from extension_core.hosts.forge import model
 
     clock = Clock()
-    model.second_model(distilled, model.check_file(distilled, "auto"), lora_strength=1.0)
+    model.second_model(Wanted(distilled, model.check_file(distilled, "auto")))
     seconds = clock.read()
     model.RESIDENCY.drop()
     return seconds

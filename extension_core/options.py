@@ -164,6 +164,20 @@ class Options:
         "Weights of the prompt's LoRAs are multiplied by this for the distilled model's steps.",
         maximum=10,
     )
+    carry_from: str = _option(
+        "",
+        "model",
+        "Carry style: origin",
+        "The model that the loaded checkpoint was fine-tuned from. What the fine-tune changed is added to the "
+        "distilled model: distilled + s (loaded - origin). None adds nothing.",
+    )
+    carry_strength: float = _option(
+        1.0,
+        "number",
+        "Carry style: s",
+        "How much of the fine-tune the distilled model gets; 1 is all of it.",
+        maximum=4,
+    )
 
     @classmethod
     def from_args(cls, args: Sequence[Any]) -> Options:

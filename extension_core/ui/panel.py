@@ -20,6 +20,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("base_sampler", "schedule"),
     ("text_encoder", "lora_strength"),
     ("lora_targets", "base_lora_factor", "distilled_lora_factor"),
+    ("carry_from", "carry_strength"),
 )
 _LORA_SLIDERS = ("lora_strength", "base_lora_factor", "distilled_lora_factor")
 _SLIDER_TOPS = {
@@ -27,9 +28,9 @@ _SLIDER_TOPS = {
     "base_steps": 50,
     "base_cfg": 15,
     "distilled_cfg": 15,
-    **dict.fromkeys(_LORA_SLIDERS, 2),
+    **dict.fromkeys((*_LORA_SLIDERS, "carry_strength"), 2),
 }
-_SLIDER_STEPS: dict[str, float] = dict.fromkeys(_LORA_SLIDERS, 0.05)
+_SLIDER_STEPS: dict[str, float] = dict.fromkeys((*_LORA_SLIDERS, "carry_strength"), 0.05)
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def build(host: HostParts) -> Panel:
             with gr.Row(elem_classes=["diversity-row"]):
                 for name in row:
                     made[name] = _component(BY_NAME[name], host)
-                    if name == "distilled_model":
-                        host.refresh_button(made[name], host.elem_id("distilled_model_refresh"))
+                    if BY_NAME[name].kind == "model":
+                        host.refresh_button(made[name], host.elem_id(f"{name}_refresh"))
     return Panel([made[spec.name] for spec in FIELDS], plan_line)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import torch
 
 from extension_core.errors import DiversityError
 from extension_core.weights import parameter_set
+from extension_core.weights.carry import carrying
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.naming import NamedParameter, file_keys
 from extension_core.weights.parameter_set import ParameterSet
 from extension_core.weights.reader import TensorSource, open_tensors
+from extension_core.weights.wanted import Carry
 
 
 @dataclass
@@ -72,16 +74,25 @@ class SecondModel:
             self.text.activate(False)
 
 
-def load_second_model(path: Path, unet: Sequence[NamedParameter], text: Sequence[NamedParameter]) -> SecondModel:
+def load_second_model(
+    path: Path, unet: Sequence[NamedParameter], text: Sequence[NamedParameter], carry: Carry | None = None
+) -> SecondModel:
     """Read a file's U-Net, and text encoder where `text` is not empty, as second sets; equal tensors are shared.
 
-    The file may have its U-Net in any of the known layouts.
+    The file may have its U-Net in any of the known layouts; `carry` adds what the live model has learnt since its
+    origin.
 
     Raises:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
-    with open_tensors(path) as source:
-        return build_second_model(path.name, unet, text, _loader(source, [named.name for named in unet]))
+    names = [named.name for named in unet]
+    with ExitStack() as stack:
+        value = _loader(stack.enter_context(open_tensors(path)), names)
+        if carry is not None:
+            live = {named.name: named for named in (*unet, *text)}
+            origin = _loader(stack.enter_context(open_tensors(carry.origin)), names)
+            value = carrying(value, lambda name: live[name].clean, origin, carry.strength)
+        return build_second_model(path.name, unet, text, value)
 
 
 def build_second_model(

@@ -14,7 +14,7 @@ from extension_core.options import BY_NAME, FIELDS, Field, Options, parse_value
 
 API_KEYS = ("enabled", "distilled_model", "family", "mode", "switch_step", "base_steps", "base_cfg", "distilled_cfg",
             "base_sampler", "schedule", "text_encoder", "passes", "lora_strength", "lora_targets",
-            "base_lora_factor", "distilled_lora_factor")  # fmt: skip
+            "base_lora_factor", "distilled_lora_factor", "carry_from", "carry_strength")  # fmt: skip
 
 
 def valid(spec: Field) -> st.SearchStrategy[Any]:
@@ -73,8 +73,8 @@ def test_a_dict_without_enabled_counts_as_enabled() -> None:
 
 
 def test_surplus_positions_are_refused() -> None:
-    with pytest.raises(DiversityError, match="at most 16 positional"):
-        Options.from_args([False] * 17)
+    with pytest.raises(DiversityError, match="at most 18 positional"):
+        Options.from_args([False] * 19)
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()) | st.binary()

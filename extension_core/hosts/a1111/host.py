@@ -15,6 +15,7 @@ from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
 from extension_core.weights.second_model import SecondModel
+from extension_core.weights.wanted import Wanted
 
 
 @dataclass
@@ -83,9 +84,9 @@ class A1111:
     def settle(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""
 
-    def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> ExchangedModel:
+    def second_model(self, wanted: Wanted) -> ExchangedModel:
         """As `webui.host.Host`."""
-        return ExchangedModel(model.second_model(path, own_text_encoder, lora_strength))
+        return ExchangedModel(model.second_model(wanted))
 
     def base_alone(self) -> None:
         """The U-Net's networks are set at each call."""

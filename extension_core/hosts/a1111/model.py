@@ -17,6 +17,7 @@ from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
+from extension_core.weights.wanted import Wanted
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
 RESIDENCY: Residency[SecondModel] = Residency()
@@ -97,26 +98,24 @@ def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, t
     return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
 
 
-def second_model(path: Path, own_text_encoder: bool, lora_strength: float) -> SecondModel:
-    """The resident second model for a file, loaded if it is not resident yet; a LoRA is merged at this strength.
+def second_model(wanted: Wanted) -> SecondModel:
+    """The resident second model, loaded if it is not resident yet.
 
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
     """
-    stat = path.stat()
     base = shared.sd_model.sd_checkpoint_info
     unet = unet_parameters()
-    header = read_header(path)
-    lora = read_lora(header, [named.name for named in unet]) if is_lora(header.shapes) else None
+    lora = read_lora(wanted.header, [named.name for named in unet]) if is_lora(wanted.header.shapes) else None
     key = (
-        *(str(path), stat.st_mtime_ns, stat.st_size, own_text_encoder, None if lora is None else lora_strength),
+        *wanted.key(lora is not None),
         *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
         *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),
     )
-    text = text_parameters() if own_text_encoder else []
+    text = text_parameters() if wanted.own_text_encoder else []
     if lora is None:
-        return RESIDENCY.get(key, lambda: load_second_model(path, unet, text))
-    return RESIDENCY.get(key, lambda: merging.load_lora(lora, lora_strength, unet, text))
+        return RESIDENCY.get(key, lambda: load_second_model(wanted.path, unet, text, wanted.carry))
+    return RESIDENCY.get(key, lambda: merging.load_lora(lora, wanted.lora_strength, unet, text))
 
 
 def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:

@@ -10,6 +10,7 @@ from extension_core.hosts.forge import model, networks, sampling
 from extension_core.hosts.forge.sampling import SwappedModel
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.wanted import Wanted
 
 
 class Forge:
@@ -47,9 +48,9 @@ class Forge:
         """As `webui.host.Host`."""
         sampling.settle(p, session)
 
-    def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> SwappedModel:
+    def second_model(self, wanted: Wanted) -> SwappedModel:
         """As `webui.host.Host`."""
-        return SwappedModel(model.second_model(path, own_text_encoder, lora_strength))
+        return SwappedModel(model.second_model(wanted))
 
     def base_alone(self) -> SwappedModel:
         """As `webui.host.Host`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.hosts.forge.text import OwnText, load_text
+from extension_core.weights.carry import with_carried
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.reader import TensorSource, open_tensors
+from extension_core.weights.wanted import Wanted
 
 
 @dataclass
@@ -43,15 +45,19 @@ class LoadedModel:
 
 
 @torch.inference_mode()
-def load_model(path: Path, own_text_encoder: bool) -> LoadedModel:
+def load_model(wanted: Wanted) -> LoadedModel:
     """Read a file's U-Net, and its text encoder where it may be used and differs from the host's.
 
     Raises:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
-    with memory_for(path), open_tensors(path) as source:
-        unet = load_unet(source)
-        own_text = load_text(source, unet.model.diffusion_model) if own_text_encoder else None
+    with memory_for(wanted.path), ExitStack() as stack:
+        source = stack.enter_context(open_tensors(wanted.path))
+        origin = stack.enter_context(open_tensors(wanted.carry.origin)) if wanted.carry else None
+        strength = wanted.carry.strength if wanted.carry else 0.0
+        unet = load_unet(source, origin, strength)
+        module = unet.model.diffusion_model
+        own_text = load_text(source, module, origin, strength) if wanted.own_text_encoder else None
     return LoadedModel(SecondUnet(unet), own_text)
 
 
@@ -71,10 +77,21 @@ def memory_for(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load_unet(source: TensorSource) -> UnetPatcher:
-    """A file's U-Net, in whichever layout the file is."""
+def load_unet(source: TensorSource, origin: TensorSource | None, strength: float) -> UnetPatcher:
+    """A file's U-Net, in whichever layout the file is, with what the host's has learnt since its origin."""
     live = [named.name for named in named_parameters(_host_unet().model.diffusion_model, UNET_PREFIX)]
-    return second_unet(read_unet(source, live))
+    tensors = read_unet(source, live)
+    if origin is not None:
+        tensors = with_carried(tensors, host_unet_tensors(), read_unet(origin, live), strength)
+    return second_unet(tensors)
+
+
+def host_unet_tensors() -> dict[str, torch.Tensor]:
+    """The host's U-Net as its file has it: parameters by name, without networks that are merged now."""
+    kmodel = _host_unet().model
+    merged: Mapping[str, torch.Tensor] = kmodel.lora_loader.backup
+    named = kmodel.diffusion_model.named_parameters()
+    return {name: merged.get(f"diffusion_model.{name}", parameter).data for name, parameter in named}
 
 
 def second_unet(tensors: Mapping[str, torch.Tensor]) -> UnetPatcher:

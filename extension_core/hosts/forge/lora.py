@@ -16,7 +16,7 @@ from modules import shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge import text
-from extension_core.hosts.forge.loaded import LoadedModel, memory_for, second_unet
+from extension_core.hosts.forge.loaded import LoadedModel, host_unet_tensors, memory_for, second_unet
 from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.hosts.forge.text import OwnText
 from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
@@ -47,18 +47,10 @@ def load_lora(lora: LoraFile, strength: float, changes_text: bool) -> LoadedMode
             "or convert to a plain LoRA."
         )
     with memory_for(path):
-        unet = second_unet(_unet_tensors())
+        unet = second_unet(host_unet_tensors())
         _patch(unet, lora, of_unet, strength)
         own_text = _patched_text(lora, of_text, strength, unet) if changes_text and of_text else None
     return LoadedModel(SecondUnet(unet), own_text, _left_out(lora, rest))
-
-
-def _unet_tensors() -> dict[str, torch.Tensor]:
-    """The host's U-Net as its file has it: parameters by name, without networks that are merged now."""
-    kmodel = shared.sd_model.forge_objects.unet.model
-    merged: Mapping[str, torch.Tensor] = kmodel.lora_loader.backup
-    named = kmodel.diffusion_model.named_parameters()
-    return {name: merged.get(f"diffusion_model.{name}", parameter).data for name, parameter in named}
 
 
 def _patched_text(lora: LoraFile, patches: Mapping[str, Any], strength: float, unet: Any) -> OwnText:

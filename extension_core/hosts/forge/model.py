@@ -24,6 +24,7 @@ from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_tex
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
+from extension_core.weights.wanted import Wanted
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
 RESIDENCY: Residency[LoadedModel] = Residency()
@@ -158,21 +159,19 @@ def unet_shapes() -> dict[str, tuple[int, ...]]:
     return {named.name: tuple(named.tensor.shape) for named in named_parameters(unet, UNET_PREFIX)}
 
 
-def second_model(path: Path, own_text_encoder: bool, lora_strength: float) -> LoadedModel:
-    """The resident second model for a file, loaded if it is not resident yet; a LoRA counts at this strength.
+def second_model(wanted: Wanted) -> LoadedModel:
+    """The resident second model, loaded if it is not resident yet.
 
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; the host's model is not touched.
     """
-    stat = path.stat()
     base = shared.sd_model.sd_checkpoint_info
-    header = read_header(path)
-    lora = read_lora(header, list(unet_shapes())) if is_lora(header.shapes) else None
+    lora = read_lora(wanted.header, list(unet_shapes())) if is_lora(wanted.header.shapes) else None
     key = (
-        *(str(path), stat.st_mtime_ns, stat.st_size, own_text_encoder),
+        *wanted.key(lora is not None),
         *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
-        *(live_unet().storage_dtype, None if lora is None else (lora_strength, is_online())),
+        *(live_unet().storage_dtype, is_online() if lora is not None else None),
     )
     if lora is None:
-        return RESIDENCY.get(key, lambda: load_model(path, own_text_encoder))
-    return RESIDENCY.get(key, lambda: load_lora(lora, lora_strength, own_text_encoder))
+        return RESIDENCY.get(key, lambda: load_model(wanted))
+    return RESIDENCY.get(key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder))

@@ -15,6 +15,7 @@ from modules import extra_networks, sd_models, shared
 
 from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import own_caches
+from extension_core.weights.carry import with_carried
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.naming import TEXT_PREFIXES, file_keys
 from extension_core.weights.reader import TensorSource, read_header
@@ -109,13 +110,21 @@ def second_text(unet: torch.nn.Module) -> OwnText:
     return OwnText(_engine(_live_all(), unet))
 
 
-def load_text(source: TensorSource, unet: torch.nn.Module) -> OwnText | None:
-    """A file's text encoders, None if they are the host's own."""
-    keys = file_keys(list(source.keys())).items()
-    tensors = _converted({name: source.get(key) for name, key in keys if name.startswith(TEXT_PREFIXES)})
+def load_text(
+    source: TensorSource, unet: torch.nn.Module, origin: TensorSource | None, strength: float
+) -> OwnText | None:
+    """A file's text encoders, with what the host's have learnt since their origin; None if they are the host's own."""
+    tensors = _of_file(source)
+    if origin is not None:
+        tensors = with_carried(tensors, _live_all(), _of_file(origin), strength)
     if all(_equal(tensors[name], live) for name, live in _live().items()):
         return None
     return OwnText(_engine(tensors, unet))
+
+
+def _of_file(source: TensorSource) -> dict[str, torch.Tensor]:
+    keys = file_keys(list(source.keys())).items()
+    return _converted({name: source.get(key) for name, key in keys if name.startswith(TEXT_PREFIXES)})
 
 
 def _equal(tensor: torch.Tensor, live: torch.Tensor) -> bool:

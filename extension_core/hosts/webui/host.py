@@ -10,6 +10,7 @@ from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.wanted import Wanted
 
 
 class Second(Protocol):
@@ -88,8 +89,8 @@ class Host(Protocol):
         """Give the request the settings under which both phases' CFG can be honoured."""
         ...
 
-    def second_model(self, path: Path, own_text_encoder: bool, lora_strength: float) -> Second:
-        """The resident distilled model of a file, loaded if it is not resident yet; a LoRA counts at this strength.
+    def second_model(self, wanted: Wanted) -> Second:
+        """The resident distilled model, loaded if it is not resident yet.
 
         Raises:
             DiversityError: the file cannot be read or memory does not suffice; nothing is changed.

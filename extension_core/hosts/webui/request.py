@@ -33,6 +33,7 @@ from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.weights.cond_caches import CondCaches
+from extension_core.weights.wanted import Carry, Wanted
 
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
@@ -70,6 +71,7 @@ class Request:
         host.check_request(p)
         self.path, title, detection = distilled_file(options)
         self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
+        self.carry = carry_of(host, options, self.path)
         self.notes = (*self._notes(detection), *guidance_note(detection, options))
         self._told: list[str] = []
         grid = apply_family(p, options, detection)
@@ -174,7 +176,8 @@ class Request:
             self.second = self.host.base_alone()
             return
         shared.state.textinfo = "Loading the distilled model"
-        self.second = self.host.second_model(self.path, self.own_text_encoder, self.session.options.lora_strength)
+        strength = self.session.options.lora_strength
+        self.second = self.host.second_model(Wanted(self.path, self.own_text_encoder, strength, self.carry))
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         if self.session.loras_differ:
@@ -228,6 +231,29 @@ def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
         detection = replace(detection, family=FAMILIES[options.family], why="you chose it")
     check_one_step(detection, options)
     return choice.path, choice.title, detection
+
+
+def carry_of(host: Host, options: Options, path: Path | None) -> Carry | None:
+    """What the loaded checkpoint hands over to the distilled model, None if nothing.
+
+    Raises:
+        DiversityError: the origin is not there, is of another kind, or the distilled model is a LoRA.
+    """
+    if not options.carry_from or path is None:
+        return None
+    if files.is_lora_file(path):
+        raise DiversityError(
+            f"carry_from is '{options.carry_from}' but the distilled model '{path.name}' is a LoRA, which acts on the "
+            "loaded checkpoint and so has its style already; set carry_from to none."
+        )
+    try:
+        origin = choices.find_choice(options.carry_from).path
+        host.check_file(origin, "base")
+        if files.is_lora_file(origin):
+            raise DiversityError(f"The distilled model '{origin.name}' is a LoRA; choose a checkpoint.")
+    except DiversityError as error:  # found and checked as a distilled model would be
+        raise DiversityError(str(error).replace("The distilled model", "The origin to carry from", 1)) from error
+    return Carry(origin, options.carry_strength)
 
 
 def apply_family(p: Any, options: Options, detection: Detection) -> str:

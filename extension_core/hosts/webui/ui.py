@@ -12,7 +12,7 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui import choices
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.request import apply_family, check_conflicts, distilled_file
+from extension_core.hosts.webui.request import apply_family, carry_of, check_conflicts, distilled_file
 from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.ui import infotext, panel
@@ -120,6 +120,7 @@ def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
     path, _, detection = distilled_file(options)
     if path is not None and host.is_loaded():
         host.check_file(path, options.text_encoder)
+        carry_of(host, options, path)
     grid = apply_family(request, options, detection)
     with host.planning():
         schedule = host.noise_schedule()
