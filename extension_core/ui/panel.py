@@ -19,7 +19,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("base_cfg", "distilled_cfg"),
     ("base_sampler", "schedule"),
     ("text_encoder", "lora_strength"),
-    ("lora_targets", "base_lora_factor", "distilled_lora_factor"),
+    ("lora_targets",),
+    ("base_lora_factor", "distilled_lora_factor"),
     ("carry_from", "carry_strength"),
 )
 _LORA_SLIDERS = ("lora_strength", "base_lora_factor", "distilled_lora_factor")

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,9 +80,13 @@ class Project:
         (self.root / "pyproject.toml").write_text(f"[dependency-groups]\n{lines}")
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """As from a terminal: a shell has what it starts in the background, this suite perhaps, ignore Ctrl-C."""
         command = [sys.executable, str(self.root / "run.py"), *arguments]
+        options: Any = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if os.name != "nt" else {}
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.root.parent, env=self.environ, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command, cwd=self.root.parent, env=self.environ, stdout=pipe, stderr=pipe, text=True, **options
+        )
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
