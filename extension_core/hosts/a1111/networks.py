@@ -7,36 +7,19 @@ its networks merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from extension_core.hosts.webui import choices
-from extension_core.hosts.webui.attributes import set_until_closed
+from extension_core.hosts.webui.networks import changed
 
 
-@contextmanager
-def at_factor(factor: float) -> Iterator[None]:
+def at_factor(factor: float) -> AbstractContextManager[None]:
     """Weights of the prompt's networks times `factor`, also of those that the host activates meanwhile; 0 is none."""
     networks = choices.networks()
     if factor == 1.0 or networks is None:
-        yield
-        return
-    scaled = _Scaled(networks.loaded_networks, factor)
-    activate = networks.extra_network_lora.activate
-
-    def activate_and_scale(*args: Any, **kwargs: Any) -> None:
-        scaled.take_back()
-        try:
-            activate(*args, **kwargs)
-        finally:
-            scaled.put()
-
-    with ExitStack() as stack:
-        stack.callback(scaled.take_back)
-        scaled.put()
-        set_until_closed(stack, networks.extra_network_lora, "activate", activate_and_scale)
-        yield
+        return nullcontext()
+    return changed(_Scaled(networks.loaded_networks, factor))
 
 
 class _Scaled:

@@ -6,14 +6,12 @@ model that holds the wanted ones is not merged again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from modules import shared
 
-from extension_core.hosts.webui import choices
-from extension_core.hosts.webui.attributes import set_until_closed
+from extension_core.hosts.webui.networks import changed
 
 
 def scaled(patches: dict[Any, Any], factor: float) -> dict[Any, Any]:
@@ -30,28 +28,9 @@ def scaled(patches: dict[Any, Any], factor: float) -> dict[Any, Any]:
     }
 
 
-@contextmanager
-def on_text_at_factor(factor: float) -> Iterator[None]:
+def on_text_at_factor(factor: float) -> AbstractContextManager[None]:
     """While a prompt is read: text encoder networks times `factor`, also those that the host activates meanwhile."""
-    networks = choices.networks()
-    if factor == 1.0 or networks is None:
-        yield
-        return
-    text = _ScaledText(factor)
-    activate = networks.extra_network_lora.activate
-
-    def activate_and_scale(*args: Any, **kwargs: Any) -> None:
-        text.take_back()
-        try:
-            activate(*args, **kwargs)
-        finally:
-            text.put()
-
-    with ExitStack() as stack:
-        stack.callback(text.take_back)
-        text.put()
-        set_until_closed(stack, networks.extra_network_lora, "activate", activate_and_scale)
-        yield
+    return nullcontext() if factor == 1.0 else changed(_ScaledText(factor))
 
 
 class _ScaledText:
