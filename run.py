@@ -37,7 +37,8 @@ PYTHON = (3, 11)
 FLAVOURS = ("a1111", "forge")
 READY = "Running on local URL:"
 START_SECONDS = 300
-HOST_TESTS = ("tests/embedded", "tests/e2e", "tests/browser")
+TEST_FOLDERS = ("tests/browser", "tests/e2e", "tests/embedded", "tests/unit")
+HOST_TESTS = TEST_FOLDERS[:-1]
 Stages = dict[str, tuple[list[str], dict[str, str]]]  # name -> command and its environment
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
@@ -227,7 +228,9 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
     if not args.flavour and not rest:
         stages.update({name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()})
     for flavour, python in pythons.items():
-        command = [str(python), "-m", "pytest", "-q", "--durations=10", *(rest or ["tests"])]
+        # Browsers want two cores for themselves, so the suites come to the page tests at different times.
+        folders = TEST_FOLDERS if flavour == wanted[-1] else TEST_FOLDERS[::-1]
+        command = [str(python), "-m", "pytest", "-q", "--durations=10", *(rest or folders)]
         if flavour not in built:  # no host of this flavour to test on: what needs none still runs on its stack
             command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
         if flavour != "a1111":

@@ -6,12 +6,22 @@ import os
 
 from playwright.sync_api import Browser, Playwright
 
-_QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update")
+from tests.e2e.flavour import flavour_under_test
+
+_QUIET = (
+    *("no-sandbox", "no-first-run", "disable-gpu"),
+    *("disable-background-networking", "disable-component-update", "disable-sync"),
+)
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Chromium of DD_CHROMIUM or of the system, without a window and without traffic of its own."""
+    """Chromium of DD_CHROMIUM or of the system, without a window and without traffic of its own.
+
+    Gradio 4's image editor draws by WebGL, which takes most of a core where there is no graphics card; gradio 3 goes
+    without.
+    """
+    flags = _QUIET if flavour_under_test() == "forge" else (*_QUIET, "disable-software-rasterizer")
     return playwright.chromium.launch(
         executable_path=os.environ.get("DD_CHROMIUM", "/usr/bin/chromium"),
-        args=[f"--{flag}" for flag in (*_QUIET, "disable-sync", "no-first-run")],
+        args=[f"--{flag}" for flag in flags],
     )
