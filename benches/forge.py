@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 from pathlib import Path
 
@@ -55,20 +56,22 @@ def _switch_figures(rounds: list[sampling.Round]) -> dict[str, float]:
 
 
 def _load_figures(host: Forge, base: Path, distilled: Path, rounds: int) -> dict[str, float]:
-    """Both loads in turn, from the page cache, after a round that is not counted."""
-    ours, theirs = [], []
+    """All three loads in turn, from the page cache, after a round that is not counted."""
+    ours: list[Seconds] = []
+    theirs: dict[str, list[Seconds]] = {"host_load": [], "host_reload": []}
+    kinds = ((ours, _our_load), (theirs["host_load"], _host_load), (theirs["host_reload"], _host_reload))
     for i in range(rounds + 1):
-        for times, load in ((ours, _our_load), (theirs, _host_load))[:: 1 if i % 2 else -1]:
+        for times, load in kinds if i % 2 else reversed(kinds):
             seconds = load(host, base, distilled)
             if i > 0:
                 times.append(seconds)
-    pairs = list(zip(ours, theirs, strict=True))
-    return {
-        "forge_second_load_over_host_load": statistics.median(our.wall / their.wall for our, their in pairs),
-        "forge_second_load_over_host_load_cpu": statistics.median(our.cpu / their.cpu for our, their in pairs),
-        "forge_second_load_seconds": statistics.median(seconds.wall for seconds in ours),
-        "forge_host_load_seconds": statistics.median(seconds.wall for seconds in theirs),
-    }
+    figures = {"forge_second_load_seconds": statistics.median(seconds.wall for seconds in ours)}
+    for name, times in theirs.items():
+        pairs = list(zip(ours, times, strict=True))
+        figures[f"forge_second_load_over_{name}"] = statistics.median(our.wall / their.wall for our, their in pairs)
+        figures[f"forge_second_load_over_{name}_cpu"] = statistics.median(our.cpu / their.cpu for our, their in pairs)
+        figures[f"forge_{name}_seconds"] = statistics.median(seconds.wall for seconds in times)
+    return figures
 
 
 def _our_load(_host: Forge, _base: Path, distilled: Path) -> Seconds:
@@ -81,7 +84,20 @@ def _our_load(_host: Forge, _base: Path, distilled: Path) -> Seconds:
     return seconds
 
 
-def _host_load(host: Forge, base: Path, distilled: Path) -> Seconds:
+def _host_load(_host: Forge, _base: Path, distilled: Path) -> Seconds:
+    """By the host's own loader, beside the base: to the same end as ours, which needs new memory."""
+    from backend import loader
+
+    clock = Clock()
+    model = loader.forge_loader(str(distilled))
+    seconds = clock.read()
+    del model
+    gc.collect()
+    return seconds
+
+
+def _host_reload(host: Forge, base: Path, distilled: Path) -> Seconds:
+    """In place of the base, whose memory it gets."""
     clock = Clock()
     host.load(distilled)
     seconds = clock.read()
