@@ -13,8 +13,8 @@ from extension_core.weights.reader import Header, read_header
 class Carry:
     """What the loaded checkpoint learnt since its origin, to be added to the distilled model.
 
-    distilled + strength * (loaded - origin), for checkpoints that were fine-tuned as a whole; the transfer of control
-    that the paper shows for LoRAs (section 4).
+    distilled + strength * (loaded - origin), for checkpoints that were fine-tuned as a whole: the paper's control
+    distillation (its Table 1) without a LoRA.
     """
 
     origin: Path

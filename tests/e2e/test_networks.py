@@ -91,6 +91,18 @@ def test_on_the_distilled_alone_is_a_distilled_with_it_merged_in(webui: WebUI, p
     assert not ours.same_as(webui.generate(pair.base, prompt=prompt))
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.5])
+def test_a_lora_as_distilled_model_keeps_its_own_weight(webui: WebUI, pair: Pair, factor: float) -> None:
+    """The factor is for the prompt's LoRAs: as the same prompt with other weights, in U-Net and text encoder."""
+    model = form_settings(f"LoRA: {pair}_form_lora", switch_step=0, lora_strength=0.8)
+    ours = webui.generate(pair.base, {**model, "distilled_lora_factor": factor}, prompt=with_loras(pair, 1.0))
+    less = with_loras(pair, factor) if factor else f"{CATS} "
+    assert ours.same_as(webui.generate(pair.base, model, prompt=less))
+    hybrid_model = {**model, "switch_step": 2, "base_lora_factor": factor}
+    both = webui.generate(pair.base, {**hybrid_model, "distilled_lora_factor": factor}, prompt=with_loras(pair, 1.0))
+    assert both.same_as(webui.generate(pair.base, {**model, "switch_step": 2}, prompt=less))
+
+
 def test_changed_switched_off_and_back(webui: WebUI, pair: Pair) -> None:
     """Every image is the same whatever came before it, and the base is as it was."""
     webui.generate(pair.base).must_work()

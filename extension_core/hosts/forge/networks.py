@@ -44,8 +44,11 @@ class _ScaledText:
     def put(self) -> None:
         self._objects = shared.sd_model.forge_objects
         self._clip = self._objects.clip
+        # What the model had before any prompt: the networks that are part of a distilled model.
+        own = shared.sd_model.forge_objects_original.clip.patcher.lora_patches
+        prompts = {name: patch for name, patch in self._clip.patcher.lora_patches.items() if name not in own}
         clone = self._clip.clone()
-        clone.patcher.lora_patches = scaled(clone.patcher.lora_patches, self._factor)
+        clone.patcher.lora_patches = {**own, **scaled(prompts, self._factor)}
         self._objects.clip = clone
 
     def take_back(self) -> None:
