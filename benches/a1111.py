@@ -10,7 +10,7 @@ import torch
 
 from benches import checkpoints, sampling
 from benches.host import Host
-from benches.timing import Clock, Seconds
+from benches.timing import Clock, Seconds, return_free_memory
 from extension_core.weights.second_model import SecondModel
 from extension_core.weights.wanted import Wanted
 
@@ -85,11 +85,12 @@ class Loads:
 
 
 def measure_loads(host: A1111, base: Path, distilled: Path, rounds: int) -> Loads:
-    """All three in turn, from the page cache, after a round that is not counted."""
+    """All three in turn, from the page cache and into memory new to the process, after a round that is not counted."""
     loads = Loads()
     kinds = ((loads.ours, _our_load), (loads.reload, _reload), (loads.resident, _resident_load))
     for i in range(rounds + 1):
         for times, load in kinds if i % 2 == 0 else reversed(kinds):
+            return_free_memory()
             seconds = load(host, base, distilled)
             if i > 0:
                 times.append(seconds)

@@ -10,7 +10,7 @@ import torch
 
 from benches import checkpoints, sampling
 from benches.host import Host
-from benches.timing import Clock, Seconds
+from benches.timing import Clock, Seconds, return_free_memory
 from extension_core.weights.wanted import Wanted
 
 TARGETS = {"forge_hybrid_over_bare_calls": 1.01, "forge_switch_ms": 5.0, "forge_second_load_over_host_load": 1.0}
@@ -56,12 +56,13 @@ def _switch_figures(rounds: list[sampling.Round]) -> dict[str, float]:
 
 
 def _load_figures(host: Forge, base: Path, distilled: Path, rounds: int) -> dict[str, float]:
-    """All three loads in turn, from the page cache, after a round that is not counted."""
+    """All three loads in turn, from the page cache and into memory new to the process, after a round that is not counted."""
     ours: list[Seconds] = []
     theirs: dict[str, list[Seconds]] = {"host_load": [], "host_reload": []}
     kinds = ((ours, _our_load), (theirs["host_load"], _host_load), (theirs["host_reload"], _host_reload))
     for i in range(rounds + 1):
         for times, load in kinds if i % 2 else reversed(kinds):
+            return_free_memory()
             seconds = load(host, base, distilled)
             if i > 0:
                 times.append(seconds)
