@@ -85,7 +85,7 @@ class Loads:
 
 
 def measure_loads(host: A1111, base: Path, distilled: Path, rounds: int) -> Loads:
-    """All three in turn, from the page cache and into memory new to the process, after a round that is not counted."""
+    """All three in turn, from the page cache into memory new to the process; the first round is not counted."""
     loads = Loads()
     kinds = ((loads.ours, _our_load), (loads.reload, _reload), (loads.resident, _resident_load))
     for i in range(rounds + 1):

@@ -56,7 +56,7 @@ def _switch_figures(rounds: list[sampling.Round]) -> dict[str, float]:
 
 
 def _load_figures(host: Forge, base: Path, distilled: Path, rounds: int) -> dict[str, float]:
-    """All three loads in turn, from the page cache and into memory new to the process, after a round that is not counted."""
+    """All three loads in turn, from the page cache into memory new to the process; the first round is not counted."""
     ours: list[Seconds] = []
     theirs: dict[str, list[Seconds]] = {"host_load": [], "host_reload": []}
     kinds = ((ours, _our_load), (theirs["host_load"], _host_load), (theirs["host_reload"], _host_reload))

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -70,6 +71,12 @@ class WebUI:
         active = (script["name"] or "" for script in scripts if not script["is_img2img"])
         if title.lower() not in (name.lower() for name in active):
             raise DemoError(f"the script {title!r} is not active at {self.url}: install the extension there")
+
+    def require_loras(self, names: Collection[str]) -> None:
+        """Raises DemoError unless all are listed: a host leaves out in silence what it does not find."""
+        listed = {lora["name"] for lora in self.call("/sdapi/v1/loras")}
+        if missing := sorted(set(names) - listed):
+            raise DemoError(f"the WebUI does not list the LoRA {missing[0]} ({len(listed)} others): put its file there")
 
     def checkpoint(self) -> str:
         """The title of the checkpoint that is loaded."""

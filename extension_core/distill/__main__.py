@@ -1,4 +1,4 @@
-"""Commands: ``train``, ``evaluate`` and ``install-pair``."""
+"""Commands: ``train``, ``evaluate``, ``controls`` and ``install-pair``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from . import evaluate
+from .control import train_controls
 from .export import EMBEDDED_PAIR, install_pair
 from .recipe import Recipe
 from .run import STAGES, Run
@@ -25,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the two checkpoints")
     measure.add_argument("--out", type=Path, required=True, help="folder for results.json, table.md and grids")
     measure.add_argument("--images", type=int, default=64, help="seeds for each prompt")
+    controls = commands.add_parser("controls", help="train LoRAs, sliders and a fine-tune on the models of the pair")
+    controls.add_argument("--out", type=Path, required=True, help="folder for Lora/ and checkpoints/")
+    controls.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the two checkpoints")
     install = commands.add_parser("install-pair", help="copy the pair into a WebUI's models folder")
     install.add_argument("--into", type=Path, required=True, help="directory of the WebUI")
     install.add_argument("--pair", type=Path, default=EMBEDDED_PAIR)
@@ -38,6 +42,9 @@ def main() -> None:
         written = Run(dataclasses.replace(Recipe(), seed=options.seed), options.out).train(options.stage)
     elif options.command == "evaluate":
         written = evaluate.evaluate_pair(options.pair, options.out, options.images)
+    elif options.command == "controls":
+        torch.set_flush_denormal(True)
+        written = train_controls(Recipe(), options.out, options.pair)
     else:
         written = install_pair(options.into, options.pair)
     for path in written:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from extension_core.embedded.networks import AutoencoderKL, LatentDiffusion
 
 from .loop import EMA, Progress, cosine_rate, make_optimizer, set_rate, step_generator
-from .recipe import Recipe
+from .recipe import BaseTraining, Recipe
 from .sampling import add_noise, signal_noise
 
 STAGE = 2
@@ -55,6 +55,18 @@ class Denoising(nn.Module):
         return self.unet(x, timesteps, self.text.encode_tokens(tokens))
 
 
+def draw_timesteps(config: BaseTraining, count: int, generator: torch.Generator) -> Tensor:
+    """Timesteps [count], one in each of as many equal parts of the schedule: less noise in the gradient."""
+    level = ((torch.arange(count) + torch.rand(count, generator=generator)) / count) ** config.skew
+    return (level * 1000).long()
+
+
+def eps_loss(config: BaseTraining, eps: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
+    """Mean square error, weighted by the recipe."""
+    weight = signal_noise(timesteps)[0] ** -config.weight_power
+    return ((eps.float() - target).square() * weight).mean()
+
+
 def train_base(recipe: Recipe, model: LatentDiffusion, latents: Tensor, tokens: Tensor, folder: Path) -> None:
     """Trains ``model``'s U-Net and text encoder in place; leaves the averaged weights in it.
 
@@ -80,15 +92,11 @@ def train_base(recipe: Recipe, model: LatentDiffusion, latents: Tensor, tokens: 
         ids = tokens[rows, which].long()
         ids[torch.rand(config.batch, generator=generator) < config.dropout] = empty
         noise = torch.randn(config.batch, *latents.shape[1:], generator=generator)
-        # One draw in each of `batch` equal parts of the schedule: less noise in the gradient than independent draws.
-        shift = torch.rand(config.batch, generator=generator)
-        level = ((torch.arange(config.batch) + shift) / config.batch) ** config.skew
-        timesteps = (level * 1000).long()
+        timesteps = draw_timesteps(config, config.batch, generator)
         noisy = add_noise(latents[rows].float(), timesteps, noise)
         with torch.autocast("cpu", torch.bfloat16):
             eps = network(noisy, timesteps, ids)
-        weight = signal_noise(timesteps)[0] ** -config.weight_power
-        loss = ((eps.float() - noise).square() * weight).mean()
+        loss = eps_loss(config, eps, noise, timesteps)
         set_rate(optimizer, cosine_rate(config.rate, step, config.updates, config.warmup))
         optimizer.zero_grad()
         loss.backward()

@@ -76,19 +76,24 @@ def tokenize_captions(captions: list[list[str]], encoder: TextEncoder) -> Tensor
 
 
 @torch.no_grad()
-def encode_pictures(pictures: Pictures, vae: AutoencoderKL, folder: Path) -> Tensor:
-    """Unscaled latent means float16 [n, 4, 16, 16], kept in ``folder`` under the VAE's own fingerprint."""
-    mark = torch.cat([value.flatten().double() for value in vae.state_dict().values()]).sum().item()
-    path = folder / f"latents_{len(pictures.images)}.pt"
-    if path.is_file():
-        kept = torch.load(path, weights_only=True)
-        if kept["mark"] == mark:
-            return kept["latents"]
+def encode_means(pictures: Pictures, vae: AutoencoderKL) -> Tensor:
+    """Unscaled latent means float16 [n, 4, 16, 16]."""
     parts = []
     for start in range(0, len(pictures.images), ENCODE_BATCH):
         with torch.autocast("cpu", torch.bfloat16):
             mean, _ = vae.encode(to_float(np.asarray(pictures.images[start : start + ENCODE_BATCH])))
         parts.append(mean.to(torch.float16))
-    latents = torch.cat(parts)
+    return torch.cat(parts)
+
+
+def encode_pictures(pictures: Pictures, vae: AutoencoderKL, folder: Path) -> Tensor:
+    """Unscaled latent means float16 [n, 4, 16, 16], kept in ``folder`` under the VAE's own fingerprint."""
+    mark = torch.cat([value.detach().flatten().double() for value in vae.state_dict().values()]).sum().item()
+    path = folder / f"latents_{len(pictures.images)}.pt"
+    if path.is_file():
+        kept = torch.load(path, weights_only=True)
+        if kept["mark"] == mark:
+            return kept["latents"]
+    latents = encode_means(pictures, vae)
     torch.save({"mark": mark, "latents": latents}, path)
     return latents

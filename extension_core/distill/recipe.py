@@ -167,6 +167,26 @@ class StudentTraining:
 
 
 @dataclass(frozen=True)
+class ControlTraining:
+    """LoRAs and a fine-tune of a trained model: rates, lengths, and ``strength``, how far a slider moves.
+
+    ``pictures`` are drawn for each of them; ``rank`` is that of the LoRAs.
+    """
+
+    pictures: int = 600
+    captions: int = 4
+    batch: int = 16
+    rank: int = 8
+    concept_updates: int = 200
+    concept_rate: float = 2e-3
+    slider_updates: int = 150
+    slider_rate: float = 1e-3
+    strength: float = 2.0
+    tune_updates: int = 200
+    tune_rate: float = 2e-4
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run. ``pictures`` are drawn once with ``seed``; captions are drawn ``captions`` times for each."""
 
@@ -178,3 +198,4 @@ class Recipe:
     text: TextTraining = field(default_factory=TextTraining)
     base: BaseTraining = field(default_factory=BaseTraining)
     student: StudentTraining = field(default_factory=StudentTraining)
+    control: ControlTraining = field(default_factory=ControlTraining)

@@ -18,6 +18,8 @@ from PIL import Image
 from extension_core.demo.__main__ import demo
 from extension_core.demo.client import DemoError, WebUI, infotext_total
 from extension_core.demo.modes import MODES, SCRIPT
+from extension_core.demo.transfer import STRENGTHS, transfer
+from extension_core.distill.control import CONTROLS, CUSTOM, ROLES, file_name
 from extension_core.monsters import draw, from_labels, parse_prompt, sample_attributes
 from extension_core.options import Options
 
@@ -46,6 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
                 {"model_name": name, "title": f"{name}.safetensors [0]"} for name in state["models"]
             ],
             "/sdapi/v1/script-info": [{"name": name, "is_img2img": False} for name in state["scripts"]],
+            "/sdapi/v1/loras": [{"name": name} for name in state["loras"]],
             "/sdapi/v1/options": {"sd_model_checkpoint": state["checkpoint"]},
         }
         self._answer(answers[self.path])
@@ -87,6 +90,7 @@ def webui() -> Iterator[tuple[str, dict[str, Any]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     state = {
         "models": ["other", "monsters_base", "monsters_distilled"],
+        "loras": [],
         "scripts": [SCRIPT.lower()],
         "checkpoint": "other.safetensors [0]",
         "loads": [],
@@ -119,6 +123,28 @@ def test_the_demo_writes_grids_and_measures_in_the_promised_form(
     assert attributes == sorted(attributes, reverse=True)
     assert 0 < report["hybrid"]["share_of_gap"]["attributes"]["estimate"] < 1
     assert state["loads"] == ["monsters_base.safetensors [0]", "other.safetensors [0]"]
+
+
+def test_control_transfer_is_measured_and_needs_its_files(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    """The server draws what a LoRA's name says: with it, every picture has the label."""
+    url, state = webui
+    with pytest.raises(DemoError, match="does not list the LoRA purple_of_base"):
+        transfer(url, tmp_path, seeds=4)
+    state["loras"] = [file_name(control, role) for control in CONTROLS for role in ROLES]
+    state["models"].append(CUSTOM)
+    report = transfer(url, tmp_path, seeds=12)
+    assert len(report["controls"]) == len(ROLES) * sum(1 if control.away is None else 2 for control in CONTROLS)
+    for row in report["controls"]:
+        if row["control"] == "purple":
+            for mode in MODES:
+                cell = row[mode.name]
+                assert cell["with"] == 1.0
+                assert cell["change"]["estimate"] == pytest.approx(1 - cell["without"], abs=1e-3)
+                assert cell["change"]["low"] <= cell["change"]["estimate"] <= cell["change"]["high"]
+    assert [row["strength"] for row in report["custom"]] == [None, *STRENGTHS]
+    assert "| purple | base | +1 |" in (tmp_path / "table.md").read_text()
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"custom_base.png", "slider_spots_of_base_minus.png"}
+    assert state["checkpoint"] == "other.safetensors [0]"
 
 
 def test_what_is_missing_is_said_in_one_sentence(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
