@@ -52,7 +52,7 @@ class Host(ABC):
     def load(self, path: Path) -> None:
         """Make a checkpoint the host's model."""
 
-    def generate(self, size: int, arguments: Mapping[str, Any]) -> Seconds:
+    def generate(self, size: int, arguments: Mapping[str, Any], prompt: str = "a monster", seed: int = 1) -> Seconds:
         """Run one txt2img request with the extension's arguments; returns the time spent in its `p.sample`."""
         from modules import processing
         from modules.api import api_scripts
@@ -62,8 +62,8 @@ class Host(ABC):
         with closing(
             _timed(processing.StableDiffusionProcessingTxt2Img)(
                 sd_model=self.shared.sd_model,
-                prompt="a monster",
-                seed=1,
+                prompt=prompt,
+                seed=seed,
                 steps=4,
                 width=size,
                 height=size,

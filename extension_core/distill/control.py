@@ -51,7 +51,7 @@ CONTROLS = (
     Control("purple", "colour", "purple"),
     Control("snow", "background", "snow"),
     Control("slider_big_eyes", "eye_size", "big", away="small"),
-    Control("slider_spots", "spots", "spotted", away="plain"),
+    Control("slider_tall", "body", "tall", away="round"),
 )
 CUSTOM_LABELS: Mapping[str, str] = {"colour": "purple", "background": "night"}
 """What every picture shows that the custom base was tuned on."""

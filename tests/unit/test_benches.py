@@ -6,15 +6,16 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from benches import a1111, checkpoints, forge
+from benches import a1111, checkpoints, forge, keeping
 from benches.__main__ import TARGETS, table
 from extension_core.embedded.networks import UNetModel
 
@@ -35,6 +36,13 @@ def quick_figures(flavour: str, folder: Path) -> dict[str, Any]:
     return figures
 
 
+def check_keeping(figures: dict[str, Any], prefix: str) -> None:
+    assert figures[f"{prefix}lora_merges_first_image"] > 0
+    assert figures[f"{prefix}lora_merges_second_image"] == 0
+    assert figures[f"{prefix}generations"] == 20
+    assert figures[f"{prefix}bytes_grown_after_200"] <= figures[f"{prefix}bytes_grown_measured"] + 1
+
+
 @pytest.mark.forge
 @pytest.mark.timeout(900)
 def test_quick_benchmark_on_forge(tmp_path: Path) -> None:
@@ -44,6 +52,7 @@ def test_quick_benchmark_on_forge(tmp_path: Path) -> None:
     assert figures["forge_hybrid_over_own_calls"] > 1.0
     assert figures["forge_second_load_seconds"] > 0
     assert figures["forge_switch_ms"] < 100
+    check_keeping(figures, "forge_")
 
 
 @pytest.mark.a1111
@@ -55,6 +64,25 @@ def test_quick_benchmark(tmp_path: Path) -> None:
     assert figures["extra_bytes_over_differing_bytes"] == 1.0
     assert 0 < figures["extra_tensors"] == figures["differing_tensors"] < figures["exchange_tensors"]
     assert figures["hybrid_over_own_calls"] > 1.0
+    check_keeping(figures, "")
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+def test_growth_sees_what_is_kept(tmp_path: Path, kept: int) -> None:
+    """A mebibyte a generation shows; what safetensors leaks with every tensor read does not."""
+    path = tmp_path / "some.safetensors"
+    save_file({f"tensor {i}": torch.zeros(4, 4) for i in range(400)}, path)
+    keeper = []
+
+    def generations() -> Iterator[None]:
+        while True:
+            keeper.append(torch.ones(kept, dtype=torch.uint8))
+            load_file(path)
+            yield
+
+    measured = keeping.growth(generations(), path, 100)
+    assert measured["bytes_leaked_by_safetensors"] > 0
+    assert measured["bytes_grown_after_200"] == (pytest.approx(100 * kept, rel=0.1) if kept else 0)
 
 
 def test_files_differ_where_they_say(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_control_transfer_is_measured_and_needs_its_files(webui: tuple[str, dict
                 assert cell["change"]["low"] <= cell["change"]["estimate"] <= cell["change"]["high"]
     assert [row["strength"] for row in report["custom"]] == [None, *STRENGTHS]
     assert "| purple | base | +1 |" in (tmp_path / "table.md").read_text()
-    assert {path.name for path in tmp_path.glob("*.png")} >= {"custom_base.png", "slider_spots_of_base_minus.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"custom_base.png", "slider_tall_of_base_minus.png"}
     assert state["checkpoint"] == "other.safetensors [0]"
 
 
