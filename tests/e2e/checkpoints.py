@@ -78,6 +78,47 @@ def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4, size: floa
     return path
 
 
+KINDS = ("locon", "loha", "lokr", "dora")
+
+
+def make_network(checkpoint: Path, path: Path, kind: str, seed: int, rank: int = 4) -> Path:
+    """A random network of one of LyCORIS's kinds on some layers of a checkpoint, in LyCORIS's key names."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, torch.Tensor] = {}
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * 0.15
+
+    for key, weight in load_file(checkpoint).items():
+        layer = key.removesuffix(".weight")
+        if layer == key or not layer.endswith(_LAYERS) or weight.ndim not in (2, 4):
+            continue
+        outputs, inputs, kernel = weight.shape[0], weight[0].numel(), tuple(weight.shape[2:])
+        ones, rest = (1,) * len(kernel), weight.shape[1:]
+        if kind == "loha":
+            parts = {
+                f"hada_w{i}_{side}": draw(*shape) for i in (1, 2) for side, shape in _halves(outputs, inputs, rank)
+            }
+        elif kind == "lokr":
+            parts = {"lokr_w1": draw(2, 2), "lokr_w2_a": draw(outputs // 2, rank), "lokr_w2_b": draw(rank, inputs // 2)}
+            if kernel:
+                del parts["lokr_w2_a"], parts["lokr_w2_b"]
+                parts["lokr_w2"] = draw(outputs // 2, weight.shape[1] // 2, *kernel)
+        else:
+            parts = {"lora_up.weight": draw(outputs, rank, *ones), "lora_down.weight": draw(rank, *rest)}
+        if kind == "dora":
+            columns = weight.float().transpose(0, 1).flatten(1).norm(dim=1).reshape(1, -1, *ones)
+            parts["dora_scale"] = columns * (1 + draw(*columns.shape))
+        parts["alpha"] = torch.tensor(float(rank))
+        tensors |= {f"{_kohya_name(layer)}.{part}": tensor for part, tensor in parts.items()}
+    save_file(tensors, path, metadata={"ss_network_module": "lycoris.kohya", "ss_output_name": path.stem})
+    return path
+
+
+def _halves(outputs: int, inputs: int, rank: int) -> tuple[tuple[str, tuple[int, int]], ...]:
+    return ("a", (outputs, rank)), ("b", (rank, inputs))
+
+
 def make_controlnet(checkpoint: Path, path: Path, seed: int) -> Path:
     """A ControlNet with a checkpoint's encoder and random control, in the key names of the original ControlNets."""
     generator = torch.Generator().manual_seed(seed)

@@ -6,12 +6,16 @@ for a LoRA on one model alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.checkpoints import KINDS, make_network
 from tests.e2e.client import Pair, Reply, WebUI
-from tests.e2e.test_forms import MERGING, merged_checkpoint
+from tests.e2e.refiner import refined
+from tests.e2e.test_forms import MERGING, lora_folder, merged_checkpoint, placed
 from tests.e2e.test_forms import settings as form_settings
 
 CATS = "a red cat"
@@ -172,3 +176,33 @@ def test_whatever_ends_a_request_the_weights_come_back(webui: WebUI, pair: Pair,
     assert webui.fingerprint() == before
     assert webui.generate(pair.base, prompt=prompt).same_as(native)
     assert hybrid(webui, pair, prompt, **values).same_as(good)
+
+
+@pytest.fixture(params=KINDS)
+def network(request: pytest.FixtureRequest, webui: WebUI, pair: Pair) -> Iterator[str]:
+    """Name of a network of each of LyCORIS's kinds, made for this test."""
+    base = next(m["filename"] for m in webui.get("/sdapi/v1/sd-models") if Path(m["filename"]).stem == pair.base)
+    name = f"ddkind_{request.param}"
+    with placed(webui, lora_folder(webui) / f"{name}.safetensors") as path:
+        make_network(Path(base), path, request.param, seed=9)
+        webui.call("/sdapi/v1/refresh-loras", {})
+        yield name
+
+
+def test_every_kind_of_network(webui: WebUI, pair: Pair, network: str) -> None:
+    """As the host applies it, on both models and on each alone, at a factor, and merged once."""
+    full, half = (f"{CATS} <lora:{network}:{weight}>" for weight in (1, 0.5))
+    native = webui.generate(pair.distilled, prompt=full).must_work()
+    assert not native.same_as(webui.generate(pair.distilled, prompt=f"{CATS} "))
+    assert hybrid(webui, pair, full, 0).same_as(native)
+    assert hybrid(webui, pair, full, 4).same_as(webui.generate(pair.base, prompt=full))
+    assert hybrid(webui, pair, full, 0, distilled_lora_factor=0.5).same_as(webui.generate(pair.distilled, prompt=half))
+    assert hybrid(webui, pair, full, 4, base_lora_factor=0.5).same_as(webui.generate(pair.base, prompt=half))
+    assert hybrid(webui, pair, full, 0, lora_targets="base").same_as(webui.generate(pair.distilled, prompt=f"{CATS} "))
+    both = hybrid(webui, pair, full)
+    assert both.same_as(refined(webui, both, pair.base, pair.distilled, prompt=full))
+    assert hybrid(webui, pair, full).same_as(both)
+    merging = MERGING[webui.flavour]
+    counted = {"faults": {"count": [merging]}, "seed": 5, "prompt": full}
+    webui.generate(pair.base, settings(pair, switch_step=2), **counted).must_work()
+    assert webui.get("/dd-faults/counts")[merging] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from modules import lora_kinds
 from modules.lora_files import NetworkOnDisk
 
 
@@ -33,9 +34,7 @@ class Network:
 
 
 class NetworkModule:
-    """The low-rank change of one layer's weight: up [out, r] times down [r, in, ...], scaled by alpha / r and the
-    multiplier.
-    """
+    """The change of one layer's weight, scaled by alpha / rank and the multiplier."""
 
     def __init__(self, net: Network, weights: NetworkWeights) -> None:
         self.network = net
@@ -43,34 +42,31 @@ class NetworkModule:
         self.sd_key = weights.sd_key
         self.sd_module = weights.sd_module
         w = weights.w
-        pairs = [("lora_up.weight", "lora_down.weight"), ("lora_B.weight", "lora_A.weight")]
-        found = next(((w[up], w[down]) for up, down in pairs if up in w and down in w), None)
-        if found is None:
-            raise AssertionError(f"{weights.network_key}: only pairs of up and down are known, not {', '.join(w)}")
-        self.up, self.down = (x.float() for x in found)
-        self.mid = w["lora_mid.weight"].float() if "lora_mid.weight" in w else None
-        self.dim = self.down.shape[0]
+        if not lora_kinds.is_known(w):
+            raise AssertionError(f"{weights.network_key}: of no kind that is known here: {', '.join(w)}")
+        self.w = {name: tensor.float() for name, tensor in w.items()}
         self.bias = w.get("bias")
+        self.dora_scale = w.get("dora_scale")
         self.alpha = w["alpha"].item() if "alpha" in w else None
         self.scale = w["scale"].item() if "scale" in w else None
 
     def multiplier(self) -> float:
         return self.network.te_multiplier if "transformer" in self.sd_key[:20] else self.network.unet_multiplier
 
-    def calc_scale(self) -> float:
+    def calc_scale(self, rank: int | None) -> float:
         if self.scale is not None:
             return self.scale
-        return self.alpha / self.dim if self.alpha is not None else 1.0
+        return self.alpha / rank if self.alpha is not None and rank else 1.0
 
     def calc_updown(self, orig_weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What is to be added to the weight, in its shape. RuntimeError where the shapes do not fit."""
-        up = self.up.to(orig_weight.device).reshape(self.up.size(0), -1)
-        down = self.down.to(orig_weight.device).reshape(self.down.size(0), -1)
-        if self.mid is not None:
-            updown = torch.einsum("n m k l, i n, m j -> i j k l", self.mid.to(orig_weight.device), up, down)
-        else:
-            dyn = self.network.dyn_dim
-            updown = (up[:, :dyn] @ down[:dyn]) if isinstance(dyn, int) else up @ down
+        dyn = self.network.dyn_dim
+        there = {name: tensor.to(orig_weight.device) for name, tensor in self.w.items()}
+        updown, rank = lora_kinds.difference(there, dyn if isinstance(dyn, int) else None)
         if self.bias is not None:
             updown = updown + self.bias.to(updown).reshape(updown.shape)
-        return updown.reshape(orig_weight.shape) * self.calc_scale() * self.multiplier(), None
+        updown = updown.reshape(orig_weight.shape) * self.calc_scale(rank)
+        if self.dora_scale is not None:
+            weight = orig_weight.to(updown)
+            updown = lora_kinds.decomposed(weight, weight + updown, self.dora_scale.to(updown.device)) - weight
+        return updown * self.multiplier(), None

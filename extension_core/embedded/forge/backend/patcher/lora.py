@@ -1,6 +1,7 @@
 """LoRAs: from a file's keys to a model's parameters, and into the weights or beside them.
 
-A patch is (kind, values): "lora" with (up, down, alpha, mid, DoRA's scale), or "diff" with (difference,).
+A patch is (kind, values): "lora" with (tensors by the last part of their names, alpha, DoRA's scale), or "diff" with
+(difference,).
 """
 
 from __future__ import annotations
@@ -9,16 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from modules import lora_kinds
 
 from backend import memory_management, utils
 from backend.patcher.lora_names import diffusers_name
 
-_PAIRS = (
-    ("lora_up.weight", "lora_down.weight"),
-    ("lora_B.weight", "lora_A.weight"),
-    ("lora_linear_layer.up.weight", "lora_linear_layer.down.weight"),
-    ("lora.up.weight", "lora.down.weight"),
-)
 _WEIGHT = ".weight"
 
 
@@ -30,10 +26,9 @@ def _patch_of(lora: dict[str, torch.Tensor], prefix: str, used: set[str]) -> tup
         return lora.get(name)
 
     alpha, dora = take("alpha"), take("dora_scale")
-    for up, down in _PAIRS:
-        if f"{prefix}.{up}" in lora and f"{prefix}.{down}" in lora:
-            scale = None if alpha is None else alpha.item()
-            return "lora", (take(up), take(down), scale, take("lora_mid.weight"), dora)
+    w = {part: tensor for part in lora_kinds.PARTS if (tensor := take(part)) is not None}
+    if lora_kinds.is_known(w):
+        return "lora", (w, None if alpha is None else alpha.item(), dora)
     difference = take("diff")
     return None if difference is None else ("diff", (difference,))
 
@@ -86,24 +81,11 @@ def model_lora_keys_clip(model: Any, key_map: dict[str, str] | None = None) -> d
     return keys
 
 
-def _low_rank(values: tuple[Any, ...], weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """up @ down, scaled by alpha / rank, in the weight's shape."""
-    up, down, alpha, mid, _ = (x.to(weight.device, dtype) if isinstance(x, torch.Tensor) else x for x in values)
-    rank = down.shape[0]
-    if mid is not None:
-        difference = torch.einsum("n m k l, i n, m j -> i j k l", mid, up.flatten(1), down.flatten(1))
-    else:
-        difference = up.flatten(1) @ down.flatten(1)
-    return difference.reshape(weight.shape) * (1.0 if alpha is None else alpha / rank)
-
-
-def _decomposed(weight: torch.Tensor, changed: torch.Tensor, scale: torch.Tensor, strength: float) -> torch.Tensor:
-    """DoRA (Liu et al. 2024): the changed weight, each row or column of it brought to a length of its own."""
-    by_row = scale.shape[0] == changed.shape[0]
-    rows = changed if by_row else changed.transpose(0, 1)
-    length = rows.flatten(1).norm(dim=1).reshape(-1, *[1] * (changed.dim() - 1))
-    length = (length if by_row else length.transpose(0, 1)) + torch.finfo(weight.dtype).eps
-    return weight + strength * (changed * (scale.to(changed) / length) - weight)
+def _of_network(values: tuple[Any, ...], weight: torch.Tensor) -> torch.Tensor:
+    """What a network adds, scaled by alpha / rank, in the weight's shape and number type."""
+    w, alpha, _ = values
+    difference, rank = lora_kinds.difference({name: tensor.to(weight) for name, tensor in w.items()})
+    return difference.reshape(weight.shape) * (1.0 if alpha is None or not rank else alpha / rank)
 
 
 def _difference_in_shape(values: tuple[Any, ...], weight: torch.Tensor) -> torch.Tensor | None:
@@ -122,9 +104,10 @@ def _applied(patch: tuple[str, tuple[Any, ...]], weight: torch.Tensor, strength:
     if kind != "lora":
         print(f"A network's patch of kind {kind} is not known and left out")
         return weight
-    difference = _low_rank(values, weight, weight.dtype)
-    if values[4] is not None:
-        return _decomposed(weight, weight + shaped(difference), values[4], strength)
+    difference, dora = _of_network(values, weight), values[2]
+    if dora is not None:
+        whole = lora_kinds.decomposed(weight, weight + shaped(difference), dora.to(weight.device))
+        return weight + strength * (whole - weight)
     return weight + shaped(strength * difference)
 
 
