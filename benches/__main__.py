@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from benches import a1111, checkpoints, forge, keeping
+from benches import a1111, checkpoints, forge, small
 from extension_core import __version__
 
 HOSTS = {"a1111": a1111.run, "forge": forge.run}
-TARGETS = {**a1111.TARGETS, **forge.TARGETS, **keeping.TARGETS}
+TARGETS = {**a1111.TARGETS, **forge.TARGETS, **small.TARGETS}
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def run(folder: Path, *, flavour: str, quick: bool, **measured: Any) -> dict[str
     """One host's figures, and what they were taken on."""
     files = checkpoints.make(folder / "models", checkpoints.QUICK if quick else checkpoints.FULL)
     figures = HOSTS[flavour](folder, files, **measured)
-    figures |= keeping.run_apart(flavour, measured["threads"], 20 if quick else keeping.GENERATIONS)
+    figures |= small.run_apart(flavour, measured["threads"], quick)
     return {**figures, **_surroundings(), "quick": quick, "rounds": measured["rounds"], "image_size": measured["size"]}
 
 

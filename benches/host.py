@@ -16,6 +16,7 @@ from benches.timing import Clock, Seconds
 from extension_core.embedded.start import prepare
 
 TITLE = "Diversity Distillation"
+_REQUEST = {"prompt": "a monster", "seed": 1, "steps": 4, "cfg_scale": 1.0, "sampler_name": "LCM"}
 
 
 class Host(ABC):
@@ -52,23 +53,23 @@ class Host(ABC):
     def load(self, path: Path) -> None:
         """Make a checkpoint the host's model."""
 
-    def generate(self, size: int, arguments: Mapping[str, Any], prompt: str = "a monster", seed: int = 1) -> Seconds:
-        """Run one txt2img request with the extension's arguments; returns the time spent in its `p.sample`."""
+    def generate(self, size: int, arguments: Mapping[str, Any], **request: Any) -> Seconds:
+        """Run one txt2img request with the extension's arguments; returns the time spent in its `p.sample`.
+
+        Args:
+            request: fields of the host's processing object, in place of four LCM steps at CFG 1.
+        """
         from modules import processing
         from modules.api import api_scripts
 
-        request = SimpleNamespace(alwayson_scripts={TITLE: {"args": [dict(arguments)]}}, script_args=[])
-        script_args = api_scripts.init_script_args(request, self._defaults, None, None, self._runner)
+        api_request = SimpleNamespace(alwayson_scripts={TITLE: {"args": [dict(arguments)]}}, script_args=[])
+        script_args = api_scripts.init_script_args(api_request, self._defaults, None, None, self._runner)
         with closing(
             _timed(processing.StableDiffusionProcessingTxt2Img)(
                 sd_model=self.shared.sd_model,
-                prompt=prompt,
-                seed=seed,
-                steps=4,
                 width=size,
                 height=size,
-                cfg_scale=1.0,
-                sampler_name="LCM",
+                **{**_REQUEST, **request},
                 do_not_save_samples=True,
                 do_not_save_grid=True,
             )

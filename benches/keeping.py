@@ -1,20 +1,10 @@
-"""`python -m benches.keeping --flavour forge --json FILE`: what stays between images, in memory and merged.
-
-On a U-Net of a tenth of the width, whose 200 generations take minutes and whose sizes still show: every model that is
-not let go would add its 30 MiB and more each time.
-"""
+"""What stays between images: networks in the weights, and memory."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import importlib
 import itertools
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,26 +16,17 @@ import safetensors.torch
 import torch
 
 from benches import checkpoints
-from benches.a1111 import A1111
-from benches.forge import Forge
 from benches.host import Host
 from benches.timing import return_free_memory
 from extension_core.distill.export import build_model
 from extension_core.distill.low_rank import UnetLora
 
-HOSTS: dict[str, type[Host]] = {"a1111": A1111, "forge": Forge}
 # What each host calls for every layer that it puts networks into.
 MERGING = {
     "a1111": "networks.network_restore_weights_from_backup",
     "forge": "backend.patcher.lora.merge_lora_to_weight",
 }
 SIDE = 64
-GENERATIONS = 200
-TARGETS = {
-    f"{prefix}{name}": 0.0
-    for prefix in ("", "forge_")
-    for name in ("lora_merges_second_image", "bytes_grown_after_200")
-}
 TURN = 10
 SIDES = 3
 LORA = "bench_lora"
@@ -181,45 +162,3 @@ def leak_of_a_read(path: Path) -> float:
 def _resident() -> int:
     return_free_memory()
     return psutil.Process().memory_info().rss
-
-
-def run(folder: Path, flavour: str, threads: int | None, count: int) -> dict[str, float]:
-    """All figures of one host."""
-    files = checkpoints.make(folder / "models", checkpoints.QUICK)
-    make_lora(folder / "data" / "models" / "Lora", folder / "models")
-    host = HOSTS[flavour](files, folder / "data", threads)
-    prefix = "" if flavour == "a1111" else f"{flavour}_"
-    return {
-        f"{prefix}{name}": value
-        for name, value in {**merges(host, files), **growth(generations(host, files), files.base, count)}.items()
-    }
-
-
-def run_apart(flavour: str, threads: int | None, count: int) -> dict[str, float]:
-    """`run` in a process of its own, for there is one host a process."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "keeping.json"
-        command = [sys.executable, "-m", "benches.keeping", "--flavour", flavour, "--json", str(target)]
-        command += ["--generations", str(count), *(["--threads", str(threads)] if threads else [])]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        return json.loads(target.read_text(encoding="utf-8"))
-
-
-def main() -> int:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benches.keeping", description=__doc__)
-    parser.add_argument("--flavour", choices=HOSTS, default="a1111", help="the host to be like (default: a1111)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
-    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
-    parser.add_argument("--generations", type=int, default=GENERATIONS, help=f"images (default: {GENERATIONS})")
-    options = parser.parse_args()
-    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="bench") as folder:
-        figures = run(Path(folder), options.flavour, options.threads, options.generations)
-    print("\n".join(f"{name}  {value:.0f}" for name, value in figures.items()))
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
