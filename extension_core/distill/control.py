@@ -111,7 +111,6 @@ class Trainer:
         self.recipe, self.role, self.data = recipe, role, data
         self.unet: UNetModel = copy.deepcopy(model.model.diffusion_model).train()
         self.text = model.cond_stage_model.eval().requires_grad_(False)
-        self.empty = self.text.tokenize([""])[0]
 
     def batch(self, step: int, *sayings: str) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """(noisy latents [B, 4, 16, 16], their noise, timesteps [B], a context [B, 77, D] for each saying)."""
