@@ -119,14 +119,15 @@ def test_students_are_taught_at_their_own_timesteps(base: LatentDiffusion, role:
 @pytest.mark.parametrize("control", [CONTROLS[0], CONTROLS[-1]], ids=lambda control: control.name)
 def test_training_gets_nearer_to_what_is_taught(base: LatentDiffusion, tmp_path: Path, control) -> None:
     losses = []
-    for updates in (1, 12):
+    for updates in (1, 60):
         lengths = replace(QUICK.control, concept_updates=updates, slider_updates=updates)
         folder = tmp_path / str(updates)
         folder.mkdir()
         path = train_lora(replace(QUICK, control=lengths), control, "base", base, folder)
         losses.append(_loss_with(path, control, base))
         assert path.name == f"{file_name(control, 'base')}.safetensors"
-    assert losses[1] < 0.97 * losses[0]
+    # Most of a concept's loss is noise that nobody can foresee.
+    assert losses[1] < (0.95 if control.away is None else 0.85) * losses[0]
 
 
 def _loss_with(path: Path, control, base: LatentDiffusion) -> float:
