@@ -27,8 +27,9 @@ MERGING = {
     "forge": "backend.patcher.lora.merge_lora_to_weight",
 }
 SIDE = 64
+# Generations in one turn of all requests, and readings at either end that are compared.
 TURN = 10
-SIDES = 3
+ENDS = 3
 LORA = "bench_lora"
 
 
@@ -90,14 +91,14 @@ def growth(running: Iterator[None], file: Path, count: int) -> dict[str, float]:
     readings: list[int] = []
     reads: list[int] = []
     with _Reads() as counted:
-        for _ in range(SIDES + -(-count // TURN)):
+        for _ in range(ENDS + -(-count // TURN)):
             next(itertools.islice(running, TURN - 1, None))
             readings.append(_resident())
             reads.append(counted.count)
-    first, last = readings[:SIDES], readings[-SIDES:]
+    first, last = readings[:ENDS], readings[-ENDS:]
     noise = max(max(part) - min(part) for part in (first, last))
     measured = statistics.median(last) - statistics.median(first)
-    leaked = (statistics.median(reads[-SIDES:]) - statistics.median(reads[:SIDES])) * leak_of_a_read(file)
+    leaked = (statistics.median(reads[-ENDS:]) - statistics.median(reads[:ENDS])) * leak_of_a_read(file)
     grown = measured - leaked
     return {
         "bytes_grown_after_200": 0.0 if grown <= noise else grown,
@@ -105,7 +106,7 @@ def growth(running: Iterator[None], file: Path, count: int) -> dict[str, float]:
         "bytes_leaked_by_safetensors": leaked,
         "bytes_grown_noise": noise,
         "bytes_resident": statistics.median(last),
-        "generations": float(TURN * (len(readings) - SIDES)),
+        "generations": float(TURN * (len(readings) - ENDS)),
     }
 
 
@@ -150,7 +151,6 @@ class _Reads:
 
 def leak_of_a_read(path: Path) -> float:
     """Bytes that reading one tensor leaves behind: 62 in safetensors 0.4.2, which both hosts pin."""
-
     count, readings = len(safetensors.torch.load_file(path)), []
     for times in (20, 100):
         for _ in range(times):

@@ -98,18 +98,15 @@ def demo(url: str, out: Path, prompts: tuple[str, ...], seeds: int) -> dict[str,
     webui, reader = WebUI(url), load_reader()
     webui.require_script(SCRIPT)
     webui.checkpoint_title(DISTILLED)
-    title, before = webui.checkpoint_title(BASE), webui.checkpoint()
+    title = webui.checkpoint_title(BASE)
     out.mkdir(parents=True, exist_ok=True)
-    if before != title:
-        webui.load_checkpoint(title)
     results: dict[str, Measured] = {}
     report: dict[str, Any] = {}
-    try:
+    with webui.checkpoint_kept():
+        if webui.checkpoint() != title:
+            webui.load_checkpoint(title)
         for mode in MODES:
             results[mode.name], report[mode.name] = run_mode(webui, mode, reader, prompts, seeds, out)
-    finally:
-        if before and before != title:
-            webui.load_checkpoint(before)
     for name in results:
         if name not in ("base", "distilled"):
             report[name]["share_of_gap"] = gap_shares(results, name)

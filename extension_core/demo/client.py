@@ -7,7 +7,8 @@ import io
 import json
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -85,6 +86,16 @@ class WebUI:
     def load_checkpoint(self, title: str) -> None:
         """Load another checkpoint."""
         self.call("/sdapi/v1/options", {"sd_model_checkpoint": title})
+
+    @contextmanager
+    def checkpoint_kept(self) -> Iterator[None]:
+        """Whatever is loaded meanwhile, the checkpoint of before is loaded again at the end."""
+        before = self.checkpoint()
+        try:
+            yield
+        finally:
+            if before and self.checkpoint() != before:
+                self.load_checkpoint(before)
 
     def txt2img(self, payload: dict[str, Any]) -> Generated:
         """Generate. Images of the answer that are no single images (a grid) are left out."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from extension_core.distill.control import CONTROLS, CUSTOM, CUSTOM_LABELS, ROLES, Control, file_name
-from extension_core.diversity import Replicates, bootstrap, difference, image_grid
+from extension_core.diversity import Replicates, bootstrap, difference, image_grid, json_number
 from extension_core.monsters import from_labels
 from extension_core.monsters.reader import Reader, load_reader
 
@@ -50,6 +50,10 @@ class Pictures:
                 return (weights @ shown) / (weights @ legible)
 
         return bootstrap([statistic], [len(legible)])
+
+    def legible_share(self) -> float:
+        """Share of images in which anything could be read."""
+        return round(float(np.mean(self.values["legible"])), 3)
 
 
 class Measurement:
@@ -82,7 +86,7 @@ def control_rows(measurement: Measurement, out: Path) -> list[dict[str, Any]]:
                 shown = {mode.name: measurement.pictures(mode, tag) for mode in MODES}
                 row = {"control": control.name, "label": control.label, "trained_on": role, "strength": strength}
                 for mode in MODES:
-                    row[mode.name] = _change(measurement.pictures(mode), shown[mode.name], labels)
+                    row[mode.name] = change(measurement.pictures(mode), shown[mode.name], labels)
                 rows.append(row)
                 _control_grid(measurement, control, role, strength, shown, out)
                 _say(_control_line(row))
@@ -102,7 +106,7 @@ def custom_rows(measurement: Measurement, out: Path) -> list[dict[str, Any]]:
             more = {"carry_from": BASE, "carry_strength": strength}
             pictures = measurement.pictures(by_name[name], more=more)
             row[name] = pictures.share(labels).interval().as_json()
-            row[f"{name}_legible"] = round(float(np.mean(pictures.values["legible"])), 3)
+            row[f"{name}_legible"] = pictures.legible_share()
             if name == "distilled":
                 grids.append(pictures.images[:GRID_SEEDS])
         rows.append(row)
@@ -114,13 +118,12 @@ def custom_rows(measurement: Measurement, out: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _change(before: Pictures, after: Pictures, labels: Mapping[str, int]) -> dict[str, Any]:
+def change(before: Pictures, after: Pictures, labels: Mapping[str, int]) -> dict[str, Any]:
+    """Shares without and with a control, None where no image was legible, and the change's interval."""
     shares = before.share(labels), after.share(labels)
     moved = difference(shares[1], shares[0]).interval().as_json()
-    legible = round(float(np.mean(after.values["legible"])), 3)
-    return {"without": round(shares[0].estimate, 3), "with": round(shares[1].estimate, 3), "change": moved} | {
-        "legible": legible
-    }
+    without, with_it = (json_number(share.estimate) for share in shares)
+    return {"without": without, "with": with_it, "change": moved, "legible": after.legible_share()}
 
 
 def _control_grid(
@@ -140,8 +143,15 @@ def _control_grid(
 
 def _control_line(row: Mapping[str, Any]) -> str:
     cells = [f"{row['control']} x {row['strength']:g}, trained on {row['trained_on']}"]
-    cells += [f"{mode.name} {row[mode.name]['without']:.2f} -> {row[mode.name]['with']:.2f}" for mode in MODES]
+    cells += [
+        f"{mode.name} {_percent(row[mode.name]['without'])} -> {_percent(row[mode.name]['with'])}" for mode in MODES
+    ]
     return "; ".join(cells)
+
+
+def _percent(share: float | None, form: str = ".0%") -> str:
+    """None where no image was legible."""
+    return "none legible" if share is None else format(share, form)
 
 
 def control_table(rows: list[dict[str, Any]]) -> str:
@@ -152,8 +162,8 @@ def control_table(rows: list[dict[str, Any]]) -> str:
         cells = []
         for name in names:
             cell, moved = row[name], row[name]["change"]
-            span = f"[{100 * moved['low']:+.0f}, {100 * moved['high']:+.0f}]"
-            cells.append(f"{cell['without']:.0%} → {cell['with']:.0%} {span}")
+            span = ", ".join(_percent(moved[end], "+.0%").rstrip("%") for end in ("low", "high"))
+            cells.append(f"{_percent(cell['without'])} → {_percent(cell['with'])} [{span}]")
         lines.append(f"| {row['control']} | {row['trained_on']} | {row['strength']:+g} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -163,9 +173,9 @@ def custom_table(rows: list[dict[str, Any]]) -> str:
     names = ("distilled", "hybrid", "hybrid_k2")
     lines = [f"| s | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     for row in rows[1:]:
-        cells = [f"{row[name]['estimate']:.0%} ({row[f'{name}_legible']:.0%} legible)" for name in names]
+        cells = [f"{_percent(row[name]['estimate'])} ({row[f'{name}_legible']:.0%} legible)" for name in names]
         lines.append(f"| {row['strength']:g} | {' | '.join(cells)} |")
-    lines.append(f"\nThe tuned base alone: {rows[0]['base']['estimate']:.0%}.")
+    lines.append(f"\nThe tuned base alone: {_percent(rows[0]['base']['estimate'])}.")
     return "\n".join(lines) + "\n"
 
 
@@ -176,15 +186,11 @@ def transfer(url: str, out: Path, seeds: int) -> dict[str, Any]:
     webui.require_loras([file_name(control, role) for control in CONTROLS for role in ROLES])
     out.mkdir(parents=True, exist_ok=True)
     titles = {name: webui.checkpoint_title(name) for name in (BASE, DISTILLED, CUSTOM)}
-    before = webui.checkpoint()
-    try:
+    with webui.checkpoint_kept():
         webui.load_checkpoint(titles[BASE])
         controls = control_rows(Measurement(webui, reader, seeds), out)
         webui.load_checkpoint(titles[CUSTOM])
         custom = custom_rows(Measurement(webui, reader, seeds), out)
-    finally:
-        if before:
-            webui.load_checkpoint(before)
     report = {"prompts": list(PROMPTS), "seeds": seeds, "controls": controls, "custom": custom}
     (out / "transfer.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     text = f"{control_table(controls)}\n{custom_table(custom)}"
@@ -203,6 +209,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables and grids")
     parser.add_argument("--seeds", type=int, default=32, help="seeds of each prompt (default: 32)")
     options = parser.parse_args()
+    if options.seeds < GRID_SEEDS:
+        parser.error(f"--seeds is {options.seeds}, but the grids show {GRID_SEEDS} of each prompt")
     try:
         transfer(options.url, options.out, options.seeds)
     except DemoError as error:

@@ -196,7 +196,7 @@ def train_lora(recipe: Recipe, control: Control, role: str, model: LatentDiffusi
 def tune_base(recipe: Recipe, model: LatentDiffusion, folder: Path) -> Path:
     """Tune the whole base U-Net on one kind of monster; writes the checkpoint unless it is there."""
     config, path = recipe.control, folder / "checkpoints" / f"{CUSTOM}.safetensors"
-    if path.is_file():
+    if path.with_suffix(".yaml").is_file():  # what is written last
         return path
     trainer = Trainer(recipe, "base", captioned(recipe, model, from_labels(CUSTOM_LABELS), {"plain": {}}), model)
     parameters = list(trainer.unet.requires_grad_(True).parameters())

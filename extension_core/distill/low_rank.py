@@ -49,7 +49,7 @@ class UnetLora:
             layer.scale = scale
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> Path:
-        """Write it under kohya's names."""
+        """Write it under kohya's names, whole or not at all."""
         tensors: dict[str, Tensor] = {}
         for name, layer in self.layers.items():
             key = "lora_unet_" + name.replace(".", "_")
@@ -59,5 +59,6 @@ class UnetLora:
                 f"{key}.alpha": torch.tensor(float(len(layer.down))),
             }
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, str(path), metadata={"ss_network_module": "networks.lora", **metadata})
-        return path
+        partial = path.with_suffix(".partial")
+        save_file(tensors, str(partial), metadata={"ss_network_module": "networks.lora", **metadata})
+        return partial.replace(path)

@@ -18,7 +18,7 @@ from PIL import Image
 from extension_core.demo.__main__ import demo
 from extension_core.demo.client import DemoError, WebUI, infotext_total
 from extension_core.demo.modes import MODES, SCRIPT
-from extension_core.demo.transfer import STRENGTHS, transfer
+from extension_core.demo.transfer import STRENGTHS, Pictures, change, control_table, transfer
 from extension_core.distill.control import CONTROLS, CUSTOM, ROLES, file_name
 from extension_core.monsters import draw, from_labels, parse_prompt, sample_attributes
 from extension_core.options import Options
@@ -145,6 +145,16 @@ def test_control_transfer_is_measured_and_needs_its_files(webui: tuple[str, dict
     assert "| purple | base | +1 |" in (tmp_path / "table.md").read_text()
     assert {path.name for path in tmp_path.glob("*.png")} >= {"custom_base.png", "slider_tall_of_base_minus.png"}
     assert state["checkpoint"] == "other.safetensors [0]"
+
+
+def test_transfer_survives_pictures_that_nobody_can_read() -> None:
+    """What was measured is told, and where nothing was, that."""
+    unread = Pictures(np.zeros((4, 8, 8, 3), np.uint8), {"legible": np.zeros(4, int), "colour": np.zeros(4, int)})
+    cell = change(unread, unread, {"colour": 4})
+    assert (cell["without"], cell["with"], cell["legible"]) == (None, None, 0.0)
+    row = {"control": "purple", "trained_on": "base", "strength": 1.0, **{mode.name: cell for mode in MODES}}
+    assert "none legible → none legible" in control_table([row])
+    assert "NaN" not in json.dumps(cell)
 
 
 def test_what_is_missing_is_said_in_one_sentence(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
