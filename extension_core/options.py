@@ -178,6 +178,14 @@ class Options:
         "How much of the fine-tune the distilled model gets; 1 is all of it.",
         maximum=4,
     )
+    residency: str = _option(
+        "auto",
+        "choice",
+        "Memory",
+        "Where the two models live. Both: on the graphics card. RAM: the idle one waits in RAM. 8bit: the base computes "
+        "from a copy in 8 bits, which changes its steps a little. Auto: both if they fit, else RAM.",
+        choices=("auto", "both", "ram", "8bit"),
+    )
 
     @classmethod
     def from_args(cls, args: Sequence[Any]) -> Options:

@@ -14,6 +14,7 @@ from extension_core.weights import parameter_set
 from extension_core.weights.carry import carrying
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.naming import NamedParameter, file_keys
+from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.parameter_set import ParameterSet
 from extension_core.weights.reader import TensorSource, open_tensors
 from extension_core.weights.wanted import Carry
@@ -112,7 +113,9 @@ def build_second_model(
         with torch.no_grad():
             unet_set = parameter_set.build(unet, value)
             text_set = parameter_set.build(text, value)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except MAY_BE as error:
+        if not is_out_of_memory(error):
+            raise
         raise DiversityError(
             f"There is not enough memory for the distilled model '{name}' beside the loaded checkpoint ({error}); "
             "close other programs or choose a smaller model."

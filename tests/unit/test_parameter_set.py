@@ -137,10 +137,10 @@ def test_exchange_is_all_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal calls
         calls += 1
         if calls == 4:
-            raise torch.OutOfMemoryError("no memory")
+            raise torch.cuda.OutOfMemoryError("no memory")
 
     monkeypatch.setattr(parameter_set.Slot, "prepare", fail_late)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.cuda.OutOfMemoryError):
         both.activate(True)
     assert same_values(base, first)
     assert not both.active

@@ -16,6 +16,7 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui import choices
 from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
 from extension_core.weights.naming import NamedParameter
+from extension_core.weights.out_of_memory import is_out_of_memory
 from extension_core.weights.second_model import SecondModel, build_second_model
 
 
@@ -92,7 +93,7 @@ class _Merged:
                 return self._attention(named, layer)
             return self._plain(named, self._modules[layer]) if layer in self._modules else None
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if is_out_of_memory(error):
                 raise
             self._failed[layer] = str(error)
             return None

@@ -18,6 +18,7 @@ from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.hosts.forge.text import OwnText, load_text
 from extension_core.weights.carry import with_carried
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
+from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.reader import TensorSource, open_tensors
 from extension_core.weights.wanted import Wanted
 
@@ -70,7 +71,9 @@ def memory_for(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except MAY_BE as error:
+        if not is_out_of_memory(error):
+            raise
         raise DiversityError(
             f"There is not enough memory for the distilled model '{path.name}' beside the loaded checkpoint ({error}); "
             "close other programs or choose a smaller model."

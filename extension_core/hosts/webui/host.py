@@ -10,6 +10,7 @@ from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.placement import Lives
 from extension_core.weights.wanted import Wanted
 
 
@@ -19,6 +20,15 @@ class Second(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how it was loaded."""
+        ...
+
+    @property
+    def lives(self) -> Lives:
+        """Where it and the base live now."""
+        ...
+
+    def make_room(self) -> str:
+        """Free memory where the host computes, after it ran out while this ran; a warning for the user, "" if none."""
         ...
 
     def keep_networks_apart(self) -> None:
@@ -89,12 +99,20 @@ class Host(Protocol):
         """Give the request the settings under which both phases' CFG can be honoured."""
         ...
 
-    def second_model(self, wanted: Wanted) -> Second:
+    def second_model(self, wanted: Wanted, p: Any, residency: str) -> Second:
         """The resident distilled model, loaded if it is not resident yet.
+
+        Args:
+            p: the request, whose size says how much memory it needs beside the models.
+            residency: the option of that name.
 
         Raises:
             DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
         """
+        ...
+
+    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
+        """Where the models would live if a request ran now with the distilled model in `path`, if any."""
         ...
 
     def base_alone(self) -> Second | None:

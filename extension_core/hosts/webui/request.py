@@ -121,11 +121,22 @@ class Request:
         try:
             conds = self._own_conds()
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
-            RunningPass(self.host, self.p, self.session, self.passes, plan, self.second, conds).attach(self.p.sampler)
+            running = RunningPass(self.host, self.p, self.session, self.passes, plan, self.second, conds, self._ran_out)
+            running.attach(self.p.sampler)
             self._attached += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
             self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
+
+    def _ran_out(self) -> bool:
+        """Memory has run out inside a call of the denoiser: whether there is room now to make it again."""
+        warning = self.second.make_room() if self.second is not None else ""
+        if not warning:
+            return False
+        _LOG.warning("%s", warning)
+        self._tell([warning])
+        self._tell_memory(self.second)
+        return True
 
     def _own_conds(self) -> tuple[Any, Any] | None:
         """The distilled model's own reading of the prompt, with its own weights of the networks."""
@@ -176,13 +187,20 @@ class Request:
             self.second = self.host.base_alone()
             return
         shared.state.textinfo = "Loading the distilled model"
-        strength = self.session.options.lora_strength
-        self.second = self.host.second_model(Wanted(self.path, self.own_text_encoder, strength, self.carry))
+        options = self.session.options
+        wanted = Wanted(self.path, self.own_text_encoder, options.lora_strength, self.carry)
+        self.second = self.host.second_model(wanted, self.p, options.residency)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         if self.session.loras_differ:
             self.second.keep_networks_apart()
         self._tell(self.second.notes)
+        self._tell_memory(self.second)
+
+    def _tell_memory(self, second: Second) -> None:
+        lives = str(second.lives)
+        _LOG.info("memory: %s", lives)
+        self.p.extra_generation_params[f"{INFOTEXT_PREFIX} memory"] = lives
 
     def _check_ran(self) -> None:
         """The host drops a script's hook silently if another script breaks the chain; the image would be the base's."""

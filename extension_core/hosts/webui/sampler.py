@@ -24,6 +24,7 @@ from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import TOLERANCE, Boundary, Phase
 from extension_core.sampling.schedule import SINGLE_STEP_GRIDS, Levels, Unit
 from extension_core.session import Session
+from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 
 
 @dataclass
@@ -32,6 +33,7 @@ class RunningPass:
 
     Attributes:
         own_conds: (cond, uncond) by the distilled model's own text encoder, None to share the base's.
+        ran_out: called when memory has run out; whether a call is worth making again.
     """
 
     host: Host
@@ -41,6 +43,7 @@ class RunningPass:
     plan: PassPlan
     second: Second | None
     own_conds: tuple[Any, Any] | None
+    ran_out: Callable[[], bool]
 
     def attach(self, sampler: Any) -> None:
         """Take the pass over; called when the host has made its sampler and is about to run it."""
@@ -83,12 +86,28 @@ class RunningPass:
                 denoiser.step = self._unrefined_step(level)
             cfg = self.session.cfg(phase)
             self.session.calls[phase] += 1
-            active = self.second.phase(phase) if self.second is not None else nullcontext()
-            networks = self.host.unet_networks(self.session.lora_factor(phase))
-            with active, networks, self.host.guidance(self.p, denoiser, cond, cfg):
-                return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
+
+            def call() -> Any:
+                active = self.second.phase(phase) if self.second is not None else nullcontext()
+                networks = self.host.unet_networks(self.session.lora_factor(phase))
+                with active, networks, self.host.guidance(self.p, denoiser, cond, cfg):
+                    return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
+
+            return self._again_if_out_of_memory(call)
 
         return routed
+
+    def _again_if_out_of_memory(self, call: Callable[[], Any]) -> Any:
+        """A call of the denoiser, made again if memory ran out in it and there is something to free."""
+        while True:
+            try:
+                return call()
+            except MAY_BE as error:
+                if not is_out_of_memory(error):
+                    raise
+                ran_out = error.with_traceback(None)  # its frames hold the tensors of the call
+            if not self.ran_out():
+                raise ran_out
 
     def _unrefined_step(self, level: float) -> int:
         """Step that this level belongs to in the run without finer base steps: prompt editing keeps its place."""

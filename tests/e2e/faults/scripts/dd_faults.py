@@ -161,7 +161,7 @@ def _arm_call(at: int, kind: str) -> Any:
         if count != at:
             return
         if kind == "oom":
-            raise torch.OutOfMemoryError("injected: out of memory")
+            raise torch.cuda.OutOfMemoryError("injected: out of memory")
         if kind == "interrupt":
             shared.state.interrupted = True
         elif kind == "skip":
