@@ -66,6 +66,8 @@ class ExchangedModel:
         if self._base_in_8_bits and self.model.base is not None and phase is Phase.BASE:
             return self.model.base.active()
         self.model.unet.activate(phase is Phase.DISTILLED)
+        if memory.moved_by_host():  # it may send a part of the U-Net away before that part is called
+            self.model.unet.settle()
         return nullcontext()
 
     def restore(self) -> None:

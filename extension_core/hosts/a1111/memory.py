@@ -37,14 +37,19 @@ def free_bytes() -> int | None:
     return free + kept
 
 
+def moved_by_host() -> bool:
+    """Whether the host keeps its model in RAM and brings parts of it when they are called (medvram, lowvram)."""
+    return bool(getattr(shared.sd_model, "lowvram", False))
+
+
 def choice_for(p: Any, residency: str, second_bytes: int) -> Choice:
     """Where the models are to live while a request runs.
 
     Args:
         second_bytes: what the distilled model still needs on the device to be there beside the base.
     """
-    moved = bool(getattr(shared.sd_model, "lowvram", False))
-    return choose(residency, Room(str(devices.device), free_bytes(), second_bytes, _working_bytes(p), moved))
+    room = Room(str(devices.device), free_bytes(), second_bytes, _working_bytes(p), moved_by_host())
+    return choose(residency, room)
 
 
 def lives_with(choice: Choice) -> Lives:
