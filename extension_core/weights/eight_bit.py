@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,13 @@ class Packed:
             return self.values.to(device=like.device, dtype=like.dtype)
         values = self.values.to(device=like.device, dtype=torch.float32)
         return values.mul_(self.scale.to(like.device)).to(like.dtype)
+
+
+def packed_bytes(shape: Sequence[int], number_size: int) -> int:
+    """Bytes that `pack` leaves of a tensor of this shape, whose numbers take `number_size` bytes."""
+    if len(shape) < 2 or number_size == 1:
+        return math.prod(shape) * number_size
+    return math.prod(shape) + 4 * shape[0]
 
 
 def pack(tensor: torch.Tensor) -> Packed:

@@ -113,6 +113,11 @@ class ParameterSet:
         """Bytes of the waiting tensors: what the second set costs, wherever it is."""
         return sum(map(_bytes, self._waiting()))
 
+    @property
+    def in_ram(self) -> bool:
+        """Whether what waits is in RAM, not beside the parameters."""
+        return self._bus is not None
+
     def bytes_missing_on(self, device: torch.device) -> int:
         """Bytes of the waiting tensors that are elsewhere."""
         return sum(_bytes(tensor) for tensor in self._waiting() if tensor.device.type != device.type)
