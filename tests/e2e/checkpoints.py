@@ -78,7 +78,8 @@ def make_lora(checkpoint: Path, path: Path, seed: int, rank: int = 4, size: floa
     return path
 
 
-KINDS = ("locon", "loha", "lokr", "dora")
+# OFT is of A1111 alone.
+KINDS = ("locon", "loha", "lokr", "dora", "oft")
 
 
 def make_network(checkpoint: Path, path: Path, kind: str, seed: int, rank: int = 4) -> Path:
@@ -104,12 +105,15 @@ def make_network(checkpoint: Path, path: Path, kind: str, seed: int, rank: int =
             if kernel:
                 del parts["lokr_w2_a"], parts["lokr_w2_b"]
                 parts["lokr_w2"] = draw(outputs // 2, weight.shape[1] // 2, *kernel)
+        elif kind == "oft":
+            parts = {"oft_blocks": draw(2, outputs // 2, outputs // 2)}
         else:
             parts = {"lora_up.weight": draw(outputs, rank, *ones), "lora_down.weight": draw(rank, *rest)}
         if kind == "dora":
             columns = weight.float().transpose(0, 1).flatten(1).norm(dim=1).reshape(1, -1, *ones)
             parts["dora_scale"] = columns * (1 + draw(*columns.shape))
-        parts["alpha"] = torch.tensor(float(rank))
+        # OFT's is no scale but how far it may turn, for each output.
+        parts["alpha"] = torch.tensor(0.01 if kind == "oft" else float(rank))
         tensors |= {f"{_kohya_name(layer)}.{part}": tensor for part, tensor in parts.items()}
     save_file(tensors, path, metadata={"ss_network_module": "lycoris.kohya", "ss_output_name": path.stem})
     return path

@@ -1,6 +1,7 @@
-"""What one layer's tensors in a network file say is to be added to its weight: LoRA, LoCon, LoHa, LoKr, with DoRA.
+"""What one layer's tensors in a network file make of its weight: LoRA, LoCon, LoHa and LoKr, with DoRA, add to it; OFT
+turns it.
 
-Formulas of LyCORIS (Yeh et al. 2023) and DoRA (Liu et al. 2024).
+Formulas of LyCORIS (Yeh et al. 2023), DoRA (Liu et al. 2024) and OFT (Qiu et al. 2023).
 """
 
 from __future__ import annotations
@@ -61,3 +62,21 @@ def decomposed(weight: torch.Tensor, changed: torch.Tensor, scale: torch.Tensor)
     length = rows.flatten(1).norm(dim=1).reshape(-1, *[1] * (changed.dim() - 1))
     length = (length if by_row else length.transpose(0, 1)) + torch.finfo(weight.dtype).eps
     return changed * (scale.to(changed) / length)
+
+
+def turned(weight: torch.Tensor, blocks: torch.Tensor, limit: float) -> torch.Tensor:
+    """OFT: blocks of output channels turned by orthogonal matrices, Cayley transforms of skew-symmetric ones.
+
+    Args:
+        weight: [n * size, ...].
+        blocks: [n, size, size].
+        limit: the largest norm of the skew-symmetric matrices together, per output channel; 0 is none (COFT).
+    """
+    skew = blocks - blocks.transpose(1, 2)
+    largest = limit * weight.shape[0]
+    if largest:
+        skew = skew * (skew.norm().clamp(max=largest) / skew.norm().clamp(min=1e-8))
+    unit = torch.eye(blocks.shape[1], device=blocks.device)
+    rotation = torch.linalg.solve(unit - skew, unit + skew)
+    rows = weight.reshape(blocks.shape[0], blocks.shape[1], -1)
+    return (rotation.transpose(1, 2) @ rows).reshape(weight.shape)

@@ -8,6 +8,8 @@ import torch
 from modules import lora_kinds
 from modules.lora_files import NetworkOnDisk
 
+_OFT = "oft_blocks"
+
 
 class NetworkWeights(NamedTuple):
     """The tensors of one layer: `w` by the last part of their names."""
@@ -42,7 +44,7 @@ class NetworkModule:
         self.sd_key = weights.sd_key
         self.sd_module = weights.sd_module
         w = weights.w
-        if not lora_kinds.is_known(w):
+        if not (_OFT in w or lora_kinds.is_known(w)):
             raise AssertionError(f"{weights.network_key}: of no kind that is known here: {', '.join(w)}")
         self.w = {name: tensor.float() for name, tensor in w.items()}
         self.bias = w.get("bias")
@@ -62,6 +64,9 @@ class NetworkModule:
         """What is to be added to the weight, in its shape. RuntimeError where the shapes do not fit."""
         dyn = self.network.dyn_dim
         there = {name: tensor.to(orig_weight.device) for name, tensor in self.w.items()}
+        if _OFT in there:
+            weight = orig_weight.to(there[_OFT])
+            return (lora_kinds.turned(weight, there[_OFT], self.alpha or 0.0) - weight) * self.multiplier(), None
         updown, rank = lora_kinds.difference(there, dyn if isinstance(dyn, int) else None)
         if self.bias is not None:
             updown = updown + self.bias.to(updown).reshape(updown.shape)
