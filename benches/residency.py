@@ -33,7 +33,7 @@ from extension_core.weights.transfer import DirectLane
 HOSTS: dict[str, type[Host]] = {"a1111": A1111, "forge": Forge}
 RESIDENCIES = ("both", "ram", "8bit")
 GB = 1e9
-TARGETS = {"sdxl_base_in_8_bits_gb": 2.7}
+TARGETS = {f"{flavour}_residency_sdxl_base_in_8_bits_gb": 2.7 for flavour in HOSTS}
 _BASE = {"steps": 50, "cfg_scale": 7.0, "sampler_name": "Euler"}
 
 
@@ -58,10 +58,11 @@ def card(flavour: str) -> Iterator[bool]:
             yield False
 
 
-def run(folder: Path, flavour: str, threads: int | None, rounds: int) -> dict[str, Any]:
-    """All figures of one host."""
+def run(folder: Path, flavour: str, threads: int | None, rounds: int, side: int | None = None) -> dict[str, Any]:
+    """All figures of one host; images of `side` pixels, or of the size that belongs to the U-Nets."""
     on_card = torch.cuda.is_available()
     networks, size = (checkpoints.SDXL, 1024) if on_card else (checkpoints.QUICK, 256)
+    size = side or size
     files = checkpoints.make(folder / "models", networks)
     host = HOSTS[flavour](files, folder / "data", threads, on_card)
     with card(flavour):
@@ -162,12 +163,13 @@ def _sdxl_sizes(folder: Path) -> dict[str, float]:
     }
 
 
-def run_apart(flavour: str, threads: int | None, rounds: int) -> dict[str, Any]:
+def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> dict[str, Any]:
     """`run` in a process of its own, for there is one host a process."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "residency.json"
         command = [sys.executable, "-m", "benches.residency", "--flavour", flavour, "--json", str(target)]
-        command += [*(["--threads", str(threads)] if threads else []), "--rounds", str(rounds)]
+        command += [*(["--threads", str(threads)] if threads else []), *(["--quick"] if quick else [])]
+        command += ["--rounds", str(rounds)]
         subprocess.run(command, check=True, stdout=sys.stderr)
         return json.loads(target.read_text(encoding="utf-8"))
 
@@ -179,9 +181,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
     parser.add_argument("--rounds", type=int, default=5, help="repeats (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="one small image of each: shows that it runs")
     options = parser.parse_args()
+    lengths = (1, 64) if options.quick else (options.rounds, None)
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="bench") as folder:
-        figures = run(Path(folder), options.flavour, options.threads, options.rounds)
+        figures = run(Path(folder), options.flavour, options.threads, *lengths)
     print(
         "\n".join(f"{name}  {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in figures.items())
     )

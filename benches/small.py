@@ -29,8 +29,10 @@ TARGETS = {
         ("lora_merges_second_image", 0.0),
         ("bytes_grown_after_200", 0.0),
         ("hybrid_over_distilled", 1.02),
+        ("base_over_hybrid", 14.0),
     )
 }
+AT_LEAST = ("base_over_hybrid", "forge_base_over_hybrid")
 
 
 def run(folder: Path, flavour: str, threads: int | None, count: int, rounds: int, size: int) -> dict[str, float]:
