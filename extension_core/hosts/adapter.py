@@ -72,11 +72,11 @@ def _forge() -> Adapter:
 
 
 def _over(host: Host, register: Callable[[], None]) -> Adapter:
-    from extension_core.hosts.webui import request, ui
+    from extension_core.hosts.webui import following, request, ui
 
     return Adapter(
         register,
-        ui.note_setting,
+        following.note_setting,
         functools.partial(ui.build, host),
         functools.partial(request.begin, host),
         request.before_sampling,

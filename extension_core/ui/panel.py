@@ -94,10 +94,10 @@ def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
         return gr.Checkbox(value=False, visible=False, elem_id=elem_id("enabled"))
 
 
-def plan_html(line: str, found: str) -> str:
-    """The plan as one readable line, and below it what the family's detection found."""
+def plan_html(line: str, found: str, summary: str) -> str:
+    """The plan as one readable line, what the family's detection found, and the models' table (HTML)."""
     why = f"<p class='diversity-found'>{html.escape(found)}</p>" if found else ""
-    return f"<p class='diversity-line'>{html.escape(line)}</p>{why}"
+    return f"<p class='diversity-line'>{html.escape(line)}</p>{why}{summary}"
 
 
 def problem_html(sentence: str) -> str:

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from modules import sd_samplers, ui_common, ui_components
+from modules import sd_models, sd_samplers, shared, ui_common, ui_components
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.webui import choices
+from extension_core.hosts.webui import choices, files, following
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.request import apply_family, carry_of, check_conflicts, distilled_file
 from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import Plan, plan_pass
-from extension_core.ui import infotext, panel
-
-# The host's own settings that a plan depends on, by the fields of its request, and their elem_ids (modules/ui.py,
-# modules/processing_scripts/sampler.py, 1.10.1). Without the first three there is no plan line that follows them.
-HOST_SETTINGS: dict[str, str] = {
-    "steps": "{tab}_steps",
-    "sampler_name": "{tab}_sampling",
-    "scheduler": "{tab}_scheduler",
-    "denoising_strength": "{tab}_denoising_strength",
-    "enable_hr": "{tab}_hr-checkbox",
-    "hr_second_pass_steps": "{tab}_hires_steps",
-    "hr_sampler_name": "hr_sampler",
-    "hr_scheduler": "hr_scheduler",
-    "hr_checkpoint_name": "hr_checkpoint",
-}
-_NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
-
-
-def note_setting(settings: dict[str, Any], component: Any, elem_id: str | None, is_img2img: bool) -> None:
-    """Keep a component if it is one of the host settings that the plan line depends on."""
-    tab = "img2img" if is_img2img else "txt2img"
-    for name, pattern in HOST_SETTINGS.items():
-        if elem_id == pattern.format(tab=tab):
-            settings[name] = component
-
+from extension_core.sampling.routing import Phase
+from extension_core.session import Session
+from extension_core.ui import infotext, panel, summary
+from extension_core.ui.summary import Model, summary_html
+from extension_core.weights.wanted import Carry
 
 def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     """Build the accordion for a script on its tab and register its infotext fields on the script."""
@@ -53,8 +34,8 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     )
     built = panel.build(parts)
     script.infotext_fields = infotext.paste_fields(built.components, _title_of)
-    if host_settings.keys() >= _NEEDED:
-        _keep_plan_current(host, built, host_settings, script.is_img2img)
+    line = functools.partial(plan_line, host, script.is_img2img)
+    following.keep_current(line, built, host_settings, script.is_img2img)
     return built.components
 
 
@@ -75,15 +56,8 @@ def _title_of(name: str) -> str:
         return name
 
 
-def _keep_plan_current(host: Host, built: panel.Panel, settings: dict[str, Any], is_img2img: bool) -> None:
-    inputs = [*built.components, *settings.values()]
-    line = functools.partial(plan_line, host, tuple(settings), is_img2img)
-    for component in inputs:
-        component.change(fn=line, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
-
-
-def plan_line(host: Host, names: tuple[str, ...], is_img2img: bool, *values: Any) -> str:
-    """The plan of the page's settings as one line of HTML, or the sentence that says why there is none.
+def plan_line(host: Host, is_img2img: bool, names: tuple[str, ...], *values: Any) -> str:
+    """The plan of the page's settings as HTML, or the sentence that says why there is none.
 
     Args:
         names: the host's settings that follow the options in `values`.
@@ -101,6 +75,10 @@ def _request(settings: dict[str, Any], is_img2img: bool) -> SimpleNamespace:
     """The page's settings as the fields of a processing object that a plan reads."""
     request = SimpleNamespace(
         denoising_strength=0.75,
+        width=512,
+        height=512,
+        batch_size=1,
+        sd_model_checkpoint=shared.opts.sd_model_checkpoint,
         is_hr_pass=False,
         sampler_noise_scheduler_override=None,
         extra_generation_params={},
@@ -117,10 +95,10 @@ def _request(settings: dict[str, Any], is_img2img: bool) -> SimpleNamespace:
 def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
     check_conflicts(request)
     host.check_request(request)
-    path, _, detection = distilled_file(options)
+    path, title, detection = distilled_file(options)
     if path is not None and host.is_loaded():
         host.check_file(path, options.text_encoder)
-        carry_of(host, options, path)
+    carry = carry_of(host, options, path) if host.is_loaded() else None
     grid = apply_family(request, options, detection)
     with host.planning():
         schedule = host.noise_schedule()
@@ -128,4 +106,20 @@ def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
         plan = Plan(tuple(plan_pass(item, options, schedule) for item in passes), schedule)
     settings = f"{request.sampler_name}, {request.steps} steps" if detection.family.sampler else ""
     found = f"{detection.family.label}: {detection.why}" if options.family == "auto" else detection.family.label
-    return panel.plan_html(plan.describe(), "; ".join(part for part in (found, settings, *plan.notes) if part))
+    said = "; ".join(part for part in (found, settings, *plan.notes) if part)
+    models = _models(options, request.sd_model_checkpoint, path, carry)
+    lives = host.outlook(path, request, options.residency)
+    return panel.plan_html(plan.describe(), said, summary_html(Session(options, plan, title), models, lives))
+
+
+def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry | None) -> dict[Phase, Model]:
+    """The models of a request by their files' names."""
+    info = sd_models.get_closet_checkpoint_match(checkpoint) if checkpoint else None
+    loaded = info.name_for_extra if info is not None else "the loaded checkpoint"
+    models = {Phase.BASE: Model(loaded)}
+    if path is not None:
+        changed_by = summary.carried(carry.strength, loaded, carry.origin.stem) if carry is not None else ""
+        if files.is_lora_file(path):
+            changed_by = summary.lora_on(options.lora_strength, loaded)
+        models[Phase.DISTILLED] = Model(path.stem, changed_by)
+    return models

@@ -1,0 +1,79 @@
+"""What the plan line follows on the host's page: the settings a plan depends on, and signs of another checkpoint."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from modules import script_callbacks
+
+from extension_core.ui.panel import Panel
+
+# The host's own settings that a plan and its models' places depend on, by the fields of its request, and their elem_ids
+# (modules/ui.py, modules/processing_scripts/sampler.py, 1.10.1). Without the first three no plan line follows them.
+HOST_SETTINGS: dict[str, str] = {
+    "steps": "{tab}_steps",
+    "sampler_name": "{tab}_sampling",
+    "scheduler": "{tab}_scheduler",
+    "denoising_strength": "{tab}_denoising_strength",
+    "width": "{tab}_width",
+    "height": "{tab}_height",
+    "batch_size": "{tab}_batch_size",
+    "enable_hr": "{tab}_hr-checkbox",
+    "hr_second_pass_steps": "{tab}_hires_steps",
+    "hr_sampler_name": "hr_sampler",
+    "hr_scheduler": "hr_scheduler",
+    "hr_checkpoint_name": "hr_checkpoint",
+    "hr_scale": "{tab}_hr_scale",
+    "hr_resize_x": "{tab}_hr_resize_x",
+    "hr_resize_y": "{tab}_hr_resize_y",
+}
+_NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
+# The host writes all its settings here once it has stored one, on A1111 once it has loaded the checkpoint as well
+# (modules/ui_settings.py, 1.10.1); and here it shows what an image was made from, for which Forge loads it.
+_SIGNS = ("settings_json", "html_info_{tab}")
+# Forge's drop-down has no id, and what it changes is stored by another event, at the same time (modules_forge/
+# main_entry.py, dfdcbab6); so its own value is read.
+_CHECKPOINT_CLASS = "model_selection"
+
+Line = Callable[..., str]
+
+
+def note_setting(settings: dict[str, Any], component: Any, elem_id: str | None, is_img2img: bool) -> None:
+    """Keep a component if it is one of the host settings that the plan line depends on."""
+    for name, pattern in HOST_SETTINGS.items():
+        if elem_id == pattern.format(tab=_tab(is_img2img)):
+            settings[name] = component
+
+
+def keep_current(line: Line, built: Panel, settings: dict[str, Any], is_img2img: bool) -> None:
+    """Show the plan anew when an option, a setting of the host's or its checkpoint changes.
+
+    Args:
+        line: (names of settings, the options' values, the settings' values) -> HTML.
+    """
+    if not settings.keys() >= _NEEDED:
+        return
+    inputs = [*built.components, *settings.values()]
+    for component in inputs:
+        _show_on_change(component, line, tuple(settings), inputs, built)
+    signs = [pattern.format(tab=_tab(is_img2img)) for pattern in _SIGNS]
+
+    def listen(component: Any, **kwargs: Any) -> None:
+        if kwargs.get("elem_id") in signs:
+            _show_on_change(component, line, tuple(settings), inputs, built)
+        elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
+            names = (*settings, "sd_model_checkpoint")
+            _show_on_change(component, line, names, [*inputs, component], built)
+
+    script_callbacks.on_after_component(listen)  # these components are made after the accordion
+
+
+def _show_on_change(component: Any, line: Line, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
+    shown = functools.partial(line, names)
+    component.change(fn=shown, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
+
+
+def _tab(is_img2img: bool) -> str:
+    return "img2img" if is_img2img else "txt2img"
