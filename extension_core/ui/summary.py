@@ -37,10 +37,11 @@ def summary_html(session: Session, models: Mapping[Phase, Model], lives: Lives) 
     steps = {phase: _steps(session, phase) for phase in models}
     rows = "".join(_row(session, phase, model, steps[phase], lives) for phase, model in models.items() if steps[phase])
     head = "".join(f"<th scope='col'>{html.escape(text)}</th>" for text in _HEADINGS)
-    table = f"<table class='diversity-models'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     idle = [_idle(model, _where(phase, lives)) for phase, model in models.items() if not steps[phase]]
     notes = "; ".join(filter(None, [*idle, lives.why and f"memory: {lives.why}"]))
-    return table + (f"<p class='diversity-found'>{html.escape(notes)}</p>" if notes else "")
+    below = f"<p class='diversity-found'>{html.escape(notes)}</p>" if notes else ""
+    return f"<div class='diversity-models'>{table}</div>{below}"
 
 
 def carried(strength: float, loaded: str, origin: str) -> str:

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from extension_core.options import FIELDS
 from extension_core.weights.choices import LORA_LABEL, UNET_LABEL
 from tests.browser.conftest import Site
-from tests.browser.webpage import Tab
+from tests.browser.webpage import Tab, load_checkpoint
 
 # WCAG 2's contrast of an element's text against what lies behind it; 4.5 is the least for text of this size.
 _CONTRAST = """element => {
@@ -103,6 +103,34 @@ def test_plan_line_follows_the_strength_of_img2img(page: Page, site: Site) -> No
     expect(accordion.plan).to_contain_text("base 999 -> 759, distilled 759 -> 499 -> 259 -> 0")
 
 
+def test_the_table_says_of_each_model_what_it_makes_and_gets(txt2img: Tab, site: Site) -> None:
+    accordion = txt2img.accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm")
+    expect(accordion.model("base")).to_contain_text(re.compile(rf"{site.base}.*step 1.*× 1"))
+    expect(accordion.model("distilled")).to_contain_text(re.compile(rf"{site.distilled}.*steps 2–4.*× 1"))
+    accordion.choose("lora_targets", "base")
+    expect(accordion.model("distilled")).to_contain_text("none")
+    accordion.enter("base_lora_factor", 0.5)
+    expect(accordion.model("base")).to_contain_text("× 0.5")
+    accordion.choose("mode", "distilled")
+    expect(accordion.model("base")).to_have_count(0)
+    expect(accordion.plan).to_contain_text(f"{site.base} takes no part")
+
+
+@pytest.mark.parametrize("name", ["txt2img", "img2img"])
+def test_plan_follows_the_hosts_checkpoint(page: Page, site: Site, name: str) -> None:
+    accordion = Tab(page, name).show().accordion.open()
+    accordion.set(distilled_model=site.distilled, family="lcm")
+    expect(accordion.model("base")).to_contain_text(site.base)
+    try:
+        load_checkpoint(page, site.distilled)
+        expect(accordion.model("base")).to_contain_text(site.distilled)
+        load_checkpoint(page, site.base)
+        expect(accordion.model("base")).to_contain_text(site.base)
+    finally:
+        site.api.call("/sdapi/v1/options", {"sd_model_checkpoint": site.base})
+
+
 def test_a_switch_step_beyond_the_run_is_named_at_once(txt2img: Tab, site: Site) -> None:
     accordion = txt2img.accordion.open()
     accordion.set(distilled_model=site.distilled, family="lcm", switch_step=9)
@@ -120,6 +148,8 @@ def test_text_is_readable_in_both_themes(open_page: Callable[..., Page], site: S
     accordion.choose("distilled_model", site.distilled)
     _expect_contrast(page, f"#{accordion.id('plan')} .diversity-line", 7)
     _expect_contrast(page, f"#{accordion.id('plan')} .diversity-found", 4.5)
+    _expect_contrast(page, f"#{accordion.id('plan')} tbody td", 7)
+    _expect_contrast(page, f"#{accordion.id('plan')} thead th", 4.5)
 
 
 def test_a_narrow_page_is_usable(open_page: Callable[..., Page], site: Site) -> None:

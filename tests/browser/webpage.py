@@ -46,6 +46,10 @@ class Accordion:
     def plan(self) -> Locator:
         return prose(self.page, self.id("plan"))
 
+    def model(self, phase: str) -> Locator:
+        """The row of "base" or "distilled" in the table below the plan."""
+        return self.plan.locator(f"tr.diversity-{phase}")
+
     def field(self, name: str) -> Locator:
         return self.page.locator(f"#{self.id(name)}")
 
@@ -164,6 +168,11 @@ class Tab:
 def prose(page: Page, elem_id: str) -> Locator:
     """The text of an HTML component: gradio 3 gives it the component's id too, gradio 4 the block around it alone."""
     return page.locator(f".prose#{elem_id}, #{elem_id}:not(.prose) .prose").last
+
+
+def load_checkpoint(page: Page, name: str) -> None:
+    """Choose in the drop-down above the tabs; Forge gives it no id."""
+    choose(page.locator("#setting_sd_model_checkpoint, #quicksettings .model_selection").last, name)
 
 
 def choose(dropdown: Locator, value: str) -> None:

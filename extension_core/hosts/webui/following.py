@@ -31,8 +31,9 @@ HOST_SETTINGS: dict[str, str] = {
 }
 _NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
 # The host writes all its settings here once it has stored one, on A1111 once it has loaded the checkpoint as well
-# (modules/ui_settings.py, 1.10.1); and here it shows what an image was made from, for which Forge loads it.
-_SIGNS = ("settings_json", "html_info_{tab}")
+# (modules/ui_settings.py, 1.10.1); and here what an image was made from, for which Forge loads the checkpoint. Both are
+# text boxes: what shows HTML says that it changed whenever anything on the page does (gradio 4.40).
+_SIGNS = ("settings_json", "generation_info_{tab}")
 # Forge's drop-down has no id, and what it changes is stored by another event, at the same time (modules_forge/
 # main_entry.py, dfdcbab6); so its own value is read.
 _CHECKPOINT_CLASS = "model_selection"

@@ -15,3 +15,8 @@ def hires_inputs() -> list[Any]:
 def hires_paste_fields(inputs: list[Any]) -> list[Any]:
     del inputs
     return []
+
+
+def top_of_page() -> tuple[str, ...]:
+    """Builds what is above the tabs beside the quick settings; the settings that have their own component there."""
+    return ()

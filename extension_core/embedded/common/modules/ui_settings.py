@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import model_handling, script_callbacks, shared
+from modules import flavour_page, model_handling, script_callbacks, shared
 from modules.call_queue import wrap_gradio_call_no_job
 from modules.options import OptionInfo
 from modules.shared import opts
@@ -60,6 +60,7 @@ class UiSettings:
         self.components: list[Any] = []
         self.keys: list[str] = []
         self.interface: Any = None
+        self.text_settings: Any = None
         self.quicksettings: dict[str, Any] = {}
 
     def register_settings(self) -> None:
@@ -93,22 +94,23 @@ class UiSettings:
                     self.component_dict[key] = create_setting_component(key)
                     self.keys.append(key)
             self.components = [self.component_dict[key] for key in self.keys]
+            self.text_settings = gr.Textbox(elem_id="settings_json", value=lambda: opts.dumpjson(), visible=False)
         shared.settings_components = self.component_dict
 
     def add_quicksettings(self) -> None:
         with gr.Row(elem_id="quicksettings", variant="compact"):
+            own = flavour_page.top_of_page()
             for key in opts.quicksettings_list:
-                if key in opts.data_labels:
+                if key in opts.data_labels and key not in own:
                     self.quicksettings[key] = self.component_dict[key] = create_setting_component(
                         key, is_quicksettings=True
                     )
 
     def add_functionality(self, demo: Any) -> None:
-        text_settings = gr.Textbox(elem_id="settings_json", value=lambda: opts.dumpjson(), visible=False)
         self.submit.click(
             fn=wrap_gradio_call_no_job(self.run_settings, extra_outputs=[gr.update()]),
             inputs=self.components,
-            outputs=[text_settings, self.result],
+            outputs=[self.text_settings, self.result],
         )
         self.restart.click(fn=shared.state.request_restart, _js="restart_reload", inputs=[], outputs=[])
         for key, component in self.quicksettings.items():
@@ -120,7 +122,7 @@ class UiSettings:
             event(
                 fn=change,
                 inputs=[component],
-                outputs=[component, text_settings],
+                outputs=[component, self.text_settings],
                 show_progress=key == "sd_model_checkpoint",
             )
         for key, component in self.quicksettings.items():

@@ -30,3 +30,11 @@ def hires_inputs() -> list[Any]:
 
 def hires_paste_fields(inputs: list[Any]) -> list[Any]:
     return [PasteField(inputs[0], "Hires CFG Scale", api="hr_cfg")]
+
+
+def top_of_page() -> tuple[str, ...]:
+    """Builds what is above the tabs beside the quick settings; the settings that have their own component there."""
+    from modules_forge import main_entry
+
+    main_entry.make_checkpoint_manager_ui()
+    return ("sd_model_checkpoint",)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import gradio as gr
 import torch
 from backend import memory_management
 from backend.args import dynamic_args
-from modules import model_handling, paths, sd_models, shared, shared_items
+from modules import model_handling, paths, sd_models, shared, shared_items, ui_common
 
 forge_unet_storage_dtype_options: dict[str, tuple[Any, bool]] = {
     "Automatic": (None, False),
@@ -21,6 +22,7 @@ forge_unet_storage_dtype_options: dict[str, tuple[Any, bool]] = {
 """(what the U-Net is stored in, whether LoRAs are added at each call instead of merged)."""
 module_list: dict[str, str] = {}
 total_vram = int(memory_management.total_vram)
+ui_checkpoint: Any = None
 _MODULE_FILES = [".ckpt", ".pt", ".bin", ".safetensors"]
 
 
@@ -35,6 +37,22 @@ def refresh_models() -> tuple[list[str], list[str]]:
         for path in shared.walk_files(folder, allowed_extensions=_MODULE_FILES):
             module_list[os.path.basename(path)] = path
     return titles, list(module_list)
+
+
+def make_checkpoint_manager_ui() -> None:
+    """The drop-down above the tabs; what it chooses is loaded by the next request, and no other component is told."""
+    global ui_checkpoint
+    titles, _ = refresh_models()
+    ui_checkpoint = gr.Dropdown(
+        label="Checkpoint",
+        value=lambda: shared.opts.sd_model_checkpoint,
+        choices=titles,
+        elem_classes=["model_selection"],
+    )
+    ui_common.create_refresh_button(
+        ui_checkpoint, refresh_models, lambda: {"choices": refresh_models()[0]}, "forge_refresh_checkpoint"
+    )
+    ui_checkpoint.change(fn=checkpoint_change, inputs=[ui_checkpoint], outputs=[], show_progress=False)
 
 
 def refresh_memory_management_settings(
