@@ -97,7 +97,9 @@ def _steps_of_pass(plan: PassPlan, phase: Phase) -> str:
         return _range(last - distilled + 1, last)
     refined = len(plan.split.base) - 1
     shown = _range(last - run + 1, last - distilled)
-    return shown if refined == run - distilled else f"{shown} in {refined} finer"
+    if refined == run - distilled:
+        return shown
+    return f"{shown} in {refined} {'finer' if refined > run - distilled else 'coarser'}"
 
 
 def _range(first: int, last: int) -> str:

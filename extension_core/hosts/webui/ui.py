@@ -22,6 +22,7 @@ from extension_core.ui import infotext, panel, summary
 from extension_core.ui.summary import Model, summary_html
 from extension_core.weights.wanted import Carry
 
+
 def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     """Build the accordion for a script on its tab and register its infotext fields on the script."""
     parts = panel.HostParts(
