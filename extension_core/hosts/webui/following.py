@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from gradio.context import Context
 from modules import script_callbacks
 
 from extension_core.ui.panel import Panel
@@ -62,6 +63,8 @@ def keep_current(line: Line, built: Panel, settings: dict[str, Any], is_img2img:
     signs = [pattern.format(tab=_tab(is_img2img)) for pattern in _SIGNS]
 
     def listen(component: Any, **kwargs: Any) -> None:
+        if Context.root_block is None:
+            return  # gradio 4 makes a component anew for every answer that changes one
         if kwargs.get("elem_id") in signs:
             _show_on_change(component, line, tuple(settings), inputs, built)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
