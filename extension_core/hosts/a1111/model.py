@@ -182,7 +182,7 @@ def make_room(second: SecondModel, placement: Placement) -> Choice | None:
 def outlook(path: Path | None, p: Any, residency: str) -> Lives:
     """Where the models would live if a request ran now."""
     resident = RESIDENCY.model
-    if path is None:
+    if path is None or sd_models.model_data.sd_model is None:
         return memory.lives_with(Choice(Placement.BOTH))
     if resident is not None and resident.ran_out and residency == "auto":
         return memory.lives_with(Choice(Placement.RAM, f"memory on {devices.device} ran out with both"))
