@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -34,6 +35,17 @@ class A1111(Host):
         """As `Host`."""
         return [self.shared.sd_model.model.diffusion_model]
 
+    def weights_on_card(self) -> int:
+        """As `Host`."""
+        from extension_core.hosts.a1111 import model
+
+        live = sum(parameter.nbytes for parameter in self.unets()[0].parameters())
+        second = model.RESIDENCY.model
+        if second is None:
+            return live
+        beside = 0 if second.unet.in_ram else second.unet.bytes_held
+        return live + beside + (second.base.bytes_held if second.base else 0)
+
     def load(self, path: Path) -> None:
         """Make a checkpoint the host's model: built the first time, reloaded in place from then on."""
         info = self.models.get_closet_checkpoint_match(path.name)
@@ -59,7 +71,7 @@ def second_model(path: Path) -> SecondModel:
     """Our load of a distilled model, from the check of its header on."""
     from extension_core.hosts.a1111 import model
 
-    return model.second_model(Wanted(path, model.check_file(path, "auto")))
+    return model.second_model(Wanted(path, model.check_file(path, "auto")), SimpleNamespace(), "both")[0]
 
 
 def drop() -> None:

@@ -29,6 +29,18 @@ FULL = Networks(
     text_layers=1,
     text_heads=12,
 )
+# SDXL's widths, depths and text width (sd_xl_base.yaml); its size label, 5 of 2,567 million numbers, is left out.
+SDXL = Networks(
+    unet_channels=320,
+    unet_mult=(1, 2, 4),
+    unet_blocks=2,
+    unet_attention=(4, 2),
+    unet_heads=10,
+    unet_depth=(0, 2, 10),
+    text_width=2048,
+    text_layers=1,
+    text_heads=16,
+)
 QUICK = Networks(
     unet_channels=32,
     unet_mult=(1, 2, 4, 4),

@@ -29,6 +29,14 @@ class Forge(Host):
         assert second is not None, "the distilled model is not resident"
         return [model.live_unet().diffusion_model, second.unet.patcher.model.diffusion_model]
 
+    def weights_on_card(self) -> int:
+        """As `Host`."""
+        from backend import memory_management
+
+        loaded = {id(item.model.model): item.model.model for item in memory_management.current_loaded_models}
+        unets = [model.diffusion_model for model in loaded.values() if hasattr(model, "diffusion_model")]
+        return sum(parameter.nbytes for unet in unets for parameter in unet.parameters())
+
     def load(self, path: Path) -> None:
         """Make a checkpoint the host's model: always built anew."""
         from modules_forge import main_entry

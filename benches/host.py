@@ -24,9 +24,11 @@ class Host(ABC):
 
     flavour: str
 
-    def __init__(self, files: Files, data: Path, threads: int | None) -> None:
+    def __init__(self, files: Files, data: Path, threads: int | None, on_card: bool = False) -> None:
+        """Args: on_card: compute on the machine's graphics card; else on the processor."""
         arguments = ["--ckpt-dir", str(files.base.parent), "--ckpt", str(files.base), "--data-dir", str(data)]
-        arguments += ["--use-cpu", "all", "--skip-load-model-at-start", "--extensions-dir", str(data / "extensions")]
+        arguments += ["--skip-load-model-at-start", "--extensions-dir", str(data / "extensions")]
+        arguments += [] if on_card else ["--use-cpu", "all"]
         prepare(self.flavour, [*arguments, *(["--threads", str(threads)] if threads else [])])
         from modules import initialize
 
@@ -48,6 +50,10 @@ class Host(ABC):
     @abstractmethod
     def unets(self) -> list[torch.nn.Module]:
         """The modules that run the U-Net calls of a hybrid request, the base's first."""
+
+    @abstractmethod
+    def weights_on_card(self) -> int:
+        """Bytes of U-Net weights that are where the host computes, counted tensor by tensor."""
 
     @abstractmethod
     def load(self, path: Path) -> None:

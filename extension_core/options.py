@@ -182,8 +182,8 @@ class Options:
         "auto",
         "choice",
         "Memory",
-        "Where the two models live. Both: on the graphics card. RAM: the idle one waits in RAM. 8bit: the base computes "
-        "from a copy in 8 bits, which changes its steps a little. Auto: both if they fit, else RAM.",
+        "Where the two models live. Both: on the graphics card. RAM: the idle one waits in RAM. 8bit: the base's steps "
+        "are computed from a copy in 8 bits, which changes them a little. Auto: both if they fit, else RAM.",
         choices=("auto", "both", "ram", "8bit"),
     )
 

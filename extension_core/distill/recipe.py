@@ -17,6 +17,7 @@ class Networks:
     unet_blocks: int = 1
     unet_attention: tuple[int, ...] = (2,)
     unet_heads: int = 4
+    unet_depth: int | tuple[int, ...] = 1
     text_width: int = 128
     text_layers: int = 2
     text_heads: int = 4
@@ -35,7 +36,7 @@ class Networks:
             "channel_mult": list(self.unet_mult),
             "num_heads": self.unet_heads,
             "use_spatial_transformer": True,
-            "transformer_depth": 1,
+            "transformer_depth": self.unet_depth if isinstance(self.unet_depth, int) else list(self.unet_depth),
             "context_dim": self.text_width,
             "use_checkpoint": False,
             "legacy": False,

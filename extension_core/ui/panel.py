@@ -22,6 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("lora_targets",),
     ("base_lora_factor", "distilled_lora_factor"),
     ("carry_from", "carry_strength"),
+    ("residency",),
 )
 _LORA_SLIDERS = ("lora_strength", "base_lora_factor", "distilled_lora_factor")
 _SLIDER_TOPS = {

@@ -7,13 +7,15 @@ both sets is not held twice. The hosts' network loaders rewrite weights in place
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from extension_core.weights.naming import NamedParameter
+from extension_core.weights.transfer import Bus, Lane
 
 # Written by the host on layers: Lora's state, and the copies that its fp8 mode keeps beside the weights.
 BOOKKEEPING = ("network_current_names", "network_weights_backup", "network_bias_backup", "fp16_weight", "fp16_bias")
@@ -27,14 +29,21 @@ class Slot:
     parameter: torch.nn.Parameter
     waiting: torch.Tensor
 
-    def prepare(self) -> None:
-        """Bring the waiting tensor to where the live one is; medvram and lowvram move modules about."""
-        if self.waiting.device != self.parameter.device:
+    def prepare(self, bus: Bus | None) -> None:
+        """Everything that may fail for want of memory."""
+        if bus is not None:
+            self.waiting = bus.lane.in_ram(self.waiting)
+            if bus.lane.serves(self.parameter.device):
+                bus.reserve([self.parameter.data])
+        elif self.waiting.device != self.parameter.device:  # medvram and lowvram move modules about
             self.waiting = self.waiting.to(self.parameter.device)
 
-    def exchange(self) -> None:
-        """Swap the live and the waiting tensor."""
-        self.waiting, self.parameter.data = self.parameter.data, self.waiting
+    def exchange(self, bus: Bus | None) -> None:
+        """Swap the live and the waiting values: by pointer where both are in one memory, else through the bus."""
+        if bus is not None and bus.lane.serves(self.parameter.device):
+            self.waiting = bus.exchange(self.parameter.data, self.waiting)
+        else:
+            self.waiting, self.parameter.data = self.parameter.data, self.waiting
 
 
 @dataclass
@@ -46,27 +55,18 @@ class Layer:
     shared: list[NamedParameter] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
-    def prepare(self) -> None:
+    def prepare(self, bus: Bus | None) -> None:
         """Everything that may fail for want of memory, before anything is swapped."""
         if self.shared and self.module.__dict__.get("network_weights_backup") is not None:
             self._unshare()
         for slot in self.slots:
-            slot.prepare()
+            slot.prepare(bus)
 
-    def exchange(self) -> None:
-        """Swap tensors and notes."""
+    def exchange(self, bus: Bus | None) -> None:
+        """Swap values and notes."""
         for slot in self.slots:
-            slot.exchange()
-        attributes = self.module.__dict__
-        if not self.notes and attributes.keys().isdisjoint(BOOKKEEPING):
-            return
-        for name in BOOKKEEPING:
-            live = attributes.pop(name, _MISSING)
-            waiting = self.notes.pop(name, _MISSING)
-            if waiting is not _MISSING:
-                attributes[name] = waiting
-            if live is not _MISSING:
-                self.notes[name] = live
+            slot.exchange(bus)
+        exchange_notes(self.module, self.notes)
 
     def _unshare(self) -> None:
         """A network was merged into this layer with the one set in: from now on each set needs its own."""
@@ -75,8 +75,25 @@ class Layer:
         self.shared.clear()
 
 
+def exchange_notes(module: torch.nn.Module, notes: dict[str, Any]) -> None:
+    """Swap what the host has noted on a layer with what it noted while other weights were in it."""
+    attributes = module.__dict__
+    if not notes and attributes.keys().isdisjoint(BOOKKEEPING):
+        return
+    for name in BOOKKEEPING:
+        live = attributes.pop(name, _MISSING)
+        waiting = notes.pop(name, _MISSING)
+        if waiting is not _MISSING:
+            attributes[name] = waiting
+        if live is not _MISSING:
+            notes[name] = live
+
+
 class ParameterSet:
-    """The second set: `exchange` puts it in, `exchange` again takes it out."""
+    """The second set: `exchange` puts it in, `exchange` again takes it out.
+
+    What waits is beside the parameters (`keep_beside`) or in RAM (`keep_in_ram`).
+    """
 
     def __init__(self, layers: Iterable[Layer], alike: Iterable[Layer] = ()) -> None:
         """Args:
@@ -84,6 +101,8 @@ class ParameterSet:
         alike: those with none, which both sets share while the same networks are in them.
         """
         self._layers, self._alike = list(layers), list(alike)
+        self._bus: Bus | None = None
+        self._arriving: list[RemovableHandle] = []
         self.active = False
 
     def __len__(self) -> int:
@@ -91,16 +110,64 @@ class ParameterSet:
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of the waiting tensors: what the second set costs."""
-        return sum(slot.waiting.numel() * slot.waiting.element_size() for layer in self._layers for slot in layer.slots)
+        """Bytes of the waiting tensors: what the second set costs, wherever it is."""
+        return sum(map(_bytes, self._waiting()))
+
+    @property
+    def in_ram(self) -> bool:
+        """Whether what waits is in RAM, not beside the parameters."""
+        return self._bus is not None
+
+    def bytes_missing_on(self, device: torch.device) -> int:
+        """Bytes of the waiting tensors that are elsewhere."""
+        return sum(_bytes(tensor) for tensor in self._waiting() if tensor.device.type != device.type)
+
+    @property
+    def modules(self) -> list[torch.nn.Module]:
+        """The layers in which the two sets differ."""
+        return [layer.module for layer in self._layers]
+
+    def keep_beside(self) -> None:
+        """What waits is where the parameters are, from the next exchange on."""
+        self.settle()
+        self._bus = None
+
+    def keep_in_ram(self, lane: Lane) -> None:
+        """What waits is in RAM from now on, and comes and goes by `lane`."""
+        self.settle()
+        for layer in self._layers:
+            for slot in layer.slots:
+                slot.waiting = lane.in_ram(slot.waiting)
+        if self._bus is None or self._bus.lane is not lane:
+            self._bus = Bus(lane)
 
     def exchange(self) -> None:
-        """Swap the two sets, all or nothing."""
+        """Swap the two sets, all or nothing; a layer's values may still be on their way until it is called."""
+        self.settle()
         for layer in self._layers:
-            layer.prepare()
+            layer.prepare(self._bus)
+        if self._bus is not None:
+            self._bus.lane.begin()
         for layer in self._layers:
-            layer.exchange()
+            layer.exchange(self._bus)
+            if self._bus is not None:
+                self._await_arrival(layer.module, self._bus.lane.mark())
         self.active = not self.active
+
+    def _await_arrival(self, module: torch.nn.Module, wait: Callable[[], None] | None) -> None:
+        if wait is not None:
+            self._arriving.append(module.register_forward_pre_hook(lambda _module, _args: wait()))
+
+    def settle(self) -> None:
+        """Wait until every value is where it belongs, for readers that do not call the layers."""
+        if self._arriving and self._bus is not None:
+            self._bus.lane.finish()
+        for handle in self._arriving:
+            handle.remove()
+        self._arriving.clear()
+
+    def _waiting(self) -> Iterator[torch.Tensor]:
+        return (slot.waiting for layer in self._layers for slot in layer.slots)
 
     def activate(self, wanted: bool) -> None:
         """Put the second set in (True) or the module's own back (False)."""
@@ -115,12 +182,25 @@ class ParameterSet:
     def clear(self) -> None:
         """Free the second set, which must be out."""
         assert not self.active
+        self.settle()
         self._layers.clear()
         self._alike.clear()
+        self._bus = None
 
 
-def build(parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tensor | None]) -> ParameterSet:
-    """Build the second set of some parameters; `load` gives a name's second value in any dtype, None if it has none."""
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def build(
+    parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tensor | None], lane: Lane | None = None
+) -> ParameterSet:
+    """Build the second set of some parameters.
+
+    Args:
+        load: gives a name's second value in any dtype, None if it has none.
+        lane: if given, the set waits in RAM from the first tensor on.
+    """
     layers: dict[int, Layer] = {}
     for named in parameters:
         layer = layers.setdefault(id(named.layer), Layer(named.layer))
@@ -130,12 +210,17 @@ def build(parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tens
         if loaded is None or second is None or torch.equal(_comparable(second), _comparable(named.clean)):
             layer.shared.append(named)
             continue
-        layer.slots.append(Slot(getattr(named.owner, named.attribute), _own_memory(second, loaded)))
+        own = _own_memory(second, loaded)
+        slot = Slot(getattr(named.owner, named.attribute), own if lane is None else lane.in_ram(own))
+        layer.slots.append(slot)
         half_copy = f"fp16_{named.attribute}"
         if half_copy in named.layer.__dict__:
             layer.notes[half_copy] = loaded.to("cpu", torch.float16)
     different = [layer for layer in layers.values() if layer.slots]
-    return ParameterSet(different, (layer for layer in layers.values() if not layer.slots))
+    second_set = ParameterSet(different, (layer for layer in layers.values() if not layer.slots))
+    if lane is not None:
+        second_set.keep_in_ram(lane)
+    return second_set
 
 
 def _comparable(tensor: torch.Tensor) -> torch.Tensor:

@@ -93,10 +93,14 @@ class Lives:
     distilled: str
     why: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def where(self) -> str:
+        """Both places in a few words."""
         same = self.base == self.distilled
-        where = f"both {self.base}" if same else f"base {self.base}; distilled {self.distilled}"
-        return f"{where} ({self.why})" if self.why else where
+        return f"both models {self.base}" if same else f"base {self.base}; distilled {self.distilled}"
+
+    def __str__(self) -> str:
+        return f"{self.where} ({self.why})" if self.why else self.where
 
 
 def lives(choice: Choice, device: str) -> Lives:
@@ -106,3 +110,11 @@ def lives(choice: Choice, device: str) -> Lives:
     if choice.placement is Placement.RAM:
         return Lives(*[f"on {device} for its steps, else in RAM"] * 2, choice.why)
     return Lives(f"on {device} in 8 bits, its own values in RAM", f"on {device}", choice.why)
+
+
+def room_made(before: Lives) -> str:
+    """The warning after memory ran out and the idle model was sent to RAM."""
+    return (
+        f"Memory ran out with {before.where}, so now the idle model waits in RAM, which makes each switch slower; "
+        "choose RAM under Memory to begin so, or a smaller image."
+    )

@@ -29,6 +29,10 @@ class Residency(Generic[ModelT]):
         """The resident model, if any."""
         return self._model
 
+    def resident(self, key: Hashable) -> ModelT | None:
+        """The resident model if it is the one for `key`."""
+        return self._model if self._key == key else None
+
     def get(self, key: Hashable, load: Callable[[], ModelT]) -> ModelT:
         """The resident model if it is the one for `key`, else a newly loaded one; a failed load leaves none."""
         if self._model is None or self._key != key:

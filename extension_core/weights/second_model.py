@@ -9,14 +9,17 @@ from pathlib import Path
 
 import torch
 
-from extension_core.errors import DiversityError
+from extension_core.errors import NotEnoughMemory
 from extension_core.weights import parameter_set
 from extension_core.weights.carry import carrying
 from extension_core.weights.cond_caches import CondCaches
+from extension_core.weights.eight_bit import EightBit
 from extension_core.weights.naming import NamedParameter, file_keys
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.parameter_set import ParameterSet
+from extension_core.weights.placement import Placement
 from extension_core.weights.reader import TensorSource, open_tensors
+from extension_core.weights.transfer import Lane
 from extension_core.weights.wanted import Carry
 
 
@@ -29,17 +32,45 @@ class SecondModel:
         text: its text encoder likewise, None if the base's conditioning serves.
         cond_caches: the host's prompt caches for `text`.
         notes: what the user should know of it, beside every image.
+        base: the host's own U-Net values in 8 bits, if its steps are to be computed from them.
+        ran_out: memory has run out with both models where the host computes.
+        closing: what ends with this model.
     """
 
     unet: ParameterSet
     text: ParameterSet | None
     cond_caches: CondCaches = field(default_factory=CondCaches)
     notes: tuple[str, ...] = ()
+    base: EightBit | None = None
+    ran_out: bool = False
+    closing: ExitStack = field(default_factory=ExitStack)
 
     @property
     def bytes_held(self) -> int:
-        """Bytes that this model adds to the host's."""
-        return self.unet.bytes_held + (self.text.bytes_held if self.text else 0)
+        """Bytes that this model adds to the host's, wherever they are."""
+        return sum(part.bytes_held for part in self._parts) + (self.base.bytes_held if self.base else 0)
+
+    def bytes_missing_on(self, device: torch.device) -> int:
+        """Bytes of it that are not on a device yet."""
+        return sum(part.bytes_missing_on(device) for part in self._parts)
+
+    @property
+    def _parts(self) -> list[ParameterSet]:
+        return [self.unet, self.text] if self.text is not None else [self.unet]
+
+    def place(self, placement: Placement, lane: Lane, unet: Sequence[NamedParameter]) -> None:
+        """Have the idle values wait where a placement has them; `unet` are the parameters of the host's U-Net."""
+        for part in self._parts:
+            if placement is Placement.BOTH:
+                part.keep_beside()
+            else:
+                part.keep_in_ram(lane)
+        if placement is not Placement.EIGHT_BIT:
+            self.base = None
+        elif self.base is None or not self.base.covers(self.unet.modules):
+            self.restore()
+            layers = {id(module) for module in self.unet.modules}
+            self.base = EightBit(named for named in unet if id(named.layer) in layers)
 
     def keep_networks_apart(self, text: Sequence[NamedParameter]) -> None:
         """Let the distilled model have other networks than the base, also in `text`, the host's text encoders."""
@@ -50,16 +81,17 @@ class SecondModel:
 
     def restore(self) -> None:
         """Give the host's model its own weights back; safe to call at any time."""
-        self.unet.activate(False)
-        if self.text is not None:
-            self.text.activate(False)
+        for part in self._parts:
+            part.activate(False)
+            part.settle()
 
     def release(self) -> None:
         """Restore and free; it cannot be used after."""
+        self.closing.close()
         self.restore()
-        self.unet.clear()
-        if self.text is not None:
-            self.text.clear()
+        for part in self._parts:
+            part.clear()
+        self.base = None
         self.cond_caches.clear()
 
     @contextmanager
@@ -69,22 +101,29 @@ class SecondModel:
             yield
             return
         self.text.activate(True)
+        self.text.settle()
         try:
             yield
         finally:
             self.text.activate(False)
+            self.text.settle()
 
 
 def load_second_model(
-    path: Path, unet: Sequence[NamedParameter], text: Sequence[NamedParameter], carry: Carry | None = None
+    path: Path,
+    unet: Sequence[NamedParameter],
+    text: Sequence[NamedParameter],
+    carry: Carry | None = None,
+    lane: Lane | None = None,
 ) -> SecondModel:
     """Read a file's U-Net, and text encoder where `text` is not empty, as second sets; equal tensors are shared.
 
     The file may have its U-Net in any of the known layouts; `carry` adds what the live model has learnt since its
-    origin.
+    origin. With a `lane` the sets are in RAM from the first tensor on.
 
     Raises:
-        DiversityError: the file cannot be read, or memory does not suffice.
+        NotEnoughMemory: memory does not suffice.
+        DiversityError: the file cannot be read.
     """
     names = [named.name for named in unet]
     with ExitStack() as stack:
@@ -93,7 +132,7 @@ def load_second_model(
             live = {named.name: named for named in (*unet, *text)}
             origin = _loader(stack.enter_context(open_tensors(carry.origin)), names)
             value = carrying(value, lambda name: live[name].clean, origin, carry.strength)
-        return build_second_model(path.name, unet, text, value)
+        return build_second_model(path.name, unet, text, value, lane)
 
 
 def build_second_model(
@@ -101,22 +140,23 @@ def build_second_model(
     unet: Sequence[NamedParameter],
     text: Sequence[NamedParameter],
     value: Callable[[str], torch.Tensor | None],
+    lane: Lane | None = None,
 ) -> SecondModel:
     """The second sets whose values `value` gives by canonical name, None where both models share one.
 
     The host's model is not touched. A text encoder equal to the host's costs nothing and gives `text=None`.
 
     Raises:
-        DiversityError: memory does not suffice.
+        NotEnoughMemory: memory does not suffice.
     """
     try:
         with torch.no_grad():
-            unet_set = parameter_set.build(unet, value)
-            text_set = parameter_set.build(text, value)
+            unet_set = parameter_set.build(unet, value, lane)
+            text_set = parameter_set.build(text, value, lane)
     except MAY_BE as error:
         if not is_out_of_memory(error):
             raise
-        raise DiversityError(
+        raise NotEnoughMemory(
             f"There is not enough memory for the distilled model '{name}' beside the loaded checkpoint ({error}); "
             "close other programs or choose a smaller model."
         ) from error

@@ -133,7 +133,7 @@ def test_exchange_is_all_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     both = build(base, second)
     calls = 0
 
-    def fail_late(_self: parameter_set.Slot) -> None:
+    def fail_late(_self: parameter_set.Slot, _bus: object) -> None:
         nonlocal calls
         calls += 1
         if calls == 4:

@@ -9,11 +9,12 @@ from typing import Any
 
 from modules import sd_models
 
-from extension_core.hosts.a1111 import conditioning, guidance, model, networks
+from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.placement import Choice, Lives, room_made
 from extension_core.weights.second_model import SecondModel
 from extension_core.weights.wanted import Wanted
 
@@ -23,11 +24,26 @@ class ExchangedModel:
     """A distilled model whose parameters are exchanged with the host's."""
 
     model: SecondModel
+    choice: Choice
+    _base_in_8_bits: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
         """As `webui.host.Second`."""
         return self.model.notes
+
+    @property
+    def lives(self) -> Lives:
+        """As `webui.host.Second`."""
+        return memory.lives_with(self.choice)
+
+    def make_room(self) -> str:
+        """As `webui.host.Second`."""
+        before, choice = self.lives, model.make_room(self.model, self.choice.placement)
+        if choice is None:
+            return ""
+        self.choice, self._base_in_8_bits = choice, False
+        return room_made(before)
 
     def keep_networks_apart(self) -> None:
         """As `webui.host.Second`."""
@@ -38,12 +54,20 @@ class ExchangedModel:
         return conditioning.own_conds(p, self.model, lora_factor)
 
     def sampling(self, p: Any, plan: PassPlan, session: Session) -> AbstractContextManager[None]:
-        """Nothing to prepare: both sets are where the U-Net is."""
+        """Both sets are where they are to wait; a base in 8 bits runs in the place of the distilled model's set."""
+        both = bool(plan.split.base and plan.split.distilled)
+        self._base_in_8_bits = both and self.model.base is not None
+        if self._base_in_8_bits:
+            self.model.unet.activate(True)
         return nullcontext()
 
     def phase(self, phase: Phase) -> AbstractContextManager[None]:
         """Put the phase's parameters in; they stay in until another phase's are wanted."""
+        if self._base_in_8_bits and self.model.base is not None and phase is Phase.BASE:
+            return self.model.base.active()
         self.model.unet.activate(phase is Phase.DISTILLED)
+        if memory.moved_by_host():  # it may send a part of the U-Net away before that part is called
+            self.model.unet.settle()
         return nullcontext()
 
     def restore(self) -> None:
@@ -84,9 +108,13 @@ class A1111:
     def settle(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""
 
-    def second_model(self, wanted: Wanted) -> ExchangedModel:
+    def second_model(self, wanted: Wanted, p: Any, residency: str) -> ExchangedModel:
         """As `webui.host.Host`."""
-        return ExchangedModel(model.second_model(wanted))
+        return ExchangedModel(*model.second_model(wanted, p, residency))
+
+    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
+        """As `webui.host.Host`."""
+        return model.outlook(path, p, residency)
 
     def base_alone(self) -> None:
         """The U-Net's networks are set at each call."""

@@ -18,19 +18,25 @@ from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
 from extension_core.weights.naming import NamedParameter
 from extension_core.weights.out_of_memory import is_out_of_memory
 from extension_core.weights.second_model import SecondModel, build_second_model
+from extension_core.weights.transfer import Lane
 
 
 def load_lora(
-    lora: LoraFile, strength: float, unet: Sequence[NamedParameter], text: Sequence[NamedParameter]
+    lora: LoraFile,
+    strength: float,
+    unet: Sequence[NamedParameter],
+    text: Sequence[NamedParameter],
+    lane: Lane | None = None,
 ) -> SecondModel:
     """The base's weights with a LoRA merged into them, as a second set; made once, of what the LoRA changes alone.
 
     Raises:
-        DiversityError: the host cannot read the LoRA, or memory does not suffice.
+        NotEnoughMemory: memory does not suffice.
+        DiversityError: the host cannot read the LoRA.
     """
     with _host_network(lora, strength) as network:
         merged = _Merged(network.modules, [*unet, *text])
-        second = build_second_model(lora.header.path.name, unet, text, merged.value)
+        second = build_second_model(lora.header.path.name, unet, text, merged.value, lane)
         merged.check(lora.header.path.name)
         second.notes = _left_out(lora, {module.network_key for module in network.modules.values()})
     return second

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from modules import script_callbacks, sd_models, sd_unet, shared
+import torch
+from modules import devices, script_callbacks, sd_models, sd_unet, shared
 
-from extension_core.errors import DiversityError
+from extension_core.errors import DiversityError, NotEnoughMemory
 from extension_core.hosts.a1111 import lora as merging
+from extension_core.hosts.a1111 import memory
 from extension_core.hosts.webui.files import config_beside
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
+from extension_core.weights.placement import Choice, Lives, Placement
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
+from extension_core.weights.transfer import Lane
 from extension_core.weights.wanted import Wanted
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
@@ -98,12 +104,26 @@ def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, t
     return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
 
 
-def second_model(wanted: Wanted) -> SecondModel:
-    """The resident second model, loaded if it is not resident yet.
+def second_model(wanted: Wanted, p: Any, residency: str) -> tuple[SecondModel, Choice]:
+    """The resident second model, loaded if it is not resident yet, and where it was placed.
 
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
     """
+    key, load = _loading(wanted)
+    choice = _choice(p, residency, key, wanted.own_text_encoder)
+    try:
+        return _placed(key, load, choice), choice
+    except NotEnoughMemory:
+        if choice.placement is Placement.RAM or memory.in_ram():
+            raise
+    devices.torch_gc()
+    choice = Choice(Placement.RAM, f"memory on {devices.device} ran out with {residency}")
+    return _placed(key, load, choice), choice
+
+
+def _loading(wanted: Wanted) -> tuple[tuple[Any, ...], Callable[[Lane | None], SecondModel]]:
+    """(what the values of the wanted model depend on, its load: in RAM if given a lane)."""
     base = shared.sd_model.sd_checkpoint_info
     unet = unet_parameters()
     lora = read_lora(wanted.header, [named.name for named in unet]) if is_lora(wanted.header.shapes) else None
@@ -114,8 +134,60 @@ def second_model(wanted: Wanted) -> SecondModel:
     )
     text = text_parameters() if wanted.own_text_encoder else []
     if lora is None:
-        return RESIDENCY.get(key, lambda: load_second_model(wanted.path, unet, text, wanted.carry))
-    return RESIDENCY.get(key, lambda: merging.load_lora(lora, wanted.lora_strength, unet, text))
+        return key, lambda lane: load_second_model(wanted.path, unet, text, wanted.carry, lane)
+    return key, lambda lane: merging.load_lora(lora, wanted.lora_strength, unet, text, lane)
+
+
+def _choice(p: Any, residency: str, key: tuple[Any, ...], own_text_encoder: bool) -> Choice:
+    resident = RESIDENCY.resident(key)
+    if resident is None:
+        text = text_parameters() if own_text_encoder else []
+        return memory.choice_for(p, residency, memory.bytes_of([*unet_parameters(), *text]))
+    if resident.ran_out and residency == "auto":
+        return Choice(Placement.RAM, f"memory on {devices.device} ran out with both")
+    return memory.choice_for(p, residency, resident.bytes_missing_on(devices.device))
+
+
+def _placed(key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], choice: Choice) -> SecondModel:
+    lane = None if choice.placement is Placement.BOTH else memory.lane()
+
+    def loaded() -> SecondModel:
+        second = load(lane)
+        second.closing.callback(memory.follow(shared.sd_model, lambda device: _moved(second, device)))
+        return second
+
+    second = RESIDENCY.get(key, loaded)
+    second.place(choice.placement, memory.lane(), unet_parameters())
+    return second
+
+
+def _moved(second: SecondModel, device: torch.device) -> None:
+    """The host has sent its model elsewhere: the second one goes with it, and ends where the host's does."""
+    if device.type == "meta":
+        RESIDENCY.drop()
+    elif device.type == "cpu":
+        second.place(Placement.RAM, memory.lane(), [])
+
+
+def make_room(second: SecondModel, placement: Placement) -> Choice | None:
+    """Have the idle values wait in RAM, for memory ran out; None if they do already."""
+    if placement is Placement.RAM or memory.in_ram():
+        return None
+    second.ran_out = True
+    second.place(Placement.RAM, memory.lane(), [])
+    devices.torch_gc()
+    return Choice(Placement.RAM, f"memory on {devices.device} ran out with {placement.value}")
+
+
+def outlook(path: Path | None, p: Any, residency: str) -> Lives:
+    """Where the models would live if a request ran now."""
+    resident = RESIDENCY.model
+    if path is None:
+        return memory.lives_with(Choice(Placement.BOTH))
+    if resident is not None and resident.ran_out and residency == "auto":
+        return memory.lives_with(Choice(Placement.RAM, f"memory on {devices.device} ran out with both"))
+    missing = memory.bytes_of(unet_parameters()) if resident is None else resident.bytes_missing_on(devices.device)
+    return memory.lives_with(memory.choice_for(p, residency, missing))
 
 
 def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:

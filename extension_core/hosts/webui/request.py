@@ -130,8 +130,7 @@ class Request:
 
     def _ran_out(self) -> bool:
         """Memory has run out inside a call of the denoiser: whether there is room now to make it again."""
-        warning = self.second.make_room() if self.second is not None else ""
-        if not warning:
+        if self.second is None or not (warning := self.second.make_room()):
             return False
         _LOG.warning("%s", warning)
         self._tell([warning])

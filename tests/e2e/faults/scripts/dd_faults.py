@@ -5,7 +5,9 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "inside": raise in the function with this dotted name while the request runs
     "record": keep the request's noises, conditioning and final latents; GET /dd-faults/record gives them
     "count":  calls of the functions with these dotted names while the request runs; GET /dd-faults/counts tells
-    "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, interrupt, skip
+    "card":   play a card with memory of its own and this many bytes of it free (A1111)
+    "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, oom for good, interrupt, skip
+    "oom_inside": [name, times]: run out of memory in the function with this dotted name, so many times
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from unittest import mock
 
 import gradio as gr
 import torch
+from dd_small_card import DeferredLane
 from modules import script_callbacks, scripts, shared
 from safetensors.torch import save
 
@@ -122,8 +125,41 @@ def _arm(faults: dict[str, Any]) -> None:
         _UNDO.append(patch.stop)
     _COUNTS.clear()
     _UNDO.extend(_arm_count(path) for path in faults.get("count", ()))
+    if "oom_inside" in faults:
+        _UNDO.append(_arm_oom(*faults["oom_inside"]))
+    if "card" in faults:
+        _UNDO.extend(_arm_card(int(faults["card"])))
     if "call" in faults:
         _UNDO.append(_arm_call(int(faults["call"]), faults.get("kind", "error")))
+
+
+def _arm_oom(path: str, times: int) -> Any:
+    module, _, name = path.rpartition(".")
+    owner = _resolve(module)
+    original, count = getattr(owner, name), 0
+
+    def running_out(*args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count <= times:
+            raise torch.cuda.OutOfMemoryError("injected: out of memory")
+        return original(*args, **kwargs)
+
+    patch = mock.patch.object(owner, name, running_out)
+    patch.start()
+    return patch.stop
+
+
+_LANE = DeferredLane()
+
+
+def _arm_card(free: int) -> list[Any]:
+    memory = importlib.import_module("extension_core.hosts.a1111.memory")
+    played = {"lane": _LANE, "free_bytes": free}
+    patches = [mock.patch.object(memory, name, return_value=value) for name, value in played.items()]
+    for patch in patches:
+        patch.start()
+    return [patch.stop for patch in patches]
 
 
 _COUNTS: dict[str, int] = {}
@@ -158,9 +194,9 @@ def _arm_call(at: int, kind: str) -> Any:
     def before(_module: Any, _args: Any) -> None:
         nonlocal count
         count += 1
-        if count != at:
+        if count != at and not (kind == "oom for good" and count > at):
             return
-        if kind == "oom":
+        if kind.startswith("oom"):
             raise torch.cuda.OutOfMemoryError("injected: out of memory")
         if kind == "interrupt":
             shared.state.interrupted = True

@@ -1,0 +1,94 @@
+"""What A1111 computes on, how much memory is free there, and where its model is being sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from modules import devices, shared
+
+from extension_core.weights import transfer
+from extension_core.weights.naming import NamedParameter
+from extension_core.weights.placement import Choice, Lives, Placement, Room, choose, lives, working_bytes
+
+
+def lane() -> transfer.Lane:
+    """The way between RAM and the device that the host computes on; always the same one, for copies come in order."""
+    if _LANES.get(devices.device) is None:
+        _LANES[devices.device] = transfer.lane_for(devices.device)
+    return _LANES[devices.device]
+
+
+_LANES: dict[torch.device, transfer.Lane] = {}
+
+
+def in_ram() -> bool:
+    """Whether the host computes in RAM, so that there is nowhere to move idle models to."""
+    return not lane().serves(devices.device)
+
+
+def free_bytes() -> int | None:
+    """What new tensors may take on the device; None where that is the RAM itself, or where torch cannot tell."""
+    if devices.device.type != "cuda":
+        return None
+    free, _total = torch.cuda.mem_get_info(devices.device)
+    kept = torch.cuda.memory_reserved(devices.device) - torch.cuda.memory_allocated(devices.device)
+    return free + kept
+
+
+def moved_by_host() -> bool:
+    """Whether the host keeps its model in RAM and brings parts of it when they are called (medvram, lowvram)."""
+    return bool(getattr(shared.sd_model, "lowvram", False))
+
+
+def choice_for(p: Any, residency: str, second_bytes: int) -> Choice:
+    """Where the models are to live while a request runs.
+
+    Args:
+        second_bytes: what the distilled model still needs on the device to be there beside the base.
+    """
+    room = Room(str(devices.device), free_bytes(), second_bytes, _working_bytes(p), moved_by_host())
+    return choose(residency, room)
+
+
+def lives_with(choice: Choice) -> Lives:
+    """A choice in words; on a CPU there is but one place."""
+    if in_ram() and choice.placement is Placement.RAM:
+        choice = Choice(Placement.BOTH, choice.why)
+    return lives(choice, str(devices.device))
+
+
+def _working_bytes(p: Any) -> int:
+    """For the larger of the request's passes, in the number type that the VAE computes in."""
+    scale = getattr(p, "hr_scale", 1.0) or 1.0 if getattr(p, "enable_hr", False) else 1.0
+    width, height = (int(getattr(p, side, 512) * scale) for side in ("width", "height"))
+    if getattr(p, "enable_hr", False) and getattr(p, "hr_resize_x", 0) and getattr(p, "hr_resize_y", 0):
+        width, height = p.hr_resize_x, p.hr_resize_y
+    return working_bytes(width, height, getattr(p, "batch_size", 1), devices.dtype_vae.itemsize)
+
+
+def follow(model: Any, moved: Callable[[torch.device], None]) -> Callable[[], None]:
+    """Have `moved` called with the new device when the host sends its model elsewhere; returns what ends it.
+
+    The host does so where the user unloads the checkpoint, keeps several of them or drops one
+    (modules/sd_models.py, 1.10.1), and tells nobody. Set on this model, never on its class.
+    """
+    original = model.to
+
+    def to(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        moved(next(model.parameters()).device)
+        return result
+
+    def end() -> None:
+        if model.__dict__.get("to") is to:
+            del model.to
+
+    model.to = to
+    return end
+
+
+def bytes_of(parameters: Sequence[NamedParameter]) -> int:
+    """Bytes of live parameters."""
+    return sum(named.tensor.nbytes for named in parameters)

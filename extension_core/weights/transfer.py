@@ -1,0 +1,135 @@
+"""Exchanging values on an accelerator with values in RAM, in order, while the accelerator computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import torch
+
+# Backends whose copies can run beside the computing, from and to page-locked memory.
+_WITH_STREAMS = ("cuda", "xpu")
+
+
+class Lane(Protocol):
+    """Copies that are made one after the other, perhaps later than they are asked for."""
+
+    def serves(self, device: torch.device) -> bool:
+        """Whether values on this device are exchanged by copying; else both sets are in RAM and pointers will do."""
+        ...
+
+    def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor's values in RAM, in memory from which this lane copies well; the tensor itself if it is there."""
+        ...
+
+    def begin(self) -> None:
+        """Copies asked for from now on come after everything that has been computed so far."""
+        ...
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """Ask for a copy."""
+        ...
+
+    def mark(self) -> Callable[[], None] | None:
+        """A function; what is computed after its call comes after the copies so far. None if they are made already."""
+        ...
+
+    def finish(self) -> None:
+        """Wait for every copy."""
+        ...
+
+
+class DirectLane:
+    """Copies at once."""
+
+    def serves(self, device: torch.device) -> bool:
+        """Any accelerator."""
+        return device.type != "cpu"
+
+    def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Any memory will do."""
+        return tensor.to("cpu")
+
+    def begin(self) -> None:
+        """Nothing."""
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """Copy now."""
+        target.copy_(source)
+
+    def mark(self) -> Callable[[], None] | None:
+        """Nothing to wait for."""
+        return None
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+class StreamLane(DirectLane):
+    """Copies on a stream of its own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._backend: Any = getattr(torch, device.type)
+        self._stream = self._backend.Stream(device)
+
+    def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Page-locked, from and to which copies run beside the computing."""
+        return tensor if tensor.is_pinned() else _page_locked_like(tensor).copy_(tensor)
+
+    def begin(self) -> None:
+        """As `Lane`."""
+        self._stream.wait_stream(self._backend.current_stream(self._device))
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        """As `Lane`."""
+        with self._backend.stream(self._stream):
+            target.copy_(source, non_blocking=True)
+
+    def mark(self) -> Callable[[], None]:
+        """As `Lane`."""
+        event = self._stream.record_event()
+        return lambda: self._backend.current_stream(self._device).wait_event(event)
+
+    def finish(self) -> None:
+        """As `Lane`."""
+        self._stream.synchronize()
+
+
+def lane_for(device: torch.device) -> Lane:
+    """The way between RAM and a device."""
+    return StreamLane(device) if device.type in _WITH_STREAMS else DirectLane()
+
+
+def _page_locked_like(tensor: torch.Tensor) -> torch.Tensor:
+    try:
+        return torch.empty_like(tensor, device="cpu", pin_memory=True)
+    except RuntimeError:  # systems limit page-locked memory; the copy is slower without
+        return torch.empty_like(tensor, device="cpu")
+
+
+class Bus:
+    """Exchanges tensors on an accelerator with tensors in RAM, taking no memory on the accelerator.
+
+    Each exchange leaves its RAM free for the next one of the same shape, so one spare a shape is all it needs.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self._spares: dict[tuple[torch.Size, torch.dtype], torch.Tensor] = {}
+
+    def reserve(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Take the memory for exchanging such tensors, so that `exchange` cannot fail for want of it."""
+        for tensor in tensors:
+            key = (tensor.shape, tensor.dtype)
+            if key not in self._spares:
+                self._spares[key] = self.lane.in_ram(torch.empty_like(tensor, device="cpu"))
+
+    def exchange(self, live: torch.Tensor, waiting: torch.Tensor) -> torch.Tensor:
+        """Put the waiting values in the live tensor's memory; returns the tensor that takes the live ones to RAM."""
+        key = (live.shape, live.dtype)
+        leaving = self._spares[key]
+        self.lane.copy(leaving, live)
+        self.lane.copy(live, waiting)
+        self._spares[key] = waiting
+        return leaving
