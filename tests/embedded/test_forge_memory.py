@@ -119,6 +119,8 @@ def card(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     from backend import memory_management
     from backend.patcher.base import ModelPatcher
 
+    from extension_core.hosts.forge import memory
+
     made = Card()
     patch, unpatch = ModelPatcher.forge_patch_model, ModelPatcher.forge_unpatch_model
     load = memory_management.load_models_gpu
@@ -143,6 +145,7 @@ def card(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     monkeypatch.setattr(memory_management, "is_device_cpu", lambda _device: False)
     monkeypatch.setattr(memory_management, "vae_dtype", lambda *_args, **_more: torch.float32)
     monkeypatch.setattr(memory_management, "current_inference_memory", 0)
+    monkeypatch.setattr(memory, "in_ram", lambda: False)
     handle = torch.nn.modules.module.register_module_forward_pre_hook(made.before_call)
     yield made
     handle.remove()
@@ -215,7 +218,7 @@ def listed() -> list[Any]:
 def test_both_are_there_from_the_first_step(ours: Ours) -> None:
     answer = ours.working("both")
     assert ours.card.seen == [(name, {"base", "distilled"}) for name in ("base", "base", "distilled", "distilled")]
-    assert ours.lives(answer) == "both on cpu"
+    assert ours.lives(answer) == "both models on cpu"
 
 
 @pytest.mark.parametrize("request_", [{}, {"prompt": LORA}, HIRES], ids=["plain", "lora", "hires"])
@@ -229,7 +232,7 @@ def test_one_at_a_time_makes_the_same_image(ours: Ours, sampler: str, request_: 
     assert all(there == {name} for name, there in ours.card.seen)
     assert {name for name, _ in ours.card.seen} == {"base", "distilled"}
     assert {name: fingerprint(unet) for name, unet in unets().items()} == before
-    assert ours.lives(ram) == '"both on cpu for its steps, else in RAM"'
+    assert ours.lives(ram) == '"both models on cpu for its steps, else in RAM"'
 
 
 def test_the_host_knows_what_is_loaded(ours: Ours) -> None:
@@ -410,10 +413,11 @@ def test_memory_runs_out_once(ours: Ours, call: int) -> None:
     assert all(there == {"base", "distilled"} for _, there in ours.card.seen[:call])
     assert all(there == {name} for name, there in ours.card.seen[call:])
     assert fingerprint(unets()["base"]) == before
-    assert "Memory ran out with both models on cpu, so the idle one was moved to RAM" in answer.infotext
-    assert ours.lives(answer) == '"both on cpu for its steps, else in RAM (memory ran out)"'
+    assert "Memory ran out with both models on cpu, so now the idle model waits in RAM" in answer.infotext
+    assert "else in RAM (memory on cpu ran out with both)" in ours.lives(answer)
     ours.card.out_at = ()
-    assert ours.lives(ours.working("both")) == "both on cpu"
+    assert "else in RAM (memory on cpu ran out with both)" in ours.lives(ours.working("auto"))
+    assert ours.lives(ours.working("both")) == "both models on cpu"
 
 
 def test_memory_runs_out_in_8_bits(ours: Ours) -> None:
@@ -430,7 +434,7 @@ def test_memory_runs_out_in_8_bits(ours: Ours) -> None:
     ours.card.out_at = (3,)
     answer = ours.working("8bit")
     assert answer.equals(eight)
-    assert "Memory ran out with the base in 8 bits" in answer.infotext
+    assert "Memory ran out with base on cpu in 8 bits" in answer.infotext
     assert ours.card.seen[-1] == ("distilled", {"distilled"})
     assert "8bit" not in unets()
 
@@ -442,8 +446,8 @@ def test_memory_runs_out_twice(ours: Ours, residency: str, call: int) -> None:
     before = fingerprint(unets()["base"])
     ours.card.out_at = (call, call + 1)
     answer = ours(residency)
-    assert answer.status == 500
-    assert "out of memory" in str(answer.body)
+    assert answer.status == 422
+    assert "Memory ran out while sampling (made up: out of memory)" in str(answer.body)
     ours.card.out_at = ()
     assert fingerprint(unets()["base"]) == before
     assert ours.host.txt2img().equals(plain)
@@ -452,9 +456,21 @@ def test_memory_runs_out_twice(ours: Ours, residency: str, call: int) -> None:
 
 def test_memory_runs_out_with_nothing_to_free(ours: Ours) -> None:
     ours.card.out_at = (3,)
-    assert ours("ram").status == 500
+    assert ours("ram").status == 422
     ours.card.out_at = (2,)
-    assert ours("both", {"mode": "base", "distilled_model": ""}).status == 500
+    assert ours("both", {"mode": "base", "distilled_model": ""}).status == 422
+
+
+def test_on_a_cpu_there_is_nowhere_to_move_to(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
+    from extension_core.hosts.forge import memory
+
+    monkeypatch.setattr(memory, "in_ram", lambda: True)
+    both = ours.working("both")
+    ram = ours.working("ram")
+    assert ram.equals(both)
+    assert ours.lives(ram) == "both models on cpu"
+    ours.card.out_at = (3,)
+    assert ours("both").status == 422
 
 
 @pytest.fixture
@@ -469,7 +485,10 @@ def test_auto_goes_by_the_room_there_is(ours: Ours, engine: Any, measured: None)
     """What the host could evict counts as free, so that the second of two same requests is decided as the first."""
     working = 1.28 * 16384 * 2 * 64 * 4
     both = 2 * ours.card.size(engine.forge_objects.unet.model) + max(working, 2178 * 64 * 64 * 4)
-    for capacity, placement, loaded in ((both / 0.95 + 10, "both on cpu (", 2), (both / 0.95 - 10, "else in RAM", 1)):
+    for capacity, placement, loaded in (
+        (both / 0.95 + 10, "both models on cpu (", 2),
+        (both / 0.95 - 10, "else in RAM", 1),
+    ):
         ours.card.capacity = capacity
         for _ in range(2):
             answer = ours.working("auto")
@@ -494,27 +513,25 @@ def test_the_outlook(card: Card, measured: None, monkeypatch: pytest.MonkeyPatch
     from extension_core.hosts.forge.host import Forge
 
     card.capacity = 3 * GIB
-    assert decided().startswith("both on cpu (3.0 GB free on cpu, ")
+    assert decided().startswith("both models on cpu (3.0 GB free on cpu, ")
     assert "else in RAM" in decided(width=2048, height=2048)
-    hires = {"enable_hr": True, "hr_scale": 4.0, "hr_resize_x": 0, "hr_resize_y": 0}
-    hires |= {"hr_upscale_to_x": 0, "hr_upscale_to_y": 0}
-    assert decided(**hires) == decided(width=2048, height=2048)
+    assert decided(enable_hr=True, hr_scale=4.0) == decided(width=2048, height=2048)
     assert "else in RAM" in decided(batch_size=16)
-    assert str(Forge().outlook(None, request_of(), "auto")) == "base on cpu; distilled not needed"
+    assert str(Forge().outlook(None, request_of(), "auto")) == "both models on cpu"
     monkeypatch.setattr(memory_management, "current_inference_memory", 3 * GIB)
     assert "else in RAM" in decided()
     monkeypatch.setattr(memory_management, "vram_state", memory_management.VRAMState.LOW_VRAM)
     assert "the host keeps idle models in RAM" in decided()
-    assert decided("both") == "both on cpu"
+    assert decided("both") == "both models on cpu"
 
 
 def test_without_memory_of_its_own_both(card: Card) -> None:
-    assert decided() == "both on cpu (cpu has no memory of its own)"
+    assert decided() == "both models on cpu (cpu has no memory of its own)"
 
 
 def test_a_base_that_is_in_8_bits_already(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.forge_objects.unet.model, "storage_dtype", torch.float8_e5m2)
-    assert decided("8bit") == "both on cpu (the checkpoint is stored in 8 bits already)"
+    assert decided("8bit") == "both models on cpu (the checkpoint is stored in 8 bits already)"
 
 
 def test_a_device_without_8_bits(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:

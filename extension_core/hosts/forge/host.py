@@ -53,7 +53,7 @@ class Forge:
 
     def second_model(self, wanted: Wanted, p: Any, residency: str) -> SwappedModel:
         """As `webui.host.Host`; what is decided holds for all batches of the request."""
-        decided = memory.of_request(p, residency)
+        decided = memory.of_request(p, residency, model.ran_out(wanted))
         if decided.placement is not Placement.EIGHT_BIT:
             KEPT_IN_8_BITS.drop()
         return SwappedModel(model.second_model(wanted), decided)
@@ -61,8 +61,9 @@ class Forge:
     def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
         """As `webui.host.Host`."""
         if path is None:
-            return Lives(memory.of_one_model().lives.base, "not needed")
-        return memory.decide(p, residency).lives
+            return memory.of_one_model().lives
+        resident = model.RESIDENCY.model
+        return memory.decide(p, residency, resident is not None and resident.ran_out).lives
 
     def base_alone(self) -> SwappedModel:
         """As `webui.host.Host`."""

@@ -14,7 +14,7 @@ from backend.args import dynamic_args
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
-from extension_core.errors import DiversityError
+from extension_core.errors import NotEnoughMemory
 from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.hosts.forge.text import OwnText, load_text
 from extension_core.weights.carry import with_carried
@@ -31,11 +31,13 @@ class LoadedModel:
     Attributes:
         text: its own text encoder, None if the base's conditioning serves.
         notes: what the user should know of it, beside every image.
+        ran_out: memory has run out while it was where the base was.
     """
 
     unet: SecondUnet
     text: OwnText | None
     notes: tuple[str, ...] = ()
+    ran_out: bool = False
 
     def release(self) -> None:
         """Take it out of the host's memory management and free it; it cannot be used after."""
@@ -68,14 +70,14 @@ def memory_for(what: str) -> Iterator[None]:
     """While a second model is made, which is called `what`.
 
     Raises:
-        DiversityError: memory does not suffice.
+        NotEnoughMemory: it does not suffice.
     """
     try:
         yield
     except MAY_BE as error:
         if not is_out_of_memory(error):
             raise
-        raise DiversityError(
+        raise NotEnoughMemory(
             f"There is not enough memory for {what} beside the loaded checkpoint ({error}); close other programs or "
             "choose a smaller model."
         ) from error

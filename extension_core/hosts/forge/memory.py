@@ -22,12 +22,6 @@ EIGHT_BITS = torch.float8_e4m3fn
 # Devices whose free memory the host knows; for others it gives that of the RAM, or a constant.
 _MEASURED = ("cuda", "xpu")
 _ATTRIBUTE = "diversity_distillation_memory"
-_RAN_OUT = {
-    Placement.BOTH: "Memory ran out with both models on {0}, so the idle one was moved to RAM; choose RAM under "
-    "Memory, or a smaller image.",
-    Placement.EIGHT_BIT: "Memory ran out with the base in 8 bits and the distilled model on {0}, so they take turns "
-    "now, the base with its own values; choose RAM under Memory, or a smaller image.",
-}
 
 
 @dataclass
@@ -46,15 +40,21 @@ class Memory:
         return self.choice.placement
 
     @property
+    def can_make_room(self) -> bool:
+        """Whether an idle model may be where the host computes and could be elsewhere."""
+        return self.placement is not Placement.RAM and not in_ram()
+
+    @property
     def lives(self) -> Lives:
-        """In words, for the user."""
-        return placement.lives(self.choice, self.device)
+        """In words, for the user; on a CPU there is but one place."""
+        one_place = in_ram() and self.placement is Placement.RAM
+        return placement.lives(Choice(Placement.BOTH, self.choice.why) if one_place else self.choice, self.device)
 
     def ran_out(self) -> str:
         """From now on the models take turns; the warning that says so."""
-        warning = _RAN_OUT[self.placement].format(self.device)
-        self.choice = Choice(Placement.RAM, "memory ran out")
-        return warning
+        before = self.lives
+        self.choice = Choice(Placement.RAM, f"memory on {self.device} ran out with {self.placement.value}")
+        return placement.room_made(before)
 
 
 def begin(p: Any) -> None:
@@ -62,15 +62,18 @@ def begin(p: Any) -> None:
     vars(p).pop(_ATTRIBUTE, None)
 
 
-def of_request(p: Any, residency: str) -> Memory:
+def of_request(p: Any, residency: str, ran_out: bool) -> Memory:
     """What is decided for a request, once for all its batches.
+
+    Args:
+        ran_out: as in `decide`.
 
     Raises:
         DiversityError: the device cannot hold what is asked for.
     """
     known: Memory | None = vars(p).get(_ATTRIBUTE)
     if known is None:
-        known = decide(p, residency)
+        known = decide(p, residency, ran_out)
         setattr(p, _ATTRIBUTE, known)
     return known
 
@@ -80,8 +83,11 @@ def of_one_model() -> Memory:
     return Memory(Choice(Placement.BOTH), str(memory_management.get_torch_device()))
 
 
-def decide(p: Any, residency: str) -> Memory:
+def decide(p: Any, residency: str, ran_out: bool) -> Memory:
     """Where the models are to live for a request of this size.
+
+    Args:
+        ran_out: memory has run out with both of these models there, so `auto` does not try again.
 
     Raises:
         DiversityError: 8 bits are asked for where the device does not know them.
@@ -93,6 +99,8 @@ def decide(p: Any, residency: str) -> Memory:
         raise DiversityError(
             f"Memory is 8bit but the device '{device}' does not know the number type {EIGHT_BITS}; choose RAM."
         )
+    if residency == "auto" and ran_out:
+        return Memory(Choice(Placement.RAM, f"memory on {device} ran out with both"), str(device))
     return Memory(placement.choose(residency, _room(device, unet, p)), str(device))
 
 
@@ -106,7 +114,7 @@ def _room(device: torch.device, unet: UnetPatcher, p: Any) -> Room:
     states = memory_management.VRAMState
     return Room(
         device=str(device),
-        free=_free(device, unet),
+        free=free_bytes(device, unet),
         second=2 * int(memory_management.module_size(unet.model)),
         working=max(working, int(memory_management.minimum_inference_memory())),
         moved_by_host=memory_management.ALWAYS_VRAM_OFFLOAD
@@ -118,12 +126,16 @@ def _size(p: Any) -> tuple[int, int]:
     """Width and height of the request's largest pass, in pixels."""
     if not getattr(p, "enable_hr", False):
         return p.width, p.height
-    width = p.hr_upscale_to_x or p.hr_resize_x or int(p.width * p.hr_scale)
-    height = p.hr_upscale_to_y or p.hr_resize_y or int(p.height * p.hr_scale)
-    return max(width, p.width), max(height, p.height)
+    return _hires_side(p, p.width, "x"), _hires_side(p, p.height, "y")
 
 
-def _free(device: torch.device, unet: UnetPatcher) -> int | None:
+def _hires_side(p: Any, side: int, axis: str) -> int:
+    """The host settles the target in `p.init`, which the page's plan is shown without."""
+    asked = getattr(p, f"hr_upscale_to_{axis}", 0) or getattr(p, f"hr_resize_{axis}", 0)
+    return max(side, asked or int(side * getattr(p, "hr_scale", 1.0)))
+
+
+def free_bytes(device: torch.device, unet: UnetPatcher) -> int | None:
     """Bytes that are free on the device or that the host can free there: VAE, text encoders, ControlNets, U-Nets.
 
     The U-Net may be there without being on the host's list, which forgets patchers that nobody refers to.
@@ -134,6 +146,11 @@ def _free(device: torch.device, unet: UnetPatcher) -> int | None:
     different = {id(model): model for model in models}.values()
     held = sum(memory_management.module_size(model, include_device=device) for model in different)
     return int(memory_management.get_free_memory(device) + held)
+
+
+def in_ram() -> bool:
+    """Whether the host computes in RAM, so that there is nowhere to move idle models to."""
+    return memory_management.is_device_cpu(memory_management.get_torch_device())
 
 
 def is_there(patcher: UnetPatcher) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -165,8 +165,19 @@ def second_model(wanted: Wanted) -> LoadedModel:
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; the host's model is not touched.
     """
+    return RESIDENCY.get(*_loading(wanted))
+
+
+def ran_out(wanted: Wanted) -> bool:
+    """Whether memory has run out with this second model; forgotten with it."""
+    resident = RESIDENCY.resident(_loading(wanted)[0])
+    return resident is not None and resident.ran_out
+
+
+def _loading(wanted: Wanted) -> tuple[tuple[Hashable, ...], Callable[[], LoadedModel]]:
+    """(what the wanted model depends on, its load)."""
     lora = read_lora(wanted.header, list(unet_shapes())) if is_lora(wanted.header.shapes) else None
     key = (*wanted.key(lora is not None), *base_key(), is_online() if lora is not None else None)
     if lora is None:
-        return RESIDENCY.get(key, lambda: load_model(wanted))
-    return RESIDENCY.get(key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder))
+        return key, lambda: load_model(wanted)
+    return key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder)

@@ -47,7 +47,10 @@ class SwappedModel:
 
     def make_room(self) -> str:
         """As `webui.host.Second`."""
-        return self._turns.make_room() if self._turns is not None else ""
+        warning = self._turns.make_room() if self._turns is not None else ""
+        if warning and self.model is not None:
+            self.model.ran_out = True
+        return warning
 
     def keep_networks_apart(self) -> None:
         """As `webui.host.Second`; each patcher has networks of its own, so only the text encoder is to be had twice."""

@@ -87,7 +87,7 @@ class Turns:
 
     def make_room(self) -> str:
         """As `webui.host.Second`; from now on the models take turns."""
-        if self.memory.placement is Placement.RAM or not any(map(is_there, self._idle(self._running))):
+        if not self.memory.can_make_room or not any(map(is_there, self._idle(self._running))):
             return ""
         warning = self.memory.ran_out()
         self._leave_alone(self._running)
