@@ -69,10 +69,13 @@ def faulty(before: Before, faults: dict[str, Any], **request: Any) -> Reply:
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
-@pytest.mark.parametrize(("kind", "said"), [("error", "injected fault in U-Net call"), ("oom", "out of memory")])
-def test_a_failing_model_call(before: Before, call: int, kind: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [("error", 500, "injected fault in U-Net call"), ("oom for good", 422, "injected: out of memory")],
+)
+def test_a_failing_model_call(before: Before, call: int, kind: str, status: int, said: str) -> None:
     reply = faulty(before, {"call": call, "kind": kind})
-    assert reply.status == 500
+    assert reply.status == status
     assert said in reply.sentence
     before.holds()
 

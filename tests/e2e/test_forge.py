@@ -56,6 +56,10 @@ def test_what_patches_the_unet_acts_in_both_phases(webui: WebUI, pair: Pair, fea
     assert not in_both.same_as(in_distilled), "it does not act in the base phase"
     assert webui.generate(pair.base, settings(pair), **request).same_as(plain), "it acts after its request"
     assert distilled.same_as(webui.generate(pair.distilled, **whole))
+    assert webui.generate(pair.base, settings(pair, residency="ram"), **whole).same_as(in_both)
+    in_8_bits = webui.generate(pair.base, settings(pair, residency="8bit"), **whole)
+    late_in_8_bits = webui.generate(pair.base, settings(pair, residency="8bit"), **late)
+    assert not in_8_bits.same_as(late_in_8_bits), "it does not act on the base in 8 bits"
 
 
 def test_never_oom_changes_no_image(webui: WebUI, pair: Pair) -> None:
@@ -138,7 +142,8 @@ def test_unets_in_8_bits(webui: WebUI, pair: Pair, stored: Reply) -> None:
     distilled = webui.generate(pair.base, settings(pair, mode="distilled"), **request)
     assert distilled.same_as(webui.generate(pair.distilled, **request))
     assert webui.generate(pair.base, settings(pair, mode="base"), **request).same_as(off)
-    assert webui.generate(pair.base, settings(pair), **request).same_as(hybrid)
+    for residency in ("both", "ram", "8bit"):  # the base is in 8 bits as it is
+        assert webui.generate(pair.base, settings(pair, residency=residency), **request).same_as(hybrid)
     chosen = settings(pair, distilled_model=f"LoRA: {pair.lora}", lora_strength=0.7)
     by_lora = webui.generate(pair.base, {**chosen, "switch_step": 0}, prompt="a red cat")
     assert by_lora.same_as(webui.generate(pair.base, prompt=f"a red cat <lora:{pair.lora}:0.7>"))

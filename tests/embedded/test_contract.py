@@ -87,7 +87,11 @@ ATTRIBUTES = {
     ("modules.shared_state", "State"): "interrupted skipped sampling_step job_count textinfo",
 }
 FORGE_ATTRIBUTES = {
-    ("backend.patcher.base", "ModelPatcher"): "model lora_patches lora_loader model_options object_patches",
+    ("backend.patcher.base", "ModelPatcher"): "model lora_patches lora_loader model_options object_patches load_device "
+    "current_device offload_device forge_unpatch_model model_patches_to model_dtype memory_required has_online_lora",
+    ("backend.patcher.controlnet", "ControlBase"): "get_models inference_memory_requirements",
+    ("backend.memory_management", "LoadedModel"): "model",
+    ("modules.rng", "ImageRNG"): "shape seeds",
     ("backend.patcher.unet", "UnetPatcher"): "extra_model_patchers_during_sampling controlnet_linked_list "
     "extra_concat_condition extra_preserved_memory_during_sampling clone",
     ("backend.patcher.lora", "LoraLoader"): "backup loaded_hash refresh",

@@ -1,12 +1,22 @@
-"""The host's own U-Net with other weights of the prompt's networks: a patcher beside the host's."""
+"""The host's own U-Net with other weights of the prompt's networks, or in 8 bits: a patcher beside the host's."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import torch
 from backend.patcher.unet import UnetPatcher
 
+from extension_core.hosts.forge.loaded import (
+    LoadedModel,
+    base_key,
+    host_unet_tensors,
+    memory_for,
+    second_unet,
+    unets_stored_in,
+)
+from extension_core.hosts.forge.memory import EIGHT_BITS
 from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.weights.residency import Residency
 
@@ -21,6 +31,8 @@ class _Kept:
 
 # Process-wide on purpose: the host merges networks into whatever patcher is new to it.
 KEPT: Residency[_Kept] = Residency()
+# Likewise: reading the whole base and rounding it takes seconds.
+KEPT_IN_8_BITS: Residency[LoadedModel] = Residency()
 
 
 def base_patcher(stack: ExitStack, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
@@ -30,6 +42,28 @@ def base_patcher(stack: ExitStack, requested: UnetPatcher, lora_factor: float) -
     kept = KEPT.get(id(requested.model), lambda: _Kept(_without_networks(requested)))
     stack.callback(kept.unet.forget_request)
     return kept.unet.for_request(requested, lora_factor)
+
+
+def base_in_8_bits(stack: ExitStack, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
+    """The request's own patcher over a copy of the base in 8 bits, its networks' weights times `lora_factor`.
+
+    Raises:
+        DiversityError: memory does not suffice.
+    """
+    kept = KEPT_IN_8_BITS.get(base_key(), _load_in_8_bits)
+    stack.callback(kept.unet.forget_request)
+    return kept.unet.for_request(requested, lora_factor)
+
+
+@torch.inference_mode()
+def _load_in_8_bits() -> LoadedModel:
+    """The base without networks, stored as the host stores U-Nets in low bits and cast to its number type at each call.
+
+    Raises:
+        DiversityError: memory does not suffice.
+    """
+    with memory_for("the base in 8 bits"), unets_stored_in(EIGHT_BITS):
+        return LoadedModel(SecondUnet(second_unet(host_unet_tensors())), None)
 
 
 def _without_networks(requested: UnetPatcher) -> SecondUnet:

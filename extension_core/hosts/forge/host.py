@@ -6,10 +6,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from extension_core.hosts.forge import model, networks, sampling
+from extension_core.hosts.forge import memory, model, networks, sampling
+from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.sampling import SwappedModel
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.placement import Lives, Placement
 from extension_core.weights.wanted import Wanted
 
 
@@ -46,15 +48,26 @@ class Forge:
 
     def settle(self, p: Any, session: Session) -> None:
         """As `webui.host.Host`."""
+        memory.begin(p)
         sampling.settle(p, session)
 
-    def second_model(self, wanted: Wanted) -> SwappedModel:
+    def second_model(self, wanted: Wanted, p: Any, residency: str) -> SwappedModel:
+        """As `webui.host.Host`; what is decided holds for all batches of the request."""
+        decided = memory.of_request(p, residency, model.ran_out(wanted))
+        if decided.placement is not Placement.EIGHT_BIT:
+            KEPT_IN_8_BITS.drop()
+        return SwappedModel(model.second_model(wanted), decided)
+
+    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
         """As `webui.host.Host`."""
-        return SwappedModel(model.second_model(wanted))
+        if path is None:
+            return memory.of_one_model().lives
+        resident = model.RESIDENCY.model
+        return memory.decide(p, residency, resident is not None and resident.ran_out).lives
 
     def base_alone(self) -> SwappedModel:
         """As `webui.host.Host`."""
-        return SwappedModel(None)
+        return SwappedModel(None, memory.of_one_model())
 
     def text_networks(self, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""

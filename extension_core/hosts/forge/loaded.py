@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from backend import loader, memory_management
+from backend.args import dynamic_args
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
-from extension_core.errors import DiversityError
+from extension_core.errors import NotEnoughMemory
 from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.hosts.forge.text import OwnText, load_text
 from extension_core.weights.carry import with_carried
@@ -30,11 +31,13 @@ class LoadedModel:
     Attributes:
         text: its own text encoder, None if the base's conditioning serves.
         notes: what the user should know of it, beside every image.
+        ran_out: memory has run out while it was where the base was.
     """
 
     unet: SecondUnet
     text: OwnText | None
     notes: tuple[str, ...] = ()
+    ran_out: bool = False
 
     def release(self) -> None:
         """Take it out of the host's memory management and free it; it cannot be used after."""
@@ -52,7 +55,7 @@ def load_model(wanted: Wanted) -> LoadedModel:
     Raises:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
-    with memory_for(wanted.path), ExitStack() as stack:
+    with memory_for(f"the distilled model '{wanted.path.name}'"), ExitStack() as stack:
         source = stack.enter_context(open_tensors(wanted.path))
         origin = stack.enter_context(open_tensors(wanted.carry.origin)) if wanted.carry else None
         strength = wanted.carry.strength if wanted.carry else 0.0
@@ -63,21 +66,39 @@ def load_model(wanted: Wanted) -> LoadedModel:
 
 
 @contextmanager
-def memory_for(path: Path) -> Iterator[None]:
-    """While a second model is made.
+def memory_for(what: str) -> Iterator[None]:
+    """While a second model is made, which is called `what`.
 
     Raises:
-        DiversityError: memory does not suffice.
+        NotEnoughMemory: it does not suffice.
     """
     try:
         yield
     except MAY_BE as error:
         if not is_out_of_memory(error):
             raise
-        raise DiversityError(
-            f"There is not enough memory for the distilled model '{path.name}' beside the loaded checkpoint ({error}); "
-            "close other programs or choose a smaller model."
+        raise NotEnoughMemory(
+            f"There is not enough memory for {what} beside the loaded checkpoint ({error}); close other programs or "
+            "choose a smaller model."
         ) from error
+
+
+@contextmanager
+def unets_stored_in(dtype: torch.dtype) -> Iterator[None]:
+    """While U-Nets are made: stored so, as by the host's "Diffusion in Low Bits" (backend/loader.py, dfdcbab6)."""
+    before = dynamic_args.get("forge_unet_storage_dtype")
+    dynamic_args["forge_unet_storage_dtype"] = dtype
+    try:
+        yield
+    finally:
+        dynamic_args["forge_unet_storage_dtype"] = before
+
+
+def base_key() -> tuple[Hashable, ...]:
+    """What tells the loaded checkpoint, as it is stored, from any other."""
+    info = shared.sd_model.sd_checkpoint_info
+    stored = _host_unet().model.storage_dtype
+    return id(shared.sd_model), info.filename, Path(info.filename).stat().st_mtime_ns, stored
 
 
 def load_unet(source: TensorSource, origin: TensorSource | None, strength: float) -> UnetPatcher:

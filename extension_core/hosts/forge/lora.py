@@ -46,7 +46,7 @@ def load_lora(lora: LoraFile, strength: float, changes_text: bool) -> LoadedMode
             f"The LoRA '{path.name}' is of a kind that this host cannot put into the loaded checkpoint's U-Net; choose "
             "or convert to a plain LoRA."
         )
-    with memory_for(path):
+    with memory_for(f"the distilled model '{path.name}'"):
         unet = second_unet(host_unet_tensors())
         _patch(unet, lora, of_unet, strength)
         own_text = _patched_text(lora, of_text, strength, unet) if changes_text and of_text else None

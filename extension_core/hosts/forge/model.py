@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from modules import script_callbacks, sd_models, shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge import text
-from extension_core.hosts.forge.base_unet import KEPT
-from extension_core.hosts.forge.loaded import LoadedModel, load_model
+from extension_core.hosts.forge.base_unet import KEPT, KEPT_IN_8_BITS
+from extension_core.hosts.forge.loaded import LoadedModel, base_key, load_model
 from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui.files import config_beside
 from extension_core.sampling.schedule import NoiseSchedule
@@ -34,7 +34,7 @@ _PREDICTIONS = {"epsilon": "eps", "v_prediction": "v"}
 
 def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
-    for residency in (RESIDENCY, KEPT):
+    for residency in (RESIDENCY, KEPT, KEPT_IN_8_BITS):
         script_callbacks.on_model_loaded(lambda _model, residency=residency: residency.drop())
 
 
@@ -165,13 +165,19 @@ def second_model(wanted: Wanted) -> LoadedModel:
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; the host's model is not touched.
     """
-    base = shared.sd_model.sd_checkpoint_info
+    return RESIDENCY.get(*_loading(wanted))
+
+
+def ran_out(wanted: Wanted) -> bool:
+    """Whether memory has run out with this second model; forgotten with it."""
+    resident = RESIDENCY.resident(_loading(wanted)[0])
+    return resident is not None and resident.ran_out
+
+
+def _loading(wanted: Wanted) -> tuple[tuple[Hashable, ...], Callable[[], LoadedModel]]:
+    """(what the wanted model depends on, its load)."""
     lora = read_lora(wanted.header, list(unet_shapes())) if is_lora(wanted.header.shapes) else None
-    key = (
-        *wanted.key(lora is not None),
-        *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
-        *(live_unet().storage_dtype, is_online() if lora is not None else None),
-    )
+    key = (*wanted.key(lora is not None), *base_key(), is_online() if lora is not None else None)
     if lora is None:
-        return RESIDENCY.get(key, lambda: load_model(wanted))
-    return RESIDENCY.get(key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder))
+        return key, lambda: load_model(wanted)
+    return key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder)

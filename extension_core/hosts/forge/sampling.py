@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from backend import utils
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
-from extension_core.hosts.forge.base_unet import base_patcher
+from extension_core.hosts.forge.base_unet import base_in_8_bits, base_patcher
 from extension_core.hosts.forge.loaded import LoadedModel
-from extension_core.hosts.forge.second_unet import SecondUnet
+from extension_core.hosts.forge.memory import Memory
 from extension_core.hosts.forge.text import second_text
+from extension_core.hosts.forge.turns import Turns
 from extension_core.hosts.webui.attributes import during, set_until_closed
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
+from extension_core.weights.placement import Lives, Placement
 
 
 @dataclass
@@ -30,13 +32,25 @@ class SwappedModel:
     """
 
     model: LoadedModel | None
-    _patcher: UnetPatcher | None = None
-    _online: bool = False
+    memory: Memory
+    _turns: Turns | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """As `webui.host.Second`."""
         return self.model.notes if self.model is not None else ()
+
+    @property
+    def lives(self) -> Lives:
+        """As `webui.host.Second`."""
+        return self.memory.lives
+
+    def make_room(self) -> str:
+        """As `webui.host.Second`."""
+        warning = self._turns.make_room() if self._turns is not None else ""
+        if warning and self.model is not None:
+            self.model.ran_out = True
+        return warning
 
     def keep_networks_apart(self) -> None:
         """As `webui.host.Second`; each patcher has networks of its own, so only the text encoder is to be had twice."""
@@ -50,49 +64,48 @@ class SwappedModel:
 
     @contextmanager
     def sampling(self, p: Any, plan: PassPlan, session: Session) -> Iterator[None]:
-        """Have the host load what takes part before the first step."""
+        """Have the host load what takes part before the first step, or the first of them."""
         objects = shared.sd_model.forge_objects
-        requested = objects.unet
         with ExitStack() as stack:
-            patchers = []
-            if plan.split.base:
-                patchers.append(base_patcher(stack, requested, session.lora_factor(Phase.BASE)))
-            if plan.split.distilled and self.model is not None:
-                self._patcher = self.model.unet.for_request(requested, session.lora_factor(Phase.DISTILLED))
-                stack.callback(self._done, self.model.unet, self._patcher)
-                patchers.append(self._patcher)
-            first, *others = patchers
-            together = [*requested.extra_model_patchers_during_sampling, *others]
-            set_until_closed(stack, first, "extra_model_patchers_during_sampling", together)
-            set_until_closed(stack, objects, "unet", first)
+            turns = self._take_part(stack, objects.unet, p, plan, session)
+            turns.clear()
+            set_until_closed(stack, turns.first, "extra_model_patchers_during_sampling", turns.together())
+            set_until_closed(stack, turns.first, "extra_preserved_memory_during_sampling", turns.preserved)
+            set_until_closed(stack, objects, "unet", turns.first)
+            set_until_closed(stack, self, "_turns", turns)
             yield
 
-    def _done(self, unet: SecondUnet, patcher: UnetPatcher) -> None:
-        self._patcher = None
-        if self._online:
-            self._online = False
-            utils.nested_move_to_device(patcher.lora_patches, device=patcher.offload_device)
-        patcher.extra_model_patchers_during_sampling = []
-        unet.forget_request()
+    def _take_part(self, stack: ExitStack, requested: UnetPatcher, p: Any, plan: PassPlan, session: Session) -> Turns:
+        second = self.model.unet if self.model is not None else None
+        patchers: dict[Phase, UnetPatcher] = {}
+        whole_base: Callable[[], UnetPatcher] | None = None
+        others = [requested] if second is None else [requested, second.patcher]
+        if plan.split.base:
+            factor = session.lora_factor(Phase.BASE)
+            if plan.split.distilled and second is not None and self.memory.placement is Placement.EIGHT_BIT:
+                patchers[Phase.BASE] = base_in_8_bits(stack, requested, factor)
+                whole_base = functools.partial(base_patcher, stack, requested, factor)
+            else:
+                patchers[Phase.BASE] = base_patcher(stack, requested, factor)
+        if plan.split.distilled and second is not None:
+            patchers[Phase.DISTILLED] = second.for_request(requested, session.lora_factor(Phase.DISTILLED))
+            stack.callback(second.forget_request)
+        beside = tuple(requested.extra_model_patchers_during_sampling)
+        preserved = requested.extra_preserved_memory_during_sampling
+        latents = (len(p.rng.seeds), *p.rng.shape)
+        turns = Turns(self.memory, patchers, whole_base, others, beside, preserved, latents)
+        stack.callback(turns.close)
+        return turns
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
-        """Put the distilled phase's patcher in the host's place for one call."""
-        if phase is Phase.BASE or self._patcher is None:
+        """Put the phase's patcher in the host's place for one call, if it is not there."""
+        patcher = self._turns.enter(phase) if self._turns is not None else None
+        if self._turns is None or patcher in (None, self._turns.first):
             yield
             return
-        self._bring_networks(self._patcher)
-        with during(shared.sd_model.forge_objects, unet=self._patcher):
+        with during(shared.sd_model.forge_objects, unet=patcher):
             yield
-
-    def _bring_networks(self, patcher: UnetPatcher) -> None:
-        """Networks that are applied anew at each call: to the device, as the host does for its own patcher."""
-        if self._online or not patcher.has_online_lora():
-            return
-        self._online = True
-        utils.nested_move_to_device(
-            patcher.lora_patches, device=patcher.current_device, dtype=patcher.model.computation_dtype
-        )
 
     def restore(self) -> None:
         """Nothing: each block gives back what it took."""

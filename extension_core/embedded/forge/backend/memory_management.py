@@ -37,7 +37,8 @@ _REFERENCES_OF_AN_ABANDONED = 2  # the list's own entry, and the argument of get
 
 
 def get_torch_device() -> torch.device:
-    return torch.device("cuda") if torch.cuda.is_available() and not args.always_cpu else cpu
+    on_gpu = torch.cuda.is_available() and not args.always_cpu
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else cpu
 
 
 def is_device_cpu(device: torch.device | None) -> bool:
@@ -152,6 +153,12 @@ def vae_dtype(device: torch.device | None = None, allowed_dtypes: Sequence[torch
 
 def intermediate_device() -> torch.device:
     return get_torch_device() if args.always_gpu else cpu
+
+
+def supports_cast(device: torch.device | None, dtype: torch.dtype) -> bool:
+    """Whether weights stored in a number type can be cast there; 8 bits cannot on Apple's."""
+    on_apple = device is not None and device.type == "mps"
+    return not on_apple or dtype in (torch.float32, torch.float16)
 
 
 def cast_to_device(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype, copy: bool = False) -> torch.Tensor:

@@ -5,7 +5,7 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "inside": raise in the function with this dotted name while the request runs
     "record": keep the request's noises, conditioning and final latents; GET /dd-faults/record gives them
     "count":  calls of the functions with these dotted names while the request runs; GET /dd-faults/counts tells
-    "card":   play a card with memory of its own and this many bytes of it free (A1111)
+    "card":   play a card with memory of its own and this many bytes of it free
     "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, oom for good, interrupt, skip
     "oom_inside": [name, times]: run out of memory in the function with this dotted name, so many times
 """
@@ -154,8 +154,9 @@ _LANE = DeferredLane()
 
 
 def _arm_card(free: int) -> list[Any]:
-    memory = importlib.import_module("extension_core.hosts.a1111.memory")
-    played = {"lane": _LANE, "free_bytes": free}
+    on_forge = hasattr(shared.sd_model, "forge_objects")
+    memory = importlib.import_module(f"extension_core.hosts.{'forge' if on_forge else 'a1111'}.memory")
+    played = {"in_ram": False, "free_bytes": free} if on_forge else {"lane": _LANE, "free_bytes": free}
     patches = [mock.patch.object(memory, name, return_value=value) for name, value in played.items()]
     for patch in patches:
         patch.start()
