@@ -100,6 +100,11 @@ class Plan:
         """Everything the user should know, without repeats."""
         return tuple(dict.fromkeys(p.note for p in self.passes if p.note))
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether both models run in any pass."""
+        return any(part.split.base and part.split.distilled for part in self.passes)
+
     def describe(self) -> str:
         """One readable line for panel, log and infotext."""
         lines = [p.describe(self.schedule) for p in self.passes]

@@ -33,6 +33,11 @@ class Choice:
     why: str = ""
 
 
+def residency_for(asked: str, takes_turns: bool) -> str:
+    """The option's value as a request can use it: 8 bits are for a base that takes turns with another model."""
+    return Placement.RAM.value if asked == Placement.EIGHT_BIT.value and not takes_turns else asked
+
+
 @dataclass(frozen=True)
 class Room:
     """What a decision is made from, in bytes.

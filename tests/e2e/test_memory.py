@@ -146,6 +146,7 @@ def test_8_bits_matter_to_the_bases_steps_alone(webui: WebUI, pair: Pair) -> Non
         extra = {"switch_step": k, "mode": mode}
         reply = hybrid(webui, pair, "8bit", AMPLE, settings=extra)
         assert reply.same_as(hybrid(webui, pair, "both", settings=extra)), (k, mode)
+        assert "8 bits" not in lives(reply)
     with_lora = f"a red cat <lora:{pair.lora}:1>"
     first, plain = (hybrid(webui, pair, "8bit", AMPLE, prompt=prompt) for prompt in (with_lora, "a red cat"))
     assert not plain.same_as(first)

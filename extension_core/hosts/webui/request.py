@@ -33,6 +33,7 @@ from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.weights.cond_caches import CondCaches
+from extension_core.weights.placement import residency_for
 from extension_core.weights.wanted import Carry, Wanted
 
 _ATTRIBUTE = "diversity_distillation_request"
@@ -188,7 +189,8 @@ class Request:
         shared.state.textinfo = "Loading the distilled model"
         options = self.session.options
         wanted = Wanted(self.path, self.own_text_encoder, options.lora_strength, self.carry)
-        self.second = self.host.second_model(wanted, self.p, options.residency)
+        residency = residency_for(options.residency, self.session.plan.takes_turns)
+        self.second = self.host.second_model(wanted, self.p, residency)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         if self.session.loras_differ:

@@ -20,6 +20,7 @@ from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.ui import infotext, panel, summary
 from extension_core.ui.summary import Model, summary_html
+from extension_core.weights.placement import residency_for
 from extension_core.weights.wanted import Carry
 
 
@@ -109,7 +110,7 @@ def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
     found = f"{detection.family.label}: {detection.why}" if options.family == "auto" else detection.family.label
     said = "; ".join(part for part in (found, settings, *plan.notes) if part)
     models = _models(options, request.sd_model_checkpoint, path, carry)
-    lives = host.outlook(path, request, options.residency)
+    lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
     return panel.plan_html(plan.describe(), said, summary_html(Session(options, plan, title), models, lives))
 
 
