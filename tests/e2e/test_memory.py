@@ -39,7 +39,9 @@ def lives(reply: Reply) -> str:
 
 
 def keeps_models_in_ram(webui: WebUI) -> bool:
-    """Whether the host was started with --medvram or --lowvram."""
+    """Whether the host was started with --medvram or --lowvram, which Forge has not."""
+    if webui.flavour == "forge":
+        return False
     flags = webui.get("/sdapi/v1/cmd-flags")
     return bool(flags.get("medvram") or flags.get("lowvram"))
 
