@@ -59,7 +59,11 @@ class SecondModel:
         return [self.unet, self.text] if self.text is not None else [self.unet]
 
     def place(self, placement: Placement, lane: Lane, unet: Sequence[NamedParameter]) -> None:
-        """Have the idle values wait where a placement has them; `unet` are the parameters of the host's U-Net."""
+        """Have the idle values wait where a placement has them; `unet` are the parameters of the host's U-Net.
+
+        Raises:
+            NotEnoughMemory: for the base in 8 bits.
+        """
         for part in self._parts:
             if placement is Placement.BOTH:
                 part.keep_beside()
@@ -70,7 +74,8 @@ class SecondModel:
         elif self.base is None or not self.base.covers(self.unet.modules):
             self.restore()
             layers = {id(module) for module in self.unet.modules}
-            self.base = EightBit(named for named in unet if id(named.layer) in layers)
+            with _memory_for("the base in 8 bits beside the distilled model", "choose RAM under Memory"):
+                self.base = EightBit(named for named in unet if id(named.layer) in layers)
 
     def keep_networks_apart(self, text: Sequence[NamedParameter]) -> None:
         """Let the distilled model have other networks than the base, also in `text`, the host's text encoders."""
@@ -149,18 +154,21 @@ def build_second_model(
     Raises:
         NotEnoughMemory: memory does not suffice.
     """
+    what = f"the distilled model '{name}' beside the loaded checkpoint"
+    with _memory_for(what, "close other programs or choose a smaller model"), torch.no_grad():
+        unet_set = parameter_set.build(unet, value, lane)
+        text_set = parameter_set.build(text, value, lane)
+    return SecondModel(unet_set, text_set if len(text_set) else None)
+
+
+@contextmanager
+def _memory_for(what: str, remedy: str) -> Iterator[None]:
     try:
-        with torch.no_grad():
-            unet_set = parameter_set.build(unet, value, lane)
-            text_set = parameter_set.build(text, value, lane)
+        yield
     except MAY_BE as error:
         if not is_out_of_memory(error):
             raise
-        raise NotEnoughMemory(
-            f"There is not enough memory for the distilled model '{name}' beside the loaded checkpoint ({error}); "
-            "close other programs or choose a smaller model."
-        ) from error
-    return SecondModel(unet_set, text_set if len(text_set) else None)
+        raise NotEnoughMemory(f"There is not enough memory for {what} ({error}); {remedy}.") from error
 
 
 def _loader(source: TensorSource, unet_names: Sequence[str]) -> Callable[[str], torch.Tensor | None]:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.e2e.client import Pair, Reply, WebUI
+from tests.e2e.flavour import flavour_under_test
 from tests.e2e.test_carry import file_of, listed
 from tests.e2e.test_forms import settings as form_settings
 
@@ -18,6 +19,23 @@ LOADING = {
     "a1111": "extension_core.weights.second_model.parameter_set.build",
     "forge": "extension_core.hosts.forge.loaded.load_unet",
 }
+# Where memory can run out beside the denoiser's calls, with the residency that comes there.
+STAGES = {
+    "a1111": (
+        ("extension_core.weights.second_model.EightBit", "8bit"),
+        ("extension_core.weights.parameter_set.Slot.prepare", "both"),
+        ("extension_core.weights.parameter_set.Slot.prepare", "ram"),
+        ("extension_core.weights.eight_bit.Packed.unpack", "8bit"),
+        ("extension_core.hosts.a1111.conditioning.own_conds", "auto"),
+    ),
+    "forge": (
+        ("extension_core.hosts.forge.base_unet.second_unet", "8bit"),
+        ("extension_core.hosts.forge.turns.bring", "ram"),
+        ("extension_core.hosts.forge.turns.to_ram", "ram"),
+        ("backend.memory_management.load_models_gpu", "both"),
+        ("extension_core.hosts.forge.text.OwnText.conds", "auto"),
+    ),
+}[flavour_under_test()]
 REQUESTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "two calls a step": {"sampler_name": "Heun"},
@@ -197,6 +215,23 @@ def test_memory_that_runs_out_while_loading(webui: WebUI, pair: Pair) -> None:
         reply = hybrid(webui, pair, "both", {**AMPLE, "oom_inside": [LOADING["a1111"], 1]})
         assert reply.same_as(expected)
         assert "ran out with both" in lives(reply)
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(("inside", "residency"), STAGES)
+@pytest.mark.parametrize("times", [1, 1000])
+def test_memory_that_runs_out_at_any_stage(webui: WebUI, pair: Pair, inside: str, residency: str, times: int) -> None:
+    """An image, and the right one, or a sentence; the next image is right in any case."""
+    webui.generate(pair.distilled).must_work()
+    extra = {"distilled_model": pair.other_text_encoder or pair.distilled}
+    reply = hybrid(webui, pair, residency, {**AMPLE, "oom_inside": [inside, times]}, settings=extra)
+    exact, usual = (hybrid(webui, pair, where, AMPLE, settings=extra) for where in ("both", residency))
+    if reply.status == 200:
+        assert reply.same_as(exact) or reply.same_as(usual)
+    else:
+        assert reply.status == 422
+        assert "injected: out of memory" in reply.sentence
+        assert reply.sentence.startswith(("Memory ran out while ", "There is not enough memory for"))
 
 
 @pytest.mark.usefixtures("unchanged")

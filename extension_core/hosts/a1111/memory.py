@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from modules import devices, shared
 
+from extension_core.errors import DiversityError
 from extension_core.weights import transfer
 from extension_core.weights.naming import NamedParameter
 from extension_core.weights.placement import Choice, Lives, Placement, Room, choose, lives, working_bytes
@@ -26,6 +27,21 @@ _LANES: dict[torch.device, transfer.Lane] = {}
 def in_ram() -> bool:
     """Whether the host computes in RAM, so that there is nowhere to move idle models to."""
     return not lane().serves(devices.device)
+
+
+def check_8_bits() -> None:
+    """Refuse a device that does not know the number type.
+
+    Raises:
+        DiversityError: says which device.
+    """
+    try:
+        torch.zeros(1, device=devices.device).to(torch.float8_e4m3fn)
+    except (RuntimeError, TypeError) as error:
+        raise DiversityError(
+            f"Memory is 8bit but the device '{devices.device}' does not know the number type {torch.float8_e4m3fn}; "
+            "choose RAM."
+        ) from error
 
 
 def free_bytes() -> int | None:

@@ -112,6 +112,8 @@ def second_model(wanted: Wanted, p: Any, residency: str) -> tuple[SecondModel, C
     """
     key, load = _loading(wanted)
     choice = _choice(p, residency, key, wanted.own_text_encoder)
+    if choice.placement is Placement.EIGHT_BIT:
+        memory.check_8_bits()
     try:
         return _placed(key, load, choice), choice
     except NotEnoughMemory:

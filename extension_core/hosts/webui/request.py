@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.weights.cond_caches import CondCaches
+from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
 from extension_core.weights.wanted import Carry, Wanted
 
@@ -154,7 +155,7 @@ class Request:
         def read() -> None:
             phase = Phase.DISTILLED if self._own_reading else self.session.prompt_phase
             factor = self.session.lora_factor(phase)
-            with ExitStack() as stack:
+            with _memory_for("reading the prompt"), ExitStack() as stack:
                 stack.enter_context(self.host.text_networks(factor))
                 if factor != 1.0 and not self._own_reading:
                     stack.enter_context(other_caches(self.p, _PROMPT_CACHES.of(factor)))
@@ -169,7 +170,7 @@ class Request:
     def _guarded(self, sample: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
-                with ExitStack() as stack:
+                with _memory_for("sampling"), ExitStack() as stack:
                     self._open(stack)
                     result = sample(*args, **kwargs)
             except DiversityError as error:
@@ -219,6 +220,20 @@ class Request:
         if drops:
             levels = (*levels[:-1], levels[-1], levels[-1])
         return torch.tensor(levels, dtype=torch.float32)
+
+
+@contextmanager
+def _memory_for(doing: str) -> Iterator[None]:
+    """What hosts say of memory that ran out is no sentence for users."""
+    try:
+        yield
+    except MAY_BE as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RequestRefused(
+            f"Memory ran out while {doing} ({str(error).splitlines()[0]:.200}); make the image or the batch smaller, "
+            "or close other programs."
+        ) from error
 
 
 def check_conflicts(p: Any) -> None:

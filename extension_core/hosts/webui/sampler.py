@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from modules import devices, sd_samplers, shared
 
-from extension_core.errors import DiversityError
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.hosts.webui.attributes import fresh_stack, set_until_closed
 from extension_core.hosts.webui.host import Host, Second
@@ -108,10 +107,7 @@ class RunningPass:
                     raise
                 ran_out = error.with_traceback(None)  # its frames hold the tensors of the call
             if not self.ran_out():
-                raise DiversityError(
-                    f"Memory ran out while sampling ({str(ran_out).splitlines()[0]:.200}); make the image or the batch "
-                    "smaller, or close other programs."
-                ) from ran_out
+                raise ran_out
 
     def _unrefined_step(self, level: float) -> int:
         """Step that this level belongs to in the run without finer base steps: prompt editing keeps its place."""

@@ -25,7 +25,7 @@ class VRAMState(enum.Enum):
 
 
 cpu = torch.device("cpu")
-OOM_EXCEPTION: type[BaseException] = torch.OutOfMemoryError
+OOM_EXCEPTION: type[BaseException] = torch.cuda.OutOfMemoryError
 PIN_SHARED_MEMORY = args.pin_shared_memory
 ALWAYS_VRAM_OFFLOAD = args.always_offload_from_vram
 VAE_ALWAYS_TILED = False
