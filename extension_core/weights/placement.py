@@ -67,7 +67,8 @@ def choose(asked: str, room: Room) -> Choice:
     if room.moved_by_host:
         return Choice(Placement.RAM, "the host keeps idle models in RAM")
     if room.free is None:
-        return Choice(Placement.BOTH, f"{room.device} has no memory of its own")
+        unknown = f"the free memory on {room.device} is not known"
+        return Choice(Placement.BOTH, "the processor computes in RAM" if room.device == "cpu" else unknown)
     usable = int(room.free * (1 - _LEFT_ALONE))
     needed = room.second + room.working
     placement = Placement.BOTH if needed <= usable else Placement.RAM

@@ -526,7 +526,7 @@ def test_the_outlook(card: Card, measured: None, monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_memory_of_its_own_both(card: Card) -> None:
-    assert decided() == "both models on cpu (cpu has no memory of its own)"
+    assert decided() == "both models on cpu (the processor computes in RAM)"
 
 
 def test_a_base_that_is_in_8_bits_already(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
