@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import torch
 
 from benches import checkpoints
 from benches.a1111 import A1111
+from benches.apart import figures_of
 from benches.forge import Forge
 from benches.host import Host
 from benches.timing import Clock
@@ -168,13 +168,8 @@ def _sdxl_sizes(folder: Path) -> dict[str, float]:
 
 def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> dict[str, Any]:
     """`run` in a process of its own, for there is one host a process."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "residency.json"
-        command = [sys.executable, "-m", "benches.residency", "--flavour", flavour, "--json", str(target)]
-        command += [*(["--threads", str(threads)] if threads else []), *(["--quick"] if quick else [])]
-        command += ["--rounds", str(rounds)]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        return json.loads(target.read_text(encoding="utf-8"))
+    more = [*(["--quick"] if quick else []), "--rounds", str(rounds)]
+    return figures_of("benches.residency", flavour, threads, more)
 
 
 def main() -> int:

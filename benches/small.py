@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from benches import checkpoints, images, keeping
 from benches.a1111 import A1111
+from benches.apart import figures_of
 from benches.forge import Forge
 from benches.host import Host
 
@@ -51,12 +51,7 @@ def run(folder: Path, flavour: str, threads: int | None, count: int, rounds: int
 
 def run_apart(flavour: str, threads: int | None, quick: bool) -> dict[str, float]:
     """`run` in a process of its own, for there is one host a process."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "small.json"
-        command = [sys.executable, "-m", "benches.small", "--flavour", flavour, "--json", str(target)]
-        command += [*(["--threads", str(threads)] if threads else []), *(["--quick"] if quick else [])]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        return json.loads(target.read_text(encoding="utf-8"))
+    return figures_of("benches.small", flavour, threads, ["--quick"] if quick else [])
 
 
 def main() -> int:

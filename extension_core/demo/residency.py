@@ -6,7 +6,6 @@ with the trained pair. Writes residency.json, table.md and grids.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -19,7 +18,8 @@ from extension_core.diversity import PromptImages, distance_matrix, image_grid, 
 from extension_core.monsters import free_attributes, parse_prompt
 from extension_core.monsters.reader import Reader, load_reader
 
-from .client import DemoError, WebUI
+from .client import WebUI
+from .command import run_command
 from .modes import BASE, DISTILLED, MODES, PROMPTS, SCRIPT, Mode
 
 FIRST_SEED = 3000
@@ -106,21 +106,5 @@ def run(url: str, out: Path, seeds: int) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m extension_core.demo.residency", description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:7860", help="the WebUI's address")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the table and grids")
-    parser.add_argument("--seeds", type=int, default=32, help="seeds of each prompt (default: 32)")
-    options = parser.parse_args()
-    if options.seeds < GRID_SEEDS:
-        parser.error(f"--seeds is {options.seeds}, but the grids show {GRID_SEEDS} of each prompt")
-    try:
-        run(options.url, options.out, options.seeds)
-    except DemoError as error:
-        print(f"residency: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("residency", __doc__, GRID_SEEDS, run))

@@ -7,7 +7,6 @@ and what `python -m extension_core.distill controls` makes. Writes transfer.json
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -23,7 +22,8 @@ from extension_core.diversity import Replicates, bootstrap, difference, image_gr
 from extension_core.monsters import from_labels
 from extension_core.monsters.reader import Reader, load_reader
 
-from .client import DemoError, WebUI
+from .client import WebUI
+from .command import run_command
 from .modes import BASE, DISTILLED, MODES, SCRIPT, Mode
 
 PROMPTS = ("a monster", "a smiling monster")
@@ -203,22 +203,5 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m extension_core.demo.transfer", description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:7860", help="the WebUI's address")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tables and grids")
-    parser.add_argument("--seeds", type=int, default=32, help="seeds of each prompt (default: 32)")
-    options = parser.parse_args()
-    if options.seeds < GRID_SEEDS:
-        parser.error(f"--seeds is {options.seeds}, but the grids show {GRID_SEEDS} of each prompt")
-    try:
-        transfer(options.url, options.out, options.seeds)
-    except DemoError as error:
-        print(f"transfer: {error}", file=sys.stderr)
-        return 1
-    _say(f"written to {options.out}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("transfer", __doc__, GRID_SEEDS, transfer))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from extension_core.demo import residency
 from extension_core.demo.__main__ import demo
 from extension_core.demo.client import DemoError, WebUI, infotext_total
 from extension_core.demo.modes import MODES, SCRIPT
@@ -155,6 +156,25 @@ def test_transfer_survives_pictures_that_nobody_can_read() -> None:
     row = {"control": "purple", "trained_on": "base", "strength": 1.0, **{mode.name: cell for mode in MODES}}
     assert "none legible → none legible" in control_table([row])
     assert "NaN" not in json.dumps(cell)
+
+
+def test_what_8_bits_change_is_measured(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    """The server draws the same pictures whatever the residency; other ones for another seed."""
+    url, state = webui
+    rows = residency.run(url, tmp_path, seeds=8)
+    for row in rows.values():
+        assert row["mean_levels"] == row["dissimilarity_same_seed"] == 0
+        assert row["attributes_alike"] == 1
+        assert row["dissimilarity_between_seeds"] > 0.05
+        assert row["entropy"][0] == row["entropy"][1]
+    assert "| hybrid_k2 | 0.00 |" in (tmp_path / "table.md").read_text()
+    assert state["checkpoint"] == "other.safetensors [0]"
+    reader = residency.load_reader()
+    drawn = [residency.images_of(WebUI(url), MODES[2], "both", seeds) for seeds in (8, 8)]
+    drawn[1][0].images[:, ::2] = 255 - drawn[1][0].images[:, ::2]
+    changed = residency.compared(reader, drawn[0], drawn[1])
+    assert changed["mean_levels"] > 1
+    assert changed["attributes_alike"] < 1
 
 
 def test_what_is_missing_is_said_in_one_sentence(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
