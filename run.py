@@ -28,10 +28,10 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tools.environments import ROOT, Refusal, Terminated, child_environ, environment, run, say, status, stop
+from tools.environments import ROOT, Refusal, Terminated, child, child_environ, environment, run, say, status
 
 PYTHON = (3, 11)
 FLAVOURS = ("a1111", "forge")
@@ -73,29 +73,19 @@ def webui(python: Path, flavour: str, port: int, headless: bool) -> Iterator[sub
     """Start the embedded WebUI, wait until it answers, and end it at the end, however that comes."""
     command = [str(python), "-m", "extension_core.embedded", "--flavour", flavour, "--port", str(port)]
     command += ["--headless"] if headless else []
-    environ = child_environ()
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    )
+    printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
     ready, ended = threading.Event(), threading.Event()
 
-    def echo() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def echo(lines: Iterable[str]) -> None:
+        for line in lines:
             print(line, end="", flush=True)
             if READY in line:
                 ready.set()
         ended.set()
         ready.set()
 
-    threading.Thread(target=echo, daemon=True).start()
-    try:
+    with child(command, child_environ(), **printed) as process:
+        threading.Thread(target=echo, args=[process.stdout], daemon=True).start()
         if not ready.wait(START_SECONDS):
             raise Refusal(f"the embedded WebUI was not ready after {START_SECONDS} seconds; its log is above.")
         if ended.is_set():
@@ -103,8 +93,6 @@ def webui(python: Path, flavour: str, port: int, headless: bool) -> Iterator[sub
                 f"the embedded WebUI ended with {status(process.wait())} before it was ready; its log is above."
             )
         yield process
-    finally:
-        stop(process)
 
 
 def flavours_built() -> tuple[str, ...]:
@@ -191,9 +179,8 @@ def run_side_by_side(stages: Stages) -> dict[str, int]:
         for name in others:
             printed = stack.enter_context(tempfile.TemporaryFile())
             command, environ = stages[name]
-            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=printed, stderr=subprocess.STDOUT)
-            stack.callback(stop, process, interrupt=True)
-            beside[name] = process, printed
+            both = {"stdout": printed, "stderr": subprocess.STDOUT}
+            beside[name] = stack.enter_context(child(command, environ, interrupt=True, **both)), printed
         codes = {last: run(*stages[last])}
         for name, (process, printed) in beside.items():
             codes[name] = status(process.wait())

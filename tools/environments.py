@@ -149,17 +149,39 @@ def status(code: int) -> int:
     return code if code >= 0 else 128 - code  # a child ended by signal 15 counts as 143, as in a shell
 
 
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """A signal that comes meanwhile is delivered at the end: while a child is started it would leave it behind."""
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda sent, _frame: held.append(sent)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
+
+
+@contextlib.contextmanager
+def child(command: Sequence[str], environ: dict[str, str], interrupt: bool = False, **more: Any) -> Iterator[Any]:
+    """Start a child in the project's folder; it has ended when the block has, however that ends."""
+    with contextlib.ExitStack() as stack:
+        with _signals_held():
+            process = subprocess.Popen(list(command), cwd=ROOT, env=environ, **more)
+            stack.callback(stop, process, interrupt=interrupt)
+        yield process
+
+
 def run(command: Sequence[str], environ: dict[str, str]) -> int:
     """Run a child to its end in the project's folder and return its exit status; Ctrl-C reaches it first."""
-    process = subprocess.Popen(list(command), cwd=ROOT, env=environ)
-    try:
-        return status(process.wait())
-    except KeyboardInterrupt as error:
-        if not isinstance(
-            error, Terminated
-        ):  # the terminal sent the child Ctrl-C as well; a second one would cut it short
+    with child(command, environ, interrupt=True) as process:
+        try:
+            return status(process.wait())
+        except Terminated:
+            raise
+        except KeyboardInterrupt:  # the terminal sent the child Ctrl-C as well; a second one would cut it short
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
-        raise
-    finally:
-        stop(process, interrupt=True)
+            raise

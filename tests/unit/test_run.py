@@ -185,6 +185,25 @@ def test_ctrl_c_ends_the_page_and_its_server(project: Project, sent: signal.Sign
     assert not is_alive(int(pid.read_text()))
 
 
+def test_a_signal_while_a_child_is_started_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, start = [], subprocess.Popen
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        started.append(start(*args, **kwargs))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+    monkeypatch.setattr(environments.subprocess, "Popen", interrupted)
+    command = [sys.executable, "-c", "import time; time.sleep(120)"]
+    try:
+        with pytest.raises(KeyboardInterrupt), environments.child(command, dict(os.environ)):
+            pytest.fail("the signal was lost")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started[0].poll() is not None
+
+
 def test_a_terminated_run_lets_its_child_end_its_own_affairs(project: Project, tmp_path: Path) -> None:
     code = (
         "import pathlib, signal, sys, time\n"
