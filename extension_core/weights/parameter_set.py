@@ -31,10 +31,9 @@ class Slot:
 
     def prepare(self, bus: Bus | None) -> None:
         """Everything that may fail for want of memory."""
-        if bus is not None:
+        if bus is not None and bus.lane.serves(self.parameter.device):
             self.waiting = bus.lane.in_ram(self.waiting)
-            if bus.lane.serves(self.parameter.device):
-                bus.reserve([self.parameter.data])
+            bus.reserve([self.parameter.data])
         elif self.waiting.device != self.parameter.device:  # medvram and lowvram move modules about
             self.waiting = self.waiting.to(self.parameter.device)
 

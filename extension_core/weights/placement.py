@@ -27,10 +27,16 @@ class Placement(Enum):
 
 @dataclass(frozen=True)
 class Choice:
-    """A placement and why it was chosen, "" if the user asked for it."""
+    """A placement.
+
+    Attributes:
+        why: what it was chosen for, "" if the user asked for it.
+        warning: what the user should know of it, "" if nothing went otherwise than asked for.
+    """
 
     placement: Placement
     why: str = ""
+    warning: str = ""
 
 
 def residency_for(asked: str, takes_turns: bool) -> str:
@@ -72,7 +78,7 @@ def choose(asked: str, room: Room) -> Choice:
     usable = int(room.free * (1 - _LEFT_ALONE))
     needed = room.second + room.working
     placement = Placement.BOTH if needed <= usable else Placement.RAM
-    return Choice(placement, f"{room.free / GIB:.1f} GB free on {room.device}, {needed / GIB:.1f} GB needed for both")
+    return Choice(placement, f"{room.free / GIB:.1f} GiB free on {room.device}, {needed / GIB:.1f} GiB needed for both")
 
 
 def working_bytes(width: int, height: int, batch: int, number_size: int) -> int:
@@ -118,9 +124,17 @@ def lives(choice: Choice, device: str) -> Lives:
     return Lives(f"on {device} in 8 bits, its own values in RAM", f"on {device}", choice.why)
 
 
-def room_made(before: Lives) -> str:
-    """The warning after memory ran out and the idle model was sent to RAM."""
-    return (
-        f"Memory ran out with {before.where}, so now the idle model waits in RAM, which makes each switch slower; "
-        "choose RAM under Memory to begin so, or a smaller image."
+def ran_out(placement: Placement, device: str) -> Choice:
+    """The choice after memory ran out on `device` with another one: the idle model waits in RAM."""
+    where = lives(Choice(placement), device).where
+    return Choice(
+        Placement.RAM,
+        f"memory on {device} ran out with {placement.value}",
+        f"Memory ran out with {where}, so now the idle model waits in RAM, which makes each switch slower; choose RAM "
+        "under Memory to begin so, or a smaller image.",
     )
+
+
+def not_again(device: str) -> Choice:
+    """The choice of `auto` while both models are loaded for which memory has run out once."""
+    return Choice(Placement.RAM, ran_out(Placement.BOTH, device).why)

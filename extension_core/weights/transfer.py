@@ -72,10 +72,19 @@ class StreamLane(DirectLane):
         self._device = device
         self._backend: Any = getattr(torch, device.type)
         self._stream = self._backend.Stream(device)
+        self._locks_pages = True
 
     def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Page-locked, from and to which copies run beside the computing."""
-        return tensor if tensor.is_pinned() else _page_locked_like(tensor).copy_(tensor)
+        """Page-locked, from and to which copies run beside the computing, as far as the system grants it."""
+        there = tensor.device.type == "cpu"
+        if there and (tensor.is_pinned() or not self._locks_pages):
+            return tensor
+        if self._locks_pages:
+            try:
+                return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor)
+            except RuntimeError:  # systems limit page-locked memory; the copies are slower without
+                self._locks_pages = False
+        return tensor if there else tensor.to("cpu")
 
     def begin(self) -> None:
         """As `Lane`."""
@@ -99,13 +108,6 @@ class StreamLane(DirectLane):
 def lane_for(device: torch.device) -> Lane:
     """The way between RAM and a device."""
     return StreamLane(device) if device.type in _WITH_STREAMS else DirectLane()
-
-
-def _page_locked_like(tensor: torch.Tensor) -> torch.Tensor:
-    try:
-        return torch.empty_like(tensor, device="cpu", pin_memory=True)
-    except RuntimeError:  # systems limit page-locked memory; the copy is slower without
-        return torch.empty_like(tensor, device="cpu")
 
 
 class Bus:

@@ -19,10 +19,11 @@ LOADING = {
     "a1111": "extension_core.weights.second_model.parameter_set.build",
     "forge": "extension_core.hosts.forge.loaded.load_unet",
 }
+EIGHT_BITS = "extension_core.weights.second_model.EightBit"
 # Where memory can run out beside the denoiser's calls, with the residency that comes there.
 STAGES = {
     "a1111": (
-        ("extension_core.weights.second_model.EightBit", "8bit"),
+        (EIGHT_BITS, "8bit"),
         ("extension_core.weights.parameter_set.Slot.prepare", "both"),
         ("extension_core.weights.parameter_set.Slot.prepare", "ram"),
         ("extension_core.weights.eight_bit.Packed.unpack", "8bit"),
@@ -121,8 +122,8 @@ def test_auto_says_what_it_chose_and_why(webui: WebUI, pair: Pair) -> None:
         assert "the host keeps idle models in RAM" in full
     else:
         assert ample.strip('"').startswith("both models on "), ample
-        assert "GB free" in ample
-        assert "0.0 GB free" in full
+        assert "GiB free" in ample
+        assert "0.0 GiB free" in full
     asked = lives(hybrid(webui, pair, "ram", AMPLE))
     assert "else in RAM" in asked
     assert "free" not in asked
@@ -215,6 +216,13 @@ def test_memory_that_runs_out_while_loading(webui: WebUI, pair: Pair) -> None:
         reply = hybrid(webui, pair, "both", {**AMPLE, "oom_inside": [LOADING["a1111"], 1]})
         assert reply.same_as(expected)
         assert "ran out with both" in lives(reply)
+        assert "Memory ran out with both models on " in reply.infotext
+        assert "else in RAM" in lives(hybrid(webui, pair, "auto", AMPLE)), "it would run out again"
+        webui.generate(pair.distilled).must_work()
+        reply = hybrid(webui, pair, "8bit", {**AMPLE, "oom_inside": [EIGHT_BITS, 1]})
+        assert reply.same_as(expected)
+        warning = reply.infotext.split("Memory ran out with base ")[1]
+        assert " in 8 bits, its own values in RAM; distilled on " in warning
 
 
 @pytest.mark.usefixtures("unchanged")

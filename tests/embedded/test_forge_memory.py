@@ -493,12 +493,13 @@ def test_auto_goes_by_the_room_there_is(ours: Ours, engine: Any, measured: None)
         for _ in range(2):
             answer = ours.working("auto")
             assert placement in ours.lives(answer)
-            assert "0.0 GB free on cpu" in ours.lives(answer)
+            assert "0.0 GiB free on cpu" in ours.lives(answer)
             assert len(ours.card.seen[-1][1]) == loaded
 
 
 def request_of(**values: Any) -> Any:
-    return SimpleNamespace(**{"width": 512, "height": 512, "batch_size": 1, **values})
+    usual = {"width": 512, "height": 512, "batch_size": 1, "hr_resize_x": 0, "hr_resize_y": 0}
+    return SimpleNamespace(**{**usual, **values})
 
 
 def decided(residency: str = "auto", **values: Any) -> str:
@@ -513,7 +514,7 @@ def test_the_outlook(card: Card, measured: None, monkeypatch: pytest.MonkeyPatch
     from extension_core.hosts.forge.host import Forge
 
     card.capacity = 3 * GIB
-    assert decided().startswith("both models on cpu (3.0 GB free on cpu, ")
+    assert decided().startswith("both models on cpu (3.0 GiB free on cpu, ")
     assert "else in RAM" in decided(width=2048, height=2048)
     assert decided(enable_hr=True, hr_scale=4.0) == decided(width=2048, height=2048)
     assert "else in RAM" in decided(batch_size=16)

@@ -60,6 +60,22 @@ def test_the_lane_of_a_cpu_leaves_pointers_to_be_exchanged() -> None:
     assert not lane.serves(torch.device("cpu"))
 
 
+def test_a_system_that_locks_no_pages_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here torch refuses for want of a card; the copies are then plain ones, made once."""
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _device: None)
+    asked = []
+    monkeypatch.setattr(torch, "empty_like", lambda *args, **kwargs: asked.append(kwargs) or refuse_to_lock())
+
+    def refuse_to_lock() -> torch.Tensor:
+        raise RuntimeError("cannot allocate page-locked memory")
+
+    lane, values_ = lane_for(torch.device("cuda:0")), torch.arange(4.0)
+    assert lane.serves(torch.device("cuda:0"))
+    for _ in range(2):
+        assert lane.in_ram(values_) is values_
+    assert asked == [{"device": "cpu", "pin_memory": True}]
+
+
 class Runner:
     """A module and its second set on a card that answers late; merges networks on call as the host does."""
 

@@ -115,8 +115,8 @@ def test_what_else_changes_a_model_stands_below_its_name(changed_by: str) -> Non
 
 
 def test_why_they_live_where_they_do() -> None:
-    _, below = shown(lives=Lives("on cuda:0", "on cuda:0", "7.1 GB free on cuda:0, 5.0 GB needed for both"))
-    assert below == "<p class='diversity-found'>memory: 7.1 GB free on cuda:0, 5.0 GB needed for both</p>"
+    _, below = shown(lives=Lives("on cuda:0", "on cuda:0", "7.1 GiB free on cuda:0, 5.0 GiB needed for both"))
+    assert below == "<p class='diversity-found'>memory: 7.1 GiB free on cuda:0, 5.0 GiB needed for both</p>"
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "base"])

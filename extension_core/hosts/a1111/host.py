@@ -14,7 +14,7 @@ from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
-from extension_core.weights.placement import Choice, Lives, room_made
+from extension_core.weights.placement import Choice, Lives
 from extension_core.weights.second_model import SecondModel
 from extension_core.weights.wanted import Wanted
 
@@ -30,7 +30,7 @@ class ExchangedModel:
     @property
     def notes(self) -> tuple[str, ...]:
         """As `webui.host.Second`."""
-        return self.model.notes
+        return (*self.model.notes, *filter(None, [self.choice.warning]))
 
     @property
     def lives(self) -> Lives:
@@ -39,11 +39,11 @@ class ExchangedModel:
 
     def make_room(self) -> str:
         """As `webui.host.Second`."""
-        before, choice = self.lives, model.make_room(self.model, self.choice.placement)
+        choice = model.make_room(self.model, self.choice.placement)
         if choice is None:
             return ""
         self.choice, self._base_in_8_bits = choice, False
-        return room_made(before)
+        return choice.warning
 
     def keep_networks_apart(self) -> None:
         """As `webui.host.Second`."""

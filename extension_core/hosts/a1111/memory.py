@@ -9,6 +9,7 @@ import torch
 from modules import devices, shared
 
 from extension_core.errors import DiversityError
+from extension_core.hosts.webui.size import largest_pass
 from extension_core.weights import transfer
 from extension_core.weights.naming import NamedParameter
 from extension_core.weights.placement import Choice, Lives, Placement, Room, choose, lives, working_bytes
@@ -77,11 +78,7 @@ def lives_with(choice: Choice) -> Lives:
 
 def _working_bytes(p: Any) -> int:
     """For the larger of the request's passes, in the number type that the VAE computes in."""
-    scale = getattr(p, "hr_scale", 1.0) or 1.0 if getattr(p, "enable_hr", False) else 1.0
-    width, height = (int(getattr(p, side, 512) * scale) for side in ("width", "height"))
-    if getattr(p, "enable_hr", False) and getattr(p, "hr_resize_x", 0) and getattr(p, "hr_resize_y", 0):
-        width, height = p.hr_resize_x, p.hr_resize_y
-    return working_bytes(width, height, getattr(p, "batch_size", 1), devices.dtype_vae.itemsize)
+    return working_bytes(*largest_pass(p), p.batch_size, devices.dtype_vae.itemsize)
 
 
 def follow(model: Any, moved: Callable[[torch.device], None]) -> Callable[[], None]:

@@ -18,7 +18,7 @@ from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
-from extension_core.weights.placement import Choice, Lives, Placement
+from extension_core.weights.placement import Choice, Lives, Placement, not_again, ran_out
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
@@ -120,8 +120,10 @@ def second_model(wanted: Wanted, p: Any, residency: str) -> tuple[SecondModel, C
         if choice.placement is Placement.RAM or memory.in_ram():
             raise
     devices.torch_gc()
-    choice = Choice(Placement.RAM, f"memory on {devices.device} ran out with {residency}")
-    return _placed(key, load, choice), choice
+    choice = ran_out(choice.placement, str(devices.device))
+    second = _placed(key, load, choice)
+    second.ran_out = True
+    return second, choice
 
 
 def _loading(wanted: Wanted) -> tuple[tuple[Any, ...], Callable[[Lane | None], SecondModel]]:
@@ -146,7 +148,7 @@ def _choice(p: Any, residency: str, key: tuple[Any, ...], own_text_encoder: bool
         text = text_parameters() if own_text_encoder else []
         return memory.choice_for(p, residency, memory.bytes_of([*unet_parameters(), *text]))
     if resident.ran_out and residency == "auto":
-        return Choice(Placement.RAM, f"memory on {devices.device} ran out with both")
+        return not_again(str(devices.device))
     return memory.choice_for(p, residency, resident.bytes_missing_on(devices.device))
 
 
@@ -178,7 +180,7 @@ def make_room(second: SecondModel, placement: Placement) -> Choice | None:
     second.ran_out = True
     second.place(Placement.RAM, memory.lane(), [])
     devices.torch_gc()
-    return Choice(Placement.RAM, f"memory on {devices.device} ran out with {placement.value}")
+    return ran_out(placement, str(devices.device))
 
 
 def outlook(path: Path | None, p: Any, residency: str) -> Lives:
@@ -187,7 +189,7 @@ def outlook(path: Path | None, p: Any, residency: str) -> Lives:
     if path is None or sd_models.model_data.sd_model is None:
         return memory.lives_with(Choice(Placement.BOTH))
     if resident is not None and resident.ran_out and residency == "auto":
-        return memory.lives_with(Choice(Placement.RAM, f"memory on {devices.device} ran out with both"))
+        return memory.lives_with(not_again(str(devices.device)))
     missing = memory.bytes_of(unet_parameters()) if resident is None else resident.bytes_missing_on(devices.device)
     return memory.lives_with(memory.choice_for(p, residency, missing))
 

@@ -15,6 +15,7 @@ from backend.patcher.unet import UnetPatcher
 from modules import shared
 
 from extension_core.errors import DiversityError
+from extension_core.hosts.webui.size import largest_pass
 from extension_core.weights import placement
 from extension_core.weights.placement import Choice, Lives, Placement, Room
 
@@ -52,9 +53,8 @@ class Memory:
 
     def ran_out(self) -> str:
         """From now on the models take turns; the warning that says so."""
-        before = self.lives
-        self.choice = Choice(Placement.RAM, f"memory on {self.device} ran out with {self.placement.value}")
-        return placement.room_made(before)
+        self.choice = placement.ran_out(self.placement, self.device)
+        return self.choice.warning
 
 
 def begin(p: Any) -> None:
@@ -100,7 +100,7 @@ def decide(p: Any, residency: str, ran_out: bool) -> Memory:
             f"Memory is 8bit but the device '{device}' does not know the number type {EIGHT_BITS}; choose RAM."
         )
     if residency == "auto" and ran_out:
-        return Memory(Choice(Placement.RAM, f"memory on {device} ran out with both"), str(device))
+        return Memory(placement.not_again(str(device)), str(device))
     return Memory(placement.choose(residency, _room(device, unet, p)), str(device))
 
 
@@ -110,7 +110,7 @@ def _room(device: torch.device, unet: UnetPatcher, p: Any) -> Room:
     It keeps `minimum_inference_memory` free of weights in any case, and streams from RAM what does not fit beside it.
     """
     number_size = memory_management.dtype_size(unet.model.computation_dtype)
-    working = placement.working_bytes(*_size(p), p.batch_size, number_size)
+    working = placement.working_bytes(*largest_pass(p), p.batch_size, number_size)
     states = memory_management.VRAMState
     return Room(
         device=str(device),
@@ -120,19 +120,6 @@ def _room(device: torch.device, unet: UnetPatcher, p: Any) -> Room:
         moved_by_host=memory_management.ALWAYS_VRAM_OFFLOAD
         or memory_management.vram_state in (states.LOW_VRAM, states.NO_VRAM),
     )
-
-
-def _size(p: Any) -> tuple[int, int]:
-    """Width and height of the request's largest pass, in pixels."""
-    if not getattr(p, "enable_hr", False):
-        return p.width, p.height
-    return _hires_side(p, p.width, "x"), _hires_side(p, p.height, "y")
-
-
-def _hires_side(p: Any, side: int, axis: str) -> int:
-    """The host settles the target in `p.init`, which the page's plan is shown without."""
-    asked = getattr(p, f"hr_upscale_to_{axis}", 0) or getattr(p, f"hr_resize_{axis}", 0)
-    return max(side, asked or int(side * getattr(p, "hr_scale", 1.0)))
 
 
 def free_bytes(device: torch.device, unet: UnetPatcher) -> int | None:

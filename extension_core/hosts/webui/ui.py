@@ -87,7 +87,8 @@ def _request(settings: dict[str, Any], is_img2img: bool) -> SimpleNamespace:
         **({} if is_img2img else {"enable_hr": False, "firstpass_image": None}),
     )
     request.hr_sampler_name = request.hr_scheduler = None
-    request.hr_second_pass_steps = 0
+    request.hr_second_pass_steps = request.hr_resize_x = request.hr_resize_y = 0
+    request.hr_scale = 1.0
     for name, value in settings.items():
         unset = name.startswith("hr_") and isinstance(value, str) and value.startswith("Use same")
         setattr(request, name, None if unset else value)
