@@ -27,9 +27,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import webbrowser
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 from tools.environments import ROOT, Refusal, Terminated, child, child_environ, environment, run, say, status
 
@@ -37,8 +39,9 @@ PYTHON = (3, 11)
 FLAVOURS = ("a1111", "forge")
 READY = "Running on local URL:"
 START_SECONDS = 300
-TEST_FOLDERS = ("tests/browser", "tests/e2e", "tests/embedded", "tests/unit")
-HOST_TESTS = TEST_FOLDERS[:-1]
+# The tests of a stack run as two suites: those that ask a WebUI from outside, and those inside of one or without.
+OUTSIDE, INSIDE = ("tests/browser", "tests/e2e"), ("tests/embedded", "tests/unit")
+HOST_TESTS = (*OUTSIDE, "tests/embedded")
 Stages = dict[str, tuple[list[str], dict[str, str]]]  # name -> command and its environment
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
@@ -170,25 +173,38 @@ def run_in_turn(stages: Stages) -> dict[str, int]:
     return codes
 
 
-def run_side_by_side(stages: Stages) -> dict[str, int]:
-    """Run all stages at one time, the last in the foreground; the others' output is shown when they have ended."""
-    *others, last = stages
-    say(", with ".join([last, *others]))
+def run_side_by_side(stages: Stages, at_once: int = 2) -> dict[str, int]:
+    """Run the stages in their order, some at one time; what each prints is shown whole, one stage after the other."""
+    codes: dict[str, int] = {}
+    started: dict[str, tuple[subprocess.Popen[Any], IO[bytes]]] = {}
+    waiting = list(stages)
     with contextlib.ExitStack() as stack:
-        beside = {}
-        for name in others:
-            printed = stack.enter_context(tempfile.TemporaryFile())
-            command, environ = stages[name]
-            both = {"stdout": printed, "stderr": subprocess.STDOUT}
-            beside[name] = stack.enter_context(child(command, environ, interrupt=True, **both)), printed
-        codes = {last: run(*stages[last])}
-        for name, (process, printed) in beside.items():
-            codes[name] = status(process.wait())
-            say(name)
-            printed.seek(0)
-            shutil.copyfileobj(printed, sys.stdout.buffer)
-            sys.stdout.flush()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for shown in stages:
+            say(shown)
+            while shown not in codes:
+                codes |= {name: status(code) for name, (p, _) in started.items() if (code := p.poll()) is not None}
+                while waiting and len(started) - len(codes) < at_once:
+                    name = waiting.pop(0)
+                    started[name] = start_apart(stack, folder / str(len(waiting)), *stages[name])
+                time.sleep(0.1)
+                show_new(started[shown][1])
+            show_new(started[shown][1])
     return codes
+
+
+def start_apart(
+    stack: contextlib.ExitStack, printed: Path, command: list[str], environ: dict[str, str]
+) -> tuple[subprocess.Popen[Any], IO[bytes]]:
+    """Start a child that prints to a file; returns it and the file to read."""
+    with printed.open("wb") as to:
+        process = stack.enter_context(child(command, environ, interrupt=True, stdout=to, stderr=subprocess.STDOUT))
+    return process, stack.enter_context(printed.open("rb"))
+
+
+def show_new(printed: IO[bytes]) -> None:
+    sys.stdout.buffer.write(printed.read())
+    sys.stdout.flush()
 
 
 def verdict(codes: dict[str, int]) -> int:
@@ -208,25 +224,29 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
     """Lint, then pytest in each stack; --flavour, or arguments for pytest, ask for tests alone."""
     wanted = [args.flavour] if args.flavour else ["forge", "a1111"]
     pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
-    built = flavours_built()
     chromium = find_chromium(pythons[wanted[-1]])
     stages: Stages = {}
-    suites: Stages = {}
     if not args.flavour and not rest:
-        stages.update({name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()})
-    for flavour, python in pythons.items():
-        # Browsers want two cores for themselves, so the suites come to the page tests at different times.
-        folders = TEST_FOLDERS if flavour == wanted[-1] else TEST_FOLDERS[::-1]
-        command = [str(python), "-m", "pytest", "-q", "--durations=10", *(rest or folders)]
-        if flavour not in built:  # no host of this flavour to test on: what needs none still runs on its stack
-            command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
-        if flavour != "a1111":
-            command += ["-m", "not a1111"]
-        # One thread each: image bytes depend on the number, and two suites share two cores.
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        environ = child_environ(DD_FLAVOUR=flavour, DD_CHROMIUM=chromium, **threads)
-        suites[f"tests on the {flavour} stack"] = (command, environ)
-    return verdict(run_in_turn(stages) | run_side_by_side(suites))
+        stages = {name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()}
+    # Browsers want two cores for themselves, so the stacks come to the page tests at different times.
+    order = [("forge", OUTSIDE), ("a1111", INSIDE), ("a1111", OUTSIDE), ("forge", INSIDE)]
+    suites = [(flavour, rest) for flavour in wanted] if rest else [suite for suite in order if suite[0] in wanted]
+    tests = {
+        f"{' '.join(asked)} on the {flavour} stack": suite_stage(flavour, pythons[flavour], asked, chromium)
+        for flavour, asked in suites
+    }
+    return verdict(run_in_turn(stages) | run_side_by_side(tests))
+
+
+def suite_stage(flavour: str, python: Path, asked: Sequence[str], chromium: str) -> tuple[list[str], dict[str, str]]:
+    command = [str(python), "-m", "pytest", "-q", "--durations=10", *asked]
+    if flavour not in flavours_built():  # no host of this flavour to test on: what needs none still runs on its stack
+        command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
+    if flavour != "a1111":
+        command += ["-m", "not a1111"]
+    # One thread each: image bytes depend on the number, and two suites share two cores.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return command, child_environ(DD_FLAVOUR=flavour, DD_CHROMIUM=chromium, **threads)
 
 
 def bench(args: argparse.Namespace, rest: list[str]) -> int:

@@ -166,22 +166,27 @@ def _signals_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def child(command: Sequence[str], environ: dict[str, str], interrupt: bool = False, **more: Any) -> Iterator[Any]:
-    """Start a child in the project's folder; it has ended when the block has, however that ends."""
+    """Start a child in the project's folder; it has ended when the block has, however that ends.
+
+    Args:
+        interrupt: it ends its own affairs at Ctrl-C, and is given the time.
+    """
     with contextlib.ExitStack() as stack:
         with _signals_held():
             process = subprocess.Popen(list(command), cwd=ROOT, env=environ, **more)
             stack.callback(stop, process, interrupt=interrupt)
-        yield process
-
-
-def run(command: Sequence[str], environ: dict[str, str]) -> int:
-    """Run a child to its end in the project's folder and return its exit status; Ctrl-C reaches it first."""
-    with child(command, environ, interrupt=True) as process:
         try:
-            return status(process.wait())
+            yield process
         except Terminated:
             raise
         except KeyboardInterrupt:  # the terminal sent the child Ctrl-C as well; a second one would cut it short
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(30)
+            if interrupt:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(30)
             raise
+
+
+def run(command: Sequence[str], environ: dict[str, str]) -> int:
+    """Run a child to its end in the project's folder and return its exit status."""
+    with child(command, environ, interrupt=True) as process:
+        return status(process.wait())

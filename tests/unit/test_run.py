@@ -254,26 +254,30 @@ def test_another_python_hands_over_to_3_11_or_says_what_is_missing(
     assert (tmp_path / "asked").read_text().split() == [str(ROOT / "run.py"), "test", "-k", "x"]
 
 
-def test_suites_run_at_one_time_and_each_is_shown_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Each waits for the other to have begun, so in turn neither would end."""
+def test_suites_run_two_at_a_time_and_each_is_shown_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each of two waits for the other to have begun, so in turn neither would end; a third waits for one's end."""
     code = (
         "import pathlib, sys, time\n"
         "mine, other, status = sys.argv[1:]\n"
         "print(mine, 'begins'); pathlib.Path(mine).touch()\n"
         "while not pathlib.Path(other).exists(): time.sleep(0.01)\n"
-        "print(mine, 'ends'); sys.exit(int(status))\n"
+        "pathlib.Path(mine + ' ended').touch(); print(mine, 'ends'); sys.exit(int(status))\n"
     )
+    third = "import pathlib, sys; sys.exit(not any(pathlib.Path(x + ' ended').exists() for x in sys.argv[1:]))"
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
     environ = dict(os.environ)
     suites = {
         "first": ([sys.executable, "-c", code, a, b, "3"], environ),
         "second": ([sys.executable, "-c", code, b, a, "0"], environ),
+        "third": ([sys.executable, "-c", third, a, b], environ),
     }
     codes = run.run_side_by_side(suites)
-    assert codes == {"second": 0, "first": 3}
+    assert codes == {"first": 3, "second": 0, "third": 0}
     assert run.verdict(codes) == 3
     out = capfd.readouterr().out
-    assert out.index(f"{b} ends") < out.index(f"{a} begins") < out.index(f"{a} ends") < out.index("failed: first")
+    parts = (f"{a} begins", f"{a} ends", "second", f"{b} begins", f"{b} ends", "third", "failed: first")
+    places = [out.index(part) for part in parts]
+    assert places == sorted(places)
 
 
 def test_pytest_arguments_keep_their_order() -> None:
