@@ -3,7 +3,7 @@
 from .attributes import adherence, attribute_differences, attribute_entropy, entropy, joint_entropy
 from .grids import image_grid
 from .intervals import Interval, Replicates, bootstrap, difference, json_number, share_of_gap
-from .perceptual import available_measures, distance_matrix, pairwise_mean
+from .perceptual import available_measures, distance_matrix, paired_distances, pairwise_mean
 from .report import Measured, PromptImages, compare, measure, text_table
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "joint_entropy",
     "json_number",
     "measure",
+    "paired_distances",
     "pairwise_mean",
     "share_of_gap",
     "text_table",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+
+from .lettering import Colour, line_of_text
 
 _PAPER, _INK, _MUTED = (250, 250, 252), (30, 28, 40), (110, 108, 120)
 
@@ -15,15 +16,8 @@ def _sheet(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.full((height, width, 3), _PAPER, np.uint8))
 
 
-def _text(words: str, height: int, colour: tuple[int, int, int]) -> Image.Image:
-    """One line of text about `height` pixels high; Pillow before 10.1 has one bitmap size only, which is enlarged."""
-    sizable = "size" in inspect.signature(ImageFont.load_default).parameters
-    font = ImageFont.load_default(height) if sizable else ImageFont.load_default()
-    left, top, right, bottom = font.getbbox(words or " ")
-    line = _sheet(int(right - left) + 2, int(bottom - top) + 2)
-    ImageDraw.Draw(line).text((1 - left, 1 - top), words, fill=colour, font=font)
-    times = 1 if sizable else max(1, round(height / 11))
-    return line.resize((line.width * times, line.height * times), Image.Resampling.NEAREST)
+def _text(words: str, height: int, ink: Colour) -> Image.Image:
+    return line_of_text(words, height, ink, _PAPER)
 
 
 def image_grid(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -15,6 +16,8 @@ _SCALES = (64, 32, 16)
 _WINDOW = 7
 _CELLS_AT_ONCE = 1 << 20
 _C1, _C2 = 0.01**2, 0.03**2
+
+Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def available_measures() -> tuple[str, ...]:
@@ -40,10 +43,29 @@ def _dissimilarities(pictures: torch.Tensor) -> torch.Tensor:
         covariance = torch.bmm(part - mean, (part - mean).transpose(1, 2)) / _WINDOW**2
         variance = covariance.diagonal(dim1=1, dim2=2).unsqueeze(2)
         mean_t, variance_t = mean.transpose(1, 2), variance.transpose(1, 2)
-        light = (2 * mean * mean_t + _C1) / (mean * mean + mean_t * mean_t + _C1)
-        structure = (2 * covariance + _C2) / (variance + variance_t + _C2)
-        total += (1 - light * structure).sum(0)
+        total += (1 - _ssim((mean, mean_t), (variance, variance_t), covariance)).sum(0)
     return total / (2 * len(windows))
+
+
+def _ssim(means: Pair, variances: Pair, covariance: torch.Tensor) -> torch.Tensor:
+    light = (2 * means[0] * means[1] + _C1) / (means[0] ** 2 + means[1] ** 2 + _C1)
+    structure = (2 * covariance + _C2) / (variances[0] + variances[1] + _C2)
+    return light * structure
+
+
+def _paired_dissimilarities(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(1 - SSIM) / 2, mean over windows and channels, of first[i] and second[i], [n, 3, h, w] each: [n]."""
+    n, channels, height, width = first.shape
+    single = [pictures.reshape(n * channels, 1, height, width) for pictures in (first, second)]
+    a, b = (functional.unfold(pictures, _WINDOW, stride=2) for pictures in single)
+    means = a.mean(1), b.mean(1)
+    a, b = a - means[0].unsqueeze(1), b - means[1].unsqueeze(1)
+    similar = _ssim(means, ((a * a).mean(1), (b * b).mean(1)), (a * b).mean(1))
+    return (1 - similar.reshape(n, -1).mean(1)) / 2
+
+
+def _scaled(pictures: torch.Tensor, side: int) -> torch.Tensor:
+    return functional.interpolate(pictures, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 @torch.inference_mode()
@@ -54,9 +76,7 @@ def _structural(images: np.ndarray) -> np.ndarray:
     pictures = _pictures(images)
     total = torch.zeros(n, n)
     for side in _SCALES:
-        total += _dissimilarities(
-            functional.interpolate(pictures, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        )
+        total += _dissimilarities(_scaled(pictures, side))
     return _symmetric(n, (total / len(_SCALES)).clamp(0, 1).numpy()[np.triu_indices(n, 1)])
 
 
@@ -66,9 +86,22 @@ def _symmetric(n: int, upper: np.ndarray) -> np.ndarray:
     return matrix + matrix.T
 
 
+def _lpips_network() -> Any:
+    return import_module("lpips").LPIPS(net="alex", verbose=False).eval()
+
+
+def _dreamsim_network() -> Any:
+    return import_module("dreamsim").dreamsim(pretrained=True, device="cpu")[0]
+
+
+def _dreamsim_features(network: Any, images: np.ndarray) -> torch.Tensor:
+    pictures = functional.interpolate(_pictures(images), (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
+    return functional.normalize(network.embed(pictures), dim=1)
+
+
 @torch.inference_mode()
 def _lpips(images: np.ndarray) -> np.ndarray:
-    network: Any = import_module("lpips").LPIPS(net="alex", verbose=False).eval()
+    network = _lpips_network()
     pictures = _pictures(images) * 2 - 1
     rows, columns = np.triu_indices(len(images), 1)
     pieces = [
@@ -80,9 +113,8 @@ def _lpips(images: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def _dreamsim(images: np.ndarray) -> np.ndarray:
-    network: Any = import_module("dreamsim").dreamsim(pretrained=True, device="cpu")[0]
-    pictures = functional.interpolate(_pictures(images), (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
-    features = torch.cat([functional.normalize(network.embed(piece), dim=1) for piece in pictures.split(16)])
+    network = _dreamsim_network()
+    features = torch.cat([_dreamsim_features(network, images[i : i + 16]) for i in range(0, len(images), 16)])
     upper = (1 - features @ features.T)[np.triu_indices(len(images), 1)]
     return _symmetric(len(images), upper.numpy())
 
@@ -94,11 +126,49 @@ def distance_matrix(images: np.ndarray, measure: str = "structural") -> np.ndarr
     in Wang et al. 2004 with box windows. "lpips" (AlexNet) and "dreamsim" are computed by the packages of that name,
     which fetch their own weights. Raises ValueError for an unknown measure or one whose package is missing.
     """
+    _check_measure(measure)
+    return {"structural": _structural, "lpips": _lpips, "dreamsim": _dreamsim}[measure](images)
+
+
+def _check_measure(measure: str) -> None:
     if measure not in MEASURES:
         raise ValueError(f"perceptual measure {measure!r} does not exist, choose from {MEASURES}")
     if measure not in available_measures():
         raise ValueError(f"perceptual measure {measure!r} needs the Python package {measure!r}, which is not installed")
-    return {"structural": _structural, "lpips": _lpips, "dreamsim": _dreamsim}[measure](images)
+
+
+def _structural_pairs(first: np.ndarray, second: np.ndarray) -> torch.Tensor:
+    pictures = _pictures(first), _pictures(second)
+    total = torch.zeros(len(first))
+    for side in _SCALES:
+        total += _paired_dissimilarities(_scaled(pictures[0], side), _scaled(pictures[1], side))
+    return (total / len(_SCALES)).clamp(0, 1)
+
+
+def _pair_function(measure: str) -> Callable[[np.ndarray, np.ndarray], torch.Tensor]:
+    if measure == "lpips":
+        lpips = _lpips_network()
+        return lambda first, second: lpips(_pictures(first) * 2 - 1, _pictures(second) * 2 - 1).flatten()
+    if measure == "dreamsim":
+        dreamsim = _dreamsim_network()
+        return lambda first, second: (
+            1 - (_dreamsim_features(dreamsim, first) * _dreamsim_features(dreamsim, second)).sum(1)
+        )
+    return _structural_pairs
+
+
+@torch.inference_mode()
+def paired_distances(first: np.ndarray, second: np.ndarray, measure: str = "structural") -> np.ndarray:
+    """Distance of first[i] to second[i], uint8 [n, h, w, 3] each, by a measure of `distance_matrix`: float64 [n].
+
+    Takes as long as n pairs, where the matrix takes n * n. Raises ValueError as `distance_matrix` does.
+    """
+    _check_measure(measure)
+    if first.shape != second.shape:
+        raise ValueError(f"images {first.shape} cannot be paired with images {second.shape}: give as many, as large")
+    distances = _pair_function(measure)
+    parts = [distances(first[i : i + 16], second[i : i + 16]) for i in range(0, len(first), 16)]
+    return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
 
 def pairwise_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from extension_core.diversity import available_measures, distance_matrix, pairwise_mean
+from extension_core.diversity import available_measures, distance_matrix, paired_distances, pairwise_mean
 from extension_core.diversity.perceptual import MEASURES, pairwise_means
 from extension_core.monsters import Attributes, draw, make_dataset
 
@@ -92,3 +92,16 @@ def test_measures_that_cannot_be_computed_are_refused() -> None:
 def test_fewer_than_two_images_have_empty_matrices() -> None:
     assert distance_matrix(_noise(0, 0)).shape == (0, 0)
     assert distance_matrix(_noise(1, 0)).tolist() == [[0.0]]
+
+
+def test_pairs_have_the_distances_that_the_matrix_has() -> None:
+    images, _, _ = make_dataset(20, 3)
+    matrix = distance_matrix(images)
+    paired = paired_distances(images[1:], images[:-1])
+    assert paired == pytest.approx(matrix[np.arange(1, 20), np.arange(19)], abs=1e-5)
+    assert paired_distances(images, images) == pytest.approx(np.zeros(20), abs=1e-6)
+    assert paired_distances(images[:0], images[:0]).shape == (0,)
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired_distances(images, images[:1])
+    with pytest.raises(ValueError, match="does not exist"):
+        paired_distances(images, images, "fid")
