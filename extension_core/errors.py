@@ -9,3 +9,8 @@ class DiversityError(ValueError):
 
 class NotEnoughMemory(DiversityError):
     """A model does not fit where it was to go."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, short enough to stand in a sentence: its first line without the full stop, or its name."""
+    return str(error).strip().partition("\n")[0].rstrip(" .") or type(error).__name__

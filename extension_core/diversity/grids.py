@@ -7,13 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from .lettering import Colour, line_of_text
+from .lettering import Colour, blank, line_of_text
 
 _PAPER, _INK, _MUTED = (250, 250, 252), (30, 28, 40), (110, 108, 120)
-
-
-def _sheet(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.full((height, width, 3), _PAPER, np.uint8))
 
 
 def _text(words: str, height: int, ink: Colour) -> Image.Image:
@@ -37,7 +33,7 @@ def image_grid(
     head = sum(line.height + gap for line in lines) + (gap if lines else 0)
     inner = columns * (width + gap) - gap
     sheet_width = max([inner, *(line.width for line in lines)]) + 2 * gap
-    sheet = _sheet(sheet_width, head + rows * (height + foot + gap) + gap)
+    sheet = blank(sheet_width, head + rows * (height + foot + gap) + gap, _PAPER)
     y = gap
     for line in lines:
         sheet.paste(line, (gap, y))

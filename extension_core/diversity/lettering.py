@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import inspect
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 
 _SIZABLE = "size" in inspect.signature(ImageFont.load_default).parameters
 _BITMAP_HEIGHT = 11
+
+
+def blank(width: int, height: int, colour: Colour) -> Image.Image:
+    """A picture of one colour."""
+    return Image.fromarray(np.full((height, width, 3), colour, np.uint8))
 
 
 def line_of_text(words: str, height: int, ink: Colour, paper: Colour) -> Image.Image:
@@ -20,7 +26,7 @@ def line_of_text(words: str, height: int, ink: Colour, paper: Colour) -> Image.I
     font = ImageFont.load_default(height) if _SIZABLE else ImageFont.load_default()
     words = words.encode("latin-1", "replace").decode("latin-1")
     left, top, right, bottom = font.getbbox(words or " ")
-    line = Image.new("RGB", (int(right - left) + 2, int(bottom - top) + 2), paper)
+    line = blank(int(right - left) + 2, int(bottom - top) + 2, paper)
     ImageDraw.Draw(line).text((1 - left, 1 - top), words, fill=ink, font=font)
     times = 1 if _SIZABLE else max(1, round(height / _BITMAP_HEIGHT))
     return line.resize((line.width * times, line.height * times), Image.Resampling.NEAREST)

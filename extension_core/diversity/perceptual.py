@@ -159,15 +159,17 @@ def _pair_function(measure: str) -> Callable[[np.ndarray, np.ndarray], torch.Ten
 
 @torch.inference_mode()
 def paired_distances(first: np.ndarray, second: np.ndarray, measure: str = "structural") -> np.ndarray:
-    """Distance of first[i] to second[i], uint8 [n, h, w, 3] each, by a measure of `distance_matrix`: float64 [n].
+    """Distance of first[i] to second[i % len(second)], uint8 [n, h, w, 3] and [m, h, w, 3], n a multiple of m: [n].
 
-    Takes as long as n pairs, where the matrix takes n * n. Raises ValueError as `distance_matrix` does.
+    By a measure of `distance_matrix`, float64; takes as long as n pairs, where the matrix takes n * n. Raises
+    ValueError as `distance_matrix` does.
     """
     _check_measure(measure)
-    if first.shape != second.shape:
+    if first.shape[1:] != second.shape[1:] or len(first) % max(1, len(second)):
         raise ValueError(f"images {first.shape} cannot be paired with images {second.shape}: give as many, as large")
     distances = _pair_function(measure)
-    parts = [distances(first[i : i + 16], second[i : i + 16]) for i in range(0, len(first), 16)]
+    chunks = [np.arange(i, min(i + 16, len(first))) for i in range(0, len(first), 16)]
+    parts = [distances(first[chunk], second[chunk % len(second)]) for chunk in chunks]
     return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
 

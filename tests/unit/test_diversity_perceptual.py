@@ -102,6 +102,7 @@ def test_pairs_have_the_distances_that_the_matrix_has() -> None:
     assert paired_distances(images, images) == pytest.approx(np.zeros(20), abs=1e-6)
     assert paired_distances(images[:0], images[:0]).shape == (0,)
     with pytest.raises(ValueError, match="cannot be paired"):
-        paired_distances(images, images[:1])
+        paired_distances(images, images[:3])
+    assert paired_distances(images[:6], images[:3]) == pytest.approx([0, 0, 0, *matrix[[3, 4, 5], [0, 1, 2]]], abs=1e-5)
     with pytest.raises(ValueError, match="does not exist"):
         paired_distances(images, images, "fid")
