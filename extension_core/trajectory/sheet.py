@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from extension_core.diversity.lettering import Colour, blank, fitting_line
+from extension_core.diversity.lettering import Colour, blank, fitting_line, line_of_text
 
-from .frames import FrameInfo, PhaseName, Tag
+from .frames import FrameInfo, PhaseName
 
 PAPER: Colour = (250, 250, 252)
 INK: Colour = (30, 28, 40)
@@ -21,8 +21,9 @@ PHASE_COLOURS: dict[PhaseName, Colour] = {"base": (0, 96, 168), "distilled": (18
 PHASE_LETTERS: dict[PhaseName, str] = {"base": "B", "distilled": "D", "": ""}
 
 LEAST_CELL = 128
-_GAP = 6
-_BAR = 6
+_GAP = 8
+_BAR = 7
+_SMALLEST_LETTER, _LARGEST_LETTER = 12, 22
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,43 @@ class Strip:
 
 @dataclass(frozen=True)
 class _Measures:
-    """Sizes in pixels: of a cell and of its letters."""
+    """Sizes in pixels: of a cell's width, of the picture in it and of the letters above it."""
 
-    width: int
-    height: int
+    cell: int
+    picture: tuple[int, int]
     letter: int
 
+    @classmethod
+    def of(cls, strip: Strip) -> _Measures:
+        height, width = strip.pictures.shape[2:4]
+        enlarged = max(1.0, LEAST_CELL / max(height, width))
+        picture = round(width * enlarged), round(height * enlarged)
+        cell = max(LEAST_CELL, picture[0])
+        return cls(cell, picture, max(_SMALLEST_LETTER, min(_LARGEST_LETTER, cell // 14)))
+
     @property
-    def gutter(self) -> int:
-        """Left of the frames, for the number of the image."""
-        return 4 * self.letter
+    def line(self) -> int:
+        """From one line of letters to the next."""
+        return line_of_text("Bg", self.letter, INK, PAPER).height + 3
+
+    @property
+    def head(self) -> int:
+        """Above the pictures: four lines and the bar."""
+        return 4 * self.line + _BAR + _GAP
 
     def left(self, column: int) -> int:
-        return self.gutter + _GAP + column * (self.width + _GAP)
+        """Left edge of a column; before the first stands the number of the image."""
+        return 2 * self.letter + _GAP + column * (self.cell + _GAP)
+
+    def top(self, image: int) -> int:
+        """Upper edge of a row."""
+        return self.head + image * (self.picture[1] + _GAP)
 
 
 def contact_sheet(strips: Sequence[Strip], title: str = "", columns: int = 10) -> Image.Image:
     """All strips under each other; a strip of more than `columns` steps goes on in the next line.
 
-    Above each column stand step, timestep, sigma, CFG and model; base and distilled differ by colour, by the letter
+    Above each column stand step, timestep, CFG, sigma and model; base and distilled differ by colour, by the letter
     and by a hollow or filled bar, and a line marks where the model switched. Frames under 128 pixels are enlarged.
 
     Raises:
@@ -69,11 +88,15 @@ def contact_sheet(strips: Sequence[Strip], title: str = "", columns: int = 10) -
     """
     if not strips or columns < 1:
         raise ValueError(f"a sheet of {len(strips)} strips in {columns} columns cannot be drawn: give one of each")
-    parts = [part for strip in strips for part in _strip_parts(strip, columns)]
-    width = max(part.width for part in parts)
-    if title:
-        parts.insert(0, _padded_line(title, 16, width))
-    parts.insert(1 if title else 0, _legend(strips, width))
+    drawn = [part for strip in strips for part in _strip_parts(strip, columns)]
+    width = max(part.width for part in drawn)
+    letter = max(_Measures.of(strip).letter for strip in strips)
+    head = [
+        _padded_line(words, size, width, ink)
+        for words, size, ink in ((title, 18, INK), (_legend(strips), letter, MUTED))
+        if words
+    ]
+    parts = [*head, *drawn]
     sheet = blank(width, sum(part.height + _GAP for part in parts) + _GAP, PAPER)
     y = _GAP
     for part in parts:
@@ -92,62 +115,10 @@ def png_of(sheet: Image.Image, infotext: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def _strip_parts(strip: Strip, columns: int) -> list[Image.Image]:
-    height, width = strip.pictures.shape[2:4]
-    enlarged = max(1.0, LEAST_CELL / max(height, width))
-    size = round(width * enlarged), round(height * enlarged)
-    cell = max(LEAST_CELL, size[0])
-    measures = _Measures(cell, size[1], max(11, min(22, cell // 14)))
-    lines = [
-        _line_of_frames(strip, range(start, min(start + columns, len(strip.frames))), size, measures)
-        for start in range(0, len(strip.frames), columns)
-    ]
-    return [_padded_line(strip.frames[0].tag.section.title, 14, lines[0].width), *lines]
-
-
-def _line_of_frames(strip: Strip, steps: range, size: tuple[int, int], measures: _Measures) -> Image.Image:
-    headers = [_header(strip.frames[step], measures) for step in steps]
-    head = headers[0].height + _GAP
-    images = strip.pictures.shape[1]
-    foot = head + images * (measures.height + _GAP)
-    line = blank(measures.left(len(steps)) + _GAP, foot, PAPER)
-    pen = ImageDraw.Draw(line)
-    for image in range(images):
-        number = fitting_line(str(image + 1), measures.letter, measures.gutter, MUTED, PAPER)
-        line.paste(number, (_GAP, head + image * (measures.height + _GAP) + (measures.height - number.height) // 2))
-    for column, step in enumerate(steps):
-        left = measures.left(column)
-        line.paste(headers[column], (left, 0))
-        for image in range(images):
-            picture = Image.fromarray(strip.pictures[step, image]).resize(size, Image.Resampling.BICUBIC)
-            line.paste(picture, (left + (measures.width - size[0]) // 2, head + image * (measures.height + _GAP)))
-        if strip.frames[step].switched:
-            middle = left - _GAP // 2
-            pen.line((middle, 0, middle, foot), INK, 2)
-    return line
-
-
-def _header(frame: FrameInfo, measures: _Measures) -> Image.Image:
-    tag = frame.tag
-    colour = PHASE_COLOURS[tag.phase]
-    lines = [
-        fitting_line(words, measures.letter, measures.width, ink, PAPER)
-        for words, ink in zip(header_lines(frame), (colour, INK, INK, colour), strict=True)
-    ]
-    header = blank(measures.width, sum(line.height for line in lines) + _BAR + 4, PAPER)
-    y = 0
-    for line in lines:
-        header.paste(line, (0, y))
-        y += line.height
-    _phase_bar(ImageDraw.Draw(header), tag, y + 2, measures.width)
-    return header
-
-
 def header_lines(frame: FrameInfo) -> tuple[str, str, str, str]:
     """What stands above a column, from top to bottom."""
     tag, position = frame.tag, frame.tag.position
-    letter = PHASE_LETTERS[tag.phase]
-    step = f"{letter} step {position.step + 1}/{position.steps}".strip()
+    step = f"{PHASE_LETTERS[tag.phase]} step {position.step + 1}/{position.steps}".strip()
     return (
         f"{step} switch" if frame.switched else step,
         f"t {position.timestep:.0f}  CFG {tag.cfg:g}",
@@ -156,22 +127,53 @@ def header_lines(frame: FrameInfo) -> tuple[str, str, str, str]:
     )
 
 
-def _phase_bar(pen: ImageDraw.ImageDraw, tag: Tag, y: int, width: int) -> None:
-    """Hollow for the base, filled for the distilled model, none where there is one model alone."""
-    if tag.phase:
-        colour = PHASE_COLOURS[tag.phase]
-        fill = colour if tag.phase == "distilled" else PAPER
-        pen.rectangle((0, y, width - 1, y + _BAR - 1), fill, colour, 2)
+def _strip_parts(strip: Strip, columns: int) -> list[Image.Image]:
+    starts = range(0, len(strip.frames), columns)
+    lines = [_line_of_frames(strip, range(start, min(start + columns, len(strip.frames)))) for start in starts]
+    return [_padded_line(strip.frames[0].tag.section.title, 18, lines[0].width, INK), *lines]
 
 
-def _legend(strips: Sequence[Strip], width: int) -> Image.Image:
+def _line_of_frames(strip: Strip, steps: range) -> Image.Image:
+    measures, images = _Measures.of(strip), strip.pictures.shape[1]
+    line = blank(measures.left(len(steps)), measures.top(images), PAPER)
+    for image in range(images):
+        number = line_of_text(str(image + 1), measures.letter, MUTED, PAPER)
+        line.paste(number, (_GAP, measures.top(image) + (measures.picture[1] - number.height) // 2))
+    for column, step in enumerate(steps):
+        left = measures.left(column)
+        _draw_header(line, left, strip.frames[step], measures)
+        for image in range(images):
+            picture = Image.fromarray(strip.pictures[step, image]).resize(measures.picture, Image.Resampling.BICUBIC)
+            line.paste(picture, (left + (measures.cell - picture.width) // 2, measures.top(image)))
+    return line
+
+
+def _draw_header(line: Image.Image, left: int, frame: FrameInfo, measures: _Measures) -> None:
+    """Labels and a bar: hollow for the base, filled for the distilled model, none where one model runs alone."""
+    phase = frame.tag.phase
+    colour = PHASE_COLOURS[phase]
+    for row, (words, ink) in enumerate(zip(header_lines(frame), (colour, INK, INK, colour), strict=True)):
+        line.paste(fitting_line(words, measures.letter, measures.cell, ink, PAPER), (left, row * measures.line))
+    pen, y = ImageDraw.Draw(line), 4 * measures.line
+    if phase:
+        fill = colour if phase == "distilled" else PAPER
+        pen.rectangle((left, y, left + measures.cell - 1, y + _BAR - 1), fill, colour, 2)
+    if frame.switched:
+        middle = left - _GAP // 2
+        pen.line((middle, 0, middle, line.height), INK, 2)
+
+
+def _legend(strips: Sequence[Strip]) -> str:
     models = {frame.tag.phase: frame.tag.model for strip in strips for frame in strip.frames}
-    words = [f"{PHASE_LETTERS[phase]} = {phase}: {models[phase]}" for phase in ("base", "distilled") if phase in models]
-    return _padded_line("   ".join([*words, "rows are images, columns are steps"]), 11, width, MUTED)
+    phases: tuple[PhaseName, ...] = ("base", "distilled")
+    return "   ".join(f"{PHASE_LETTERS[phase]} = {phase}: {models[phase]}" for phase in phases if phase in models)
 
 
-def _padded_line(words: str, letter: int, width: int, ink: Colour = INK) -> Image.Image:
-    line = fitting_line(words, letter, width - 2 * _GAP, ink, PAPER)
+def _padded_line(words: str, letter: int, width: int, ink: Colour) -> Image.Image:
+    """A line across the sheet, in the smallest letters where it does not fit."""
+    line = line_of_text(words, letter, ink, PAPER)
+    if line.width > width - 2 * _GAP:
+        line = fitting_line(words, _SMALLEST_LETTER, width - 2 * _GAP, ink, PAPER)
     padded = blank(width, line.height, PAPER)
     padded.paste(line, (_GAP, 0))
     return padded

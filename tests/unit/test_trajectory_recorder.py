@@ -142,7 +142,7 @@ class NoMemory:
         raise RuntimeError("CUDA out of memory.\nTried to allocate 8 MiB")
 
 
-class NoMemoryLater(DeferredCopier):
+class NoMemoryLater:
     def copy(self, source: torch.Tensor) -> tuple[torch.Tensor, FailingEvent]:
         return torch.empty_like(source), FailingEvent()
 
@@ -272,9 +272,7 @@ def test_threads_read_while_one_adds(count: int, most: int) -> None:
             snapshot = recorder.snapshot(cursor)
             told += [frame.number for frame in snapshot.frames]
             cursor = snapshot.cursor
-            for frame in recorder.frames():
-                if not bool((frame.latents() == frame.info.number).all()):
-                    wrong.append(frame.info.number)
+            wrong.extend(f.info.number for f in recorder.frames() if not bool((f.latents() == f.info.number).all()))
             if last:
                 break
         if told != sorted(set(told)):
