@@ -21,9 +21,10 @@ def blank(width: int, height: int, colour: Colour) -> Image.Image:
 def line_of_text(words: str, height: int, ink: Colour, paper: Colour) -> Image.Image:
     """One line about `height` pixels high; Pillow before 10.1 has one bitmap size only, which is enlarged.
 
-    What is not in Latin-1 becomes "?": the bitmap font has no more.
+    What is not in Latin-1 becomes "?", which is all that the bitmap font has; ends of lines become spaces.
     """
     font = ImageFont.load_default(height) if _SIZABLE else ImageFont.load_default()
+    words = "".join(letter if letter.isprintable() else " " for letter in words)
     words = words.encode("latin-1", "replace").decode("latin-1")
     left, top, right, bottom = font.getbbox(words or " ")
     line = blank(int(right - left) + 2, int(bottom - top) + 2, paper)

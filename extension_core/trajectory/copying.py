@@ -49,11 +49,14 @@ class EventCopier:
     On that stream the copy comes before any later work that overwrites the source, in place or after its memory was
     freed, so no reference to it is held. A stream of its own would have to guard both; a latent is copied in
     microseconds.
+
+    Args:
+        backend: the device's module of torch, e.g. `torch.cuda`; None: by the device's type.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, backend: Any = None) -> None:
         self._device = device
-        self._backend: Any = getattr(torch, device.type)
+        self._backend: Any = backend or getattr(torch, device.type)
 
     def copy(self, source: torch.Tensor) -> tuple[torch.Tensor, Event | None]:
         """As `Copier`."""

@@ -13,7 +13,7 @@ from extension_core.errors import first_line
 BUILT_IN = "structural"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """Distances to the last frame.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from extension_core.errors import DiversityError, first_line
 from .etags import etag_of
 from .frames import Kind
 from .recorder import MIB, Frame
+
+Form = Literal["jpeg", "webp"]
 
 PANEL_SIDE = 256
 # Few, so that nobody can have one frame decoded at a thousand sizes.
@@ -70,18 +72,20 @@ class View:
         form: of small pictures.
 
     Raises:
-        DiversityError: `side` is not one of `SIDES`.
+        DiversityError: `side` is not one of `SIDES`, or `form` is another.
     """
 
     image: int
     kind: Kind = "guided"
     side: int | None = PANEL_SIDE
-    form: Literal["jpeg", "webp"] = "jpeg"
+    form: Form = "jpeg"
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side not in SIDES:
             offered = ", ".join(map(str, SIDES))
             raise DiversityError(f"There are no pictures of {self.side} pixels, only of {offered}, and of full size.")
+        if self.form not in get_args(Form):
+            raise DiversityError(f"Pictures come as {' or '.join(get_args(Form))}, not as {self.form!r}.")
 
 
 @dataclass(frozen=True)

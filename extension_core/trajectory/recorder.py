@@ -29,7 +29,7 @@ class Limits:
     nbytes: int = 512 * MIB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """A recorded frame.
 

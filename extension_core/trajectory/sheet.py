@@ -26,7 +26,7 @@ _BAR = 7
 _SMALLEST_LETTER, _LARGEST_LETTER = 12, 22
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Strip:
     """A section's frames with their pictures, uint8 [steps, n, h, w, 3].
 

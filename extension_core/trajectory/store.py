@@ -87,6 +87,11 @@ class Generation:
         """How far it is."""
         return self._state
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its frames and its pictures."""
+        return self.recorder.nbytes + self.pictures.nbytes
+
     def finish(self, state: State, missing: str = "") -> None:
         """It has ended, so; the first ending stands. For the thread that samples.
 
@@ -114,7 +119,8 @@ class Expiry:
     Attributes:
         seconds: after the last change: a frame, or the end.
         count: how many are kept; those that run are never sent away for it.
-        nbytes: RAM of all recordings together, the newest excepted; those that run are never sent away for it.
+        nbytes: RAM of all recordings and their pictures together, the newest excepted; those that run are never sent
+            away for it.
     """
 
     seconds: float = 3600.0
@@ -195,7 +201,7 @@ class Store:
 
     def _make_room(self) -> None:
         *older, _ = self._entries.items()
-        sizes = {identifier: entry.generation.recorder.nbytes for identifier, entry in older}
+        sizes = {identifier: entry.generation.nbytes for identifier, entry in older}
         for identifier, entry in older:
             fits = len(self._entries) <= self._expiry.count and sum(sizes.values()) <= self._expiry.nbytes
             if not fits and entry.generation.state is not State.RUNNING:

@@ -112,6 +112,8 @@ def test_what_the_frame_does_not_hold_is_refused() -> None:
     for side in (0, 255, 257, 100_000):
         with pytest.raises(DiversityError, match="only of 128, 256"):
             View(0, side=side)
+    with pytest.raises(DiversityError, match="jpeg or webp"):
+        View(0, form="gif")  # pyright: ignore[reportArgumentType]
 
 
 class Failing:

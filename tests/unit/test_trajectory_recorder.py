@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from threading import Event, Thread
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extension_core.errors import DiversityError
-from extension_core.trajectory.copying import DirectCopier, copier_for
+from extension_core.trajectory.copying import DirectCopier, EventCopier, copier_for
 from extension_core.trajectory.frames import FrameInfo, Position, Section, Tag
 from extension_core.trajectory.recorder import MIB, Limits, Recorder
 from extension_core.trajectory.thinning import Thinning
@@ -135,6 +136,17 @@ def test_the_cpu_copies_at_once() -> None:
     values, event = copier_for(torch.device("cpu")).copy(latents())
     assert event is None
     assert bool((values == 1).all())
+
+
+def test_the_copy_and_its_event_are_put_on_the_stream_that_computes() -> None:
+    device, record, calls = torch.device("cuda", 1), MagicMock(), MagicMock()
+    calls.Event.return_value.record = record
+    values, event = EventCopier(device, calls).copy(latents(5))
+    calls.current_stream.assert_called_once_with(device)
+    record.assert_called_once_with(calls.current_stream.return_value)
+    assert event is calls.Event.return_value
+    assert bool((values == 5).all())
+    assert not calls.Stream.called
 
 
 class NoMemory:

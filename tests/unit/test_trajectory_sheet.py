@@ -125,7 +125,6 @@ def test_labels_are_large_and_dark_enough_and_fit_their_column() -> None:
 @given(st.text(max_size=60), st.integers(20, 200), st.sampled_from([11, 22]))
 @settings(max_examples=60, deadline=None)
 def test_any_text_fits_its_width(words: str, width: int, letter: int) -> None:
-    words = words.replace("\n", " ")
     line = fitting_line(words, letter, width, INK, PAPER)
     assert line.width <= max(width, fitting_line("..", letter, 1, INK, PAPER).width)
     assert line.height < 3 * letter

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from extension_core.errors import DiversityError
 from extension_core.trajectory.etags import etag_of, matches
+from extension_core.trajectory.images import SIDES, View
 from extension_core.trajectory.recorder import Limits, Recorder
 from extension_core.trajectory.store import Expiry, Generation, State, Store
-from tests.unit.trajectory import Clock, colours, tag
+from tests.unit.trajectory import Clock, colours, plain, tag
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
@@ -193,3 +194,17 @@ def test_entity_tags() -> None:
     assert matches("*", etag)
     assert not matches("", etag)
     assert not matches('"other"', etag)
+
+
+def test_pictures_count_in_the_memory_of_a_recording() -> None:
+    store = Store(Expiry(nbytes=3000))
+    looked_at, other = finished(store, recorder=sized(1000)), finished(store, recorder=sized(1000))
+    looked_at.recorder.add(tag(1), colours())
+    picture = looked_at.pictures.get(looked_at.recorder.frames()[1], View(0, side=None), plain())
+    assert looked_at.nbytes == 1000 + colours().nbytes // 2 + len(picture.content)
+    many = looked_at.pictures
+    for image in range(2):
+        for side in SIDES:
+            many.get(looked_at.recorder.frames()[1], View(image, side=side), plain())
+    store.open("ann")
+    assert (store.find(looked_at.id, "ann"), store.find(other.id, "ann")) == (None, other)
