@@ -97,7 +97,7 @@ class Arrival:
     @property
     def nbytes(self) -> int:
         """Bytes held now."""
-        return self._values.nbytes
+        return self._values.numel() * self._values.element_size()
 
     def try_settle(self) -> bool:
         """Move the values to ordinary memory if they are there, never waiting or raising; returns whether they are."""
