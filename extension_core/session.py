@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from extension_core import __version__
-from extension_core.options import BY_NAME, INFOTEXT_PREFIX, Options
+from extension_core.fields import INFOTEXT_PREFIX
+from extension_core.options import BY_NAME, Options
 from extension_core.sampling.plan import PassPlan, Plan
 from extension_core.sampling.routing import Phase
 

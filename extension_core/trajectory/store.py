@@ -71,13 +71,21 @@ class Update:
 
 
 class Generation:
-    """One generation: its frames while it runs and for a while after, and their pictures."""
+    """One generation: its frames while it runs and for a while after, and their pictures.
 
-    def __init__(self, identifier: str, owner: str, recorder: Recorder, pictures: Pictures) -> None:
+    Attributes:
+        about: what the host's side wants to know of it later; not looked at here.
+    """
+
+    def __init__(
+        self, identifier: str, owner: str, key: str, recorder: Recorder, pictures: Pictures, about: Any = None
+    ) -> None:
         self.id = identifier
         self.owner = owner
+        self.key = key
         self.recorder = recorder
         self.pictures = pictures
+        self.about = about
         self._lock = Lock()
         self._state = State.RUNNING
         self._missing = ""
@@ -154,26 +162,31 @@ class Store:
         self,
         owner: str,
         identifier: str | None = None,
+        key: str = "",
         recorder: Recorder | None = None,
         pictures: Pictures | None = None,
+        about: Any = None,
     ) -> Generation:
         """A new generation.
 
         Args:
-            owner: whom it is for: the logged-in user or the session; compared, never shown.
-            identifier: made by the page (24 random bytes in URL-safe base64, 32 characters), so that it can ask before
-                anything has answered; None: made here.
+            owner: whom it is for: the logged-in user; compared, never shown.
+            identifier: made by the client (24 random bytes in URL-safe base64, 32 characters), so that it can ask
+                before anything has answered; None: made here.
+            key: of the same form, made by a page for itself: `under` finds the page's generations by it.
+            about: kept with it.
 
         Raises:
-            DiversityError: the id has another form or is taken.
+            DiversityError: the id or the key has another form, or the id is taken.
         """
         identifier = secrets.token_urlsafe(_ID_BYTES) if identifier is None else identifier
-        if not _ID.fullmatch(identifier):
-            raise DiversityError(
-                "The id of the preview is not 24 random bytes in URL-safe base64 (32 letters, digits, - and _); "
-                "leave it out to be given one."
-            )
-        generation = Generation(identifier, owner, recorder or Recorder(), pictures or Pictures())
+        for name, given in (("id", identifier), ("key", key or identifier)):
+            if not _ID.fullmatch(given):
+                raise DiversityError(
+                    f"The {name} of the preview is not 24 random bytes in URL-safe base64 (32 letters, digits, - and "
+                    "_); leave it out to be given one."
+                )
+        generation = Generation(identifier, owner, key, recorder or Recorder(), pictures or Pictures(), about)
         with self._lock:
             self._expire()
             if identifier in self._entries:
@@ -187,9 +200,18 @@ class Store:
         with self._lock:
             self._expire()
             entry = self._entries.get(identifier)
-        if entry is None or not secrets.compare_digest(entry.generation.owner.encode(), owner.encode()):
-            return None
-        return entry.generation
+        return entry.generation if entry is not None and _same(entry.generation.owner, owner) else None
+
+    def under(self, key: str, owner: str) -> tuple[Generation, ...]:
+        """A page's generations, oldest first; none for a key or an owner that are not theirs."""
+        with self._lock:
+            self._expire()
+            generations = [entry.generation for entry in self._entries.values()]
+        return tuple(
+            generation
+            for generation in generations
+            if generation.key and _same(generation.key, key) and _same(generation.owner, owner)
+        )
 
     def _expire(self) -> None:
         now = self._clock()
@@ -207,6 +229,10 @@ class Store:
             if not fits and entry.generation.state is not State.RUNNING:
                 del self._entries[identifier]
                 del sizes[identifier]
+
+
+def _same(one: str, other: str) -> bool:
+    return secrets.compare_digest(one.encode(), other.encode())
 
 
 def _seen(generation: Generation) -> tuple[int, State]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from extension_core.errors import DiversityError
-from extension_core.options import BY_NAME, FIELDS, Field, Options, parse_value
+from extension_core.fields import Field, parse_value
+from extension_core.options import BY_NAME, FIELDS, Options
 
 _MARK = BY_NAME["mode"].infotext_key
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from extension_core.options import BY_NAME, FIELDS, Field, Options
+from extension_core.fields import Field
+from extension_core.options import BY_NAME, FIELDS, Options
 
 # Which options share a row; everything else about them comes from `FIELDS`.
 ROWS: tuple[tuple[str, ...], ...] = (

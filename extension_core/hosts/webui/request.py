@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from modules import shared
 
+from extension_core.arguments import Arguments
 from extension_core.errors import DiversityError
 from extension_core.hosts.refusal import RequestRefused, refuse
 from extension_core.hosts.webui import choices, files
@@ -19,7 +20,8 @@ from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass
-from extension_core.options import INFOTEXT_PREFIX, Options
+from extension_core.fields import INFOTEXT_PREFIX
+from extension_core.options import Options
 from extension_core.sampling.families import (
     FAMILIES,
     Detection,
@@ -49,7 +51,7 @@ def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     Hooks' exceptions are swallowed by the host, so whatever is wrong is raised later, from `p.sample`.
     """
     try:
-        options = Options.from_args(args)
+        options = Arguments.read(args).options
         if options.enabled:
             Request(host, p, options).take_over()
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here

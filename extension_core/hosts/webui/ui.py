@@ -9,6 +9,7 @@ from typing import Any
 
 from modules import sd_models, sd_samplers, shared, ui_common, ui_components
 
+from extension_core.arguments import options_of_page
 from extension_core.errors import DiversityError
 from extension_core.hosts.webui import choices, files, following
 from extension_core.hosts.webui.host import Host
@@ -65,7 +66,7 @@ def plan_line(host: Host, is_img2img: bool, names: tuple[str, ...], *values: Any
         names: the host's settings that follow the options in `values`.
     """
     try:
-        options = Options.from_args(values[: len(FIELDS)])
+        options = options_of_page(values[: len(FIELDS)])
         if not options.enabled:
             return ""
         return _preview(host, options, _request(dict(zip(names, values[len(FIELDS) :], strict=True)), is_img2img))

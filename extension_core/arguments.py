@@ -1,0 +1,104 @@
+"""A script's arguments as the hosts pass them: one dict over the API, values by position from the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from extension_core.errors import DiversityError
+from extension_core.options import FIELDS, Options
+from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
+
+PREVIEW = "dt"
+_PREVIEW_POSITION = f"{PREVIEW}."
+
+# Frozen: the hosts lay API arguments over the script's components by position, so names are only ever appended.
+POSITIONS: tuple[str, ...] = (
+    "enabled",
+    "distilled_model",
+    "family",
+    "mode",
+    "switch_step",
+    "base_steps",
+    "base_cfg",
+    "distilled_cfg",
+    "base_sampler",
+    "schedule",
+    "text_encoder",
+    "passes",
+    "lora_strength",
+    "lora_targets",
+    "base_lora_factor",
+    "distilled_lora_factor",
+    "carry_from",
+    "carry_strength",
+    "residency",
+    *(_PREVIEW_POSITION + name for name in ("preview", "every", "timesteps", "decoder", "save", "gallery", "page")),
+)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Everything that one request asks of the extension."""
+
+    options: Options
+    preview: PreviewOptions
+
+    @classmethod
+    def read(cls, args: Sequence[Any]) -> Arguments:
+        """Read a script's arguments: one dict first (API), or values by position (page).
+
+        Over the API `dt` holds the preview's arguments; `true` is short for the preview alone.
+
+        Raises:
+            DiversityError: a key is unknown or a value is not allowed.
+        """
+        if args and isinstance(args[0], Mapping):
+            return cls._from_mapping(args[0])
+        if len(args) > len(POSITIONS):
+            raise DiversityError(
+                f"Diversity Distillation takes at most {len(POSITIONS)} positional arguments but got {len(args)}; "
+                "send one dict instead."
+            )
+        placed = dict(zip(POSITIONS, args, strict=False))
+        preview = {
+            name.removeprefix(_PREVIEW_POSITION): value
+            for name, value in placed.items()
+            if name.startswith(_PREVIEW_POSITION)
+        }
+        rest = {name: _from_page(name, value) for name, value in placed.items() if not name.startswith(PREVIEW + ".")}
+        return cls(Options.from_mapping(rest), PreviewOptions.from_mapping(preview))
+
+    @classmethod
+    def _from_mapping(cls, values: Mapping[str, Any]) -> Arguments:
+        rest = {"enabled": True, **values}
+        asked = rest.pop(PREVIEW, False)
+        if isinstance(asked, Mapping):
+            asked = {"preview": True, **asked}
+        elif isinstance(asked, bool):
+            asked = {"preview": asked}
+        else:
+            raise DiversityError(
+                f"{PREVIEW} of Diversity Distillation is {asked!r:.80}; it must be a dict of the preview's arguments, "
+                "true or false."
+            )
+        return cls(Options.from_mapping(rest), PreviewOptions.from_mapping(asked))
+
+
+def options_of_page(values: Sequence[Any]) -> Options:
+    """The page's components of `FIELDS` alone, in that order.
+
+    Raises:
+        DiversityError: a value is not allowed.
+    """
+    named = {spec.name: value for spec, value in zip(FIELDS, values, strict=True)}
+    return Options.from_mapping({name: _from_page(name, value) for name, value in named.items()})
+
+
+def _from_page(name: str, value: Any) -> Any:
+    """A slider cannot be empty, so on the page 0 stands for "same as k"."""
+    return None if name == "base_steps" and value == 0 else value
+
+
+assert set(POSITIONS) == {spec.name for spec in FIELDS} | {_PREVIEW_POSITION + spec.name for spec in PAGE_FIELDS}

@@ -1,0 +1,157 @@
+"""What one argument is: its kind, its bounds and its words, and the check of a value against them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from extension_core.errors import DiversityError
+
+Kind = Literal["flag", "model", "choice", "whole", "whole_or_null", "number", "sampler", "text", "numbers", "frames"]
+
+INFOTEXT_PREFIX = "DD"
+
+
+@dataclass(frozen=True)
+class Field:
+    """What the panel, the API and the infotext need to know about one argument.
+
+    Attributes:
+        key: in the API's dict, "" if it is the name.
+        api_only: whether the page has no component for it.
+    """
+
+    name: str
+    kind: Kind
+    label: str
+    tooltip: str
+    choices: tuple[str, ...] = ()
+    minimum: float = 0.0
+    maximum: float = math.inf
+    key: str = ""
+    api_only: bool = False
+
+    @property
+    def api_key(self) -> str:
+        """Key of this argument in the API's dict."""
+        return self.key or self.name
+
+    @property
+    def infotext_key(self) -> str:
+        """Key of this argument in the host's infotext, e.g. `DD switch step`."""
+        words = self.name.replace("_", " ").replace("cfg", "CFG").replace("lora", "LoRA")
+        return f"{INFOTEXT_PREFIX} {words}"
+
+
+def option(default: Any, kind: Kind, label: str, tooltip: str, **limits: Any) -> Any:
+    """A dataclass field with what `Field` wants to know in its metadata."""
+    return field(default=default, metadata={"kind": kind, "label": label, "tooltip": tooltip, **limits})
+
+
+def unknown_key(key: str, known: Iterable[str]) -> DiversityError:
+    """The refusal of an argument that does not exist; names the nearest one."""
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+    return DiversityError(f"Diversity Distillation does not know the argument '{key}'; did you mean '{nearest}'?")
+
+
+def parse_value(spec: Field, value: Any) -> Any:
+    """Check one value against its field and return it in its type; strings from infotext or the page are accepted.
+
+    Raises:
+        DiversityError: names the argument, the value found and what is allowed.
+    """
+    if spec.kind == "flag":
+        return _parse_flag(spec, value)
+    if spec.kind == "choice":
+        return _parse_choice(spec, value)
+    if spec.kind in ("model", "sampler"):
+        return _parse_name(spec, value)
+    if spec.kind == "text":
+        return _parse_text(spec, value)
+    if spec.kind == "numbers":
+        return _parse_numbers(spec, value)
+    if spec.kind == "frames":
+        return _parse_frames(spec, value)
+    if spec.kind == "whole_or_null" and value in (None, "", "same", "None"):
+        return None
+    number = _parse_number(spec, value)
+    if spec.kind in ("whole", "whole_or_null"):
+        if not number.is_integer():
+            raise _refusal(spec, value, "a whole number")
+        return int(number)
+    return number
+
+
+def _parse_flag(spec: Field, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise _refusal(spec, value, "true or false")
+
+
+def _parse_choice(spec: Field, value: Any) -> str:
+    if isinstance(value, str) and value.strip().lower().replace(" ", "_") in spec.choices:
+        return value.strip().lower().replace(" ", "_")
+    raise _refusal(spec, value, "one of " + ", ".join(spec.choices))
+
+
+def _parse_name(spec: Field, value: Any) -> str:
+    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "none")):
+        return "same" if spec.kind == "sampler" else ""
+    if isinstance(value, str):
+        return value.strip()
+    raise _refusal(spec, value, "a name")
+
+
+def _parse_text(spec: Field, value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise _refusal(spec, value, "a text")
+
+
+def _parse_numbers(spec: Field, value: Any) -> tuple[float, ...]:
+    """A list, or a text with commas between."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, bytes):
+        raise _refusal(spec, value, f"a list of numbers from {spec.minimum:g} to {spec.maximum:g}")
+    return tuple(_parse_number(spec, one) for one in value)
+
+
+def _parse_frames(spec: Field, value: Any) -> tuple[int, ...] | None:
+    """None stands for all of them; negative numbers count from the last one."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == "all"):
+        return None
+    whole = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if whole and all(isinstance(one, int) and not isinstance(one, bool) for one in value):
+        return tuple(value)
+    raise _refusal(spec, value, '"all" or a list of whole numbers')
+
+
+def _parse_number(spec: Field, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise _refusal(spec, value, _range(spec))
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise _refusal(spec, value, _range(spec)) from None
+    if not (math.isfinite(number) and spec.minimum <= number <= spec.maximum):
+        raise _refusal(spec, value, _range(spec))
+    return number
+
+
+def _range(spec: Field) -> str:
+    what = "a number" if spec.kind == "number" else "a whole number"
+    return f"{what} from {spec.minimum:g} to {spec.maximum:g}"
+
+
+def _refusal(spec: Field, value: Any, allowed: str) -> DiversityError:
+    return DiversityError(f"{spec.name} of Diversity Distillation is {value!r:.80}; it must be {allowed}.")

@@ -1,0 +1,67 @@
+"""What the host's side remembers of a recorded generation, for whoever looks at it later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Literal
+
+from extension_core.trajectory.store import Generation, Store
+
+Role = Literal["", "hybrid", "base", "distilled"]
+
+# Process-wide on purpose: pages ask for frames while and after a request runs. Each is found by its own secret alone.
+STORE = Store()
+
+
+class StopRequest:
+    """Somebody's wish to end a generation with one of its frames; set by a route, seen by the thread that samples."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._number: int | None = None
+        self._asked = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody has asked."""
+        return self._asked
+
+    @property
+    def number(self) -> int | None:
+        """The frame that is to be the image, None for the newest."""
+        return self._number
+
+    def ask(self, number: int | None) -> None:
+        """End the generation with this frame; the first wish stands."""
+        with self._lock:
+            if not self._asked:
+                self._number, self._asked = number, True
+
+
+@dataclass
+class Recorded:
+    """What is known of a generation beside its frames (`Generation.about`).
+
+    Attributes:
+        latents: the kind of its latents: "sd", "sdxl", "sd3" or "flux".
+        vae: what the host decodes with while it runs, to be compared with what it has when somebody looks.
+        is_api: whether it was asked for over the API.
+        group: the same for generations that are to be compared, "" for others.
+        role: which of them this is.
+        infotexts: of its images, once they are made.
+    """
+
+    latents: str
+    vae: tuple[str, ...]
+    is_api: bool = False
+    group: str = ""
+    role: Role = ""
+    stop: StopRequest = field(default_factory=StopRequest)
+    infotexts: tuple[str, ...] = ()
+
+
+def about(generation: Generation) -> Recorded:
+    """What was noted of a generation of this host's."""
+    assert isinstance(generation.about, Recorded)
+    return generation.about
