@@ -11,6 +11,7 @@ from typing import Any
 
 from extension_core.fields import Field, option, parse_value, unknown_key
 
+
 @dataclass(frozen=True)
 class Options:
     """One request's settings. Defaults reproduce the paper (section 5: k = 1, no guidance, one schedule)."""

@@ -50,3 +50,7 @@ class DiversityDistillation(scripts.Script):
     def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
         """Take over the pass that is about to run."""
         HOST.before_sampling(p)
+
+    def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
+        """Look at what was made."""
+        HOST.after(p, processed)

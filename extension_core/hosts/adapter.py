@@ -24,6 +24,7 @@ class Adapter:
         build_panel: builds the accordion, returns its inputs in the options' order.
         begin: settles a request.
         before_sampling: takes over the pass that is about to run.
+        after: looks at what a request has made.
     """
 
     register: Callable[[], None]
@@ -31,6 +32,7 @@ class Adapter:
     build_panel: Callable[[Any, dict[str, Any]], list[Any]]
     begin: Callable[[Any, Sequence[Any]], None]
     before_sampling: Callable[[Any], None]
+    after: Callable[[Any, Any], None]
 
 
 # reForge's main branch and Forge Classic keep models in ldm_patched, as Forge did before August 2024.
@@ -72,14 +74,15 @@ def _forge() -> Adapter:
 
 
 def _over(host: Host, register: Callable[[], None]) -> Adapter:
-    from extension_core.hosts.webui import following, request, ui
+    from extension_core.hosts.webui import following, hooks, ui
 
     return Adapter(
         register,
         following.note_setting,
         functools.partial(ui.build, host),
-        functools.partial(request.begin, host),
-        request.before_sampling,
+        functools.partial(hooks.begin, host),
+        hooks.before_sampling,
+        hooks.after,
     )
 
 
@@ -100,4 +103,4 @@ def unavailable(sentence: str) -> Adapter:
         if args and args[0]:
             refuse(p, DiversityError(sentence))
 
-    return Adapter(lambda: None, lambda *_: None, build_panel, begin, lambda _p: None)
+    return Adapter(lambda: None, lambda *_: None, build_panel, begin, lambda _p: None, lambda *_: None)

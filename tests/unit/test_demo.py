@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from extension_core.arguments import Arguments
 from extension_core.demo import residency
 from extension_core.demo.__main__ import demo
 from extension_core.demo.client import DemoError, WebUI, infotext_total
@@ -68,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _generate(request: dict[str, Any]) -> dict[str, Any]:
     extension = request.get("alwayson_scripts")
-    options = Options.from_args(extension[SCRIPT]["args"]) if extension else None
+    options = Arguments.read(extension[SCRIPT]["args"]).options if extension else None
     fixed = parse_prompt(request["prompt"])
     if options:
         fixed |= from_labels(SCARCE[options.mode])
@@ -214,5 +215,5 @@ def test_requests_are_what_the_extension_accepts() -> None:
         payload = mode.payload("a monster", 5, 64)
         assert payload["batch_size"] * payload["n_iter"] == 64
         if mode.arguments is not None:
-            options = Options.from_args(payload["alwayson_scripts"][SCRIPT]["args"])
+            options = Arguments.read(payload["alwayson_scripts"][SCRIPT]["args"]).options
             assert options.as_mapping() == {**Options().as_mapping(), **mode.arguments}

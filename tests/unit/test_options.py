@@ -1,4 +1,4 @@
-"""The one argument class: what it accepts, what it refuses and how it says so."""
+"""The arguments: what they accept, what they refuse and how they say so."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extension_core.arguments import POSITIONS, Arguments, options_of_page
 from extension_core.errors import DiversityError
-from extension_core.options import BY_NAME, FIELDS, Field, Options, parse_value
+from extension_core.fields import Field, parse_value
+from extension_core.options import BY_NAME, FIELDS, Options
+from extension_core.preview_options import BY_KEY, PAGE_FIELDS, PREVIEW_FIELDS, PreviewOptions
 
 API_KEYS = ("enabled", "distilled_model", "family", "mode", "switch_step", "base_steps", "base_cfg", "distilled_cfg",
             "base_sampler", "schedule", "text_encoder", "passes", "lora_strength", "lora_targets",
-            "base_lora_factor", "distilled_lora_factor", "carry_from", "carry_strength")  # fmt: skip
+            "base_lora_factor", "distilled_lora_factor", "carry_from", "carry_strength", "residency", "dt.preview",
+            "dt.every", "dt.timesteps", "dt.decoder", "dt.save", "dt.gallery", "dt.page")  # fmt: skip
 
 
 def valid(spec: Field) -> st.SearchStrategy[Any]:
@@ -25,8 +29,14 @@ def valid(spec: Field) -> st.SearchStrategy[Any]:
         return st.sampled_from(spec.choices)
     if spec.kind in ("model", "sampler"):
         return st.text(min_size=1).filter(lambda t: t == t.strip() and t.lower() not in ("none", ""))
+    if spec.kind == "text":
+        return st.text()
+    if spec.kind == "frames":
+        return st.none() | st.lists(st.integers()).map(tuple)
     if spec.kind == "number":
         return st.floats(spec.minimum, spec.maximum)
+    if spec.kind == "numbers":
+        return st.lists(st.floats(spec.minimum, spec.maximum)).map(tuple)
     whole = st.integers(int(spec.minimum), int(spec.maximum))
     return whole if spec.kind == "whole" else st.none() | whole
 
@@ -35,9 +45,15 @@ def settings() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional={spec.name: valid(spec) for spec in FIELDS})
 
 
+def preview_settings() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional={spec.api_key: valid(spec) for spec in PREVIEW_FIELDS})
+
+
 def test_order_of_positions_is_frozen() -> None:
-    """API clients lay values by position; fields may only be appended."""
-    assert tuple(spec.name for spec in FIELDS)[: len(API_KEYS)] == API_KEYS
+    """API clients lay values by position; names may only be appended."""
+    assert POSITIONS[: len(API_KEYS)] == API_KEYS
+    own, previews = {spec.name for spec in FIELDS}, {f"dt.{spec.name}" for spec in PAGE_FIELDS}
+    assert sorted(POSITIONS) == sorted(own | previews)
 
 
 def test_defaults_reproduce_the_paper() -> None:
@@ -54,10 +70,30 @@ def test_mapping_round_trip(values: dict[str, Any]) -> None:
         assert getattr(options, name) == value
 
 
-@given(settings())
-def test_positional_equals_mapping(values: dict[str, Any]) -> None:
-    options = Options.from_mapping(values)
-    assert Options.from_args(tuple(options.as_mapping().values())) == options
+@given(settings(), preview_settings())
+def test_positional_equals_mapping(values: dict[str, Any], preview: dict[str, Any]) -> None:
+    asked = Arguments.read([{"enabled": False, **values, "dt": {"preview": False, **preview}}])
+    by_name = {**asked.options.as_mapping(), **{f"dt.{s.name}": getattr(asked.preview, s.name) for s in PAGE_FIELDS}}
+    placed = Arguments.read([by_name[name] for name in POSITIONS])
+    assert placed.options == asked.options
+    assert all(getattr(placed.preview, spec.name) == getattr(asked.preview, spec.name) for spec in PAGE_FIELDS)
+    for key, value in preview.items():
+        assert getattr(asked.preview, BY_KEY[key].name) == value
+
+
+def test_the_previews_arguments_are_a_dict_of_their_own() -> None:
+    assert Arguments.read([{"dt": True}]).preview == PreviewOptions(preview=True)
+    assert Arguments.read([{"dt": {"return": True}}]).preview == PreviewOptions(preview=True, returned=True)
+    assert not Arguments.read([{}]).preview.preview
+    assert not Arguments.read([{"dt": {"preview": False}}]).preview.preview
+    assert Arguments.read([{"dt": {"timesteps": "900, 700,"}}]).preview.timesteps == (900.0, 700.0)
+    with pytest.raises(DiversityError, match=r"does not know the argument 'dt\.retrun'; did you mean 'dt\.return'"):
+        Arguments.read([{"dt": {"retrun": True}}])
+    with pytest.raises(DiversityError, match="dt of Diversity Distillation is 3; it must be a dict"):
+        Arguments.read([{"dt": 3}])
+    for frames in ([0.5], "some", [True], 1):
+        with pytest.raises(DiversityError, match=r'frames of .* must be "all" or a list of whole numbers'):
+            Arguments.read([{"dt": {"frames": frames}}])
 
 
 @given(st.text().filter(lambda key: key not in BY_NAME))
@@ -67,20 +103,20 @@ def test_unknown_key_names_the_nearest(key: str) -> None:
 
 
 def test_a_dict_without_enabled_counts_as_enabled() -> None:
-    assert Options.from_args([{"mode": "base"}]).enabled
-    assert not Options.from_args([{"enabled": False}]).enabled
-    assert not Options.from_args([]).enabled
+    assert Arguments.read([{"mode": "base"}]).options.enabled
+    assert not Arguments.read([{"enabled": False}]).options.enabled
+    assert not Arguments.read([]).options.enabled
 
 
 def test_surplus_positions_are_refused() -> None:
-    with pytest.raises(DiversityError, match=f"at most {len(FIELDS)} positional"):
-        Options.from_args([False] * (len(FIELDS) + 1))
+    with pytest.raises(DiversityError, match=f"at most {len(POSITIONS)} positional"):
+        Arguments.read([False] * (len(POSITIONS) + 1))
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()) | st.binary()
 
 
-@given(st.sampled_from(FIELDS), ANYTHING)
+@given(st.sampled_from([*FIELDS, *PREVIEW_FIELDS]), ANYTHING)
 def test_any_value_is_taken_or_refused_in_one_sentence(spec: Field, value: Any) -> None:
     try:
         parsed = parse_value(spec, value)
@@ -97,7 +133,9 @@ def test_zero_base_steps_on_the_page_means_same_as_k() -> None:
     """Only on the page, whose slider cannot be empty."""
     position = [spec.name for spec in FIELDS].index("base_steps")
     page = [False, "None", "auto", "hybrid", 1, 0]
-    assert Options.from_args(page[: position + 1]).base_steps is None
+    assert Arguments.read(page[: position + 1]).options.base_steps is None
+    whole = list(Options().as_mapping().values())
+    assert options_of_page([*whole[:position], 0, *whole[position + 1 :]]) == Options()
     with pytest.raises(
         DiversityError, match="base_steps of Diversity Distillation is 0; it must be a whole number from 1"
     ):

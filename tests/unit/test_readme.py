@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from extension_core.options import FIELDS, Field, Options
+from extension_core.fields import Field
+from extension_core.options import FIELDS, Options
 from extension_core.sampling.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -35,6 +35,8 @@ class MetaCopier:
         return torch.empty_like(source, device="meta"), None
 
 
+# So few bytes a frame that none is kept exactly.
+TIGHT = Limits(frames=64, nbytes=1024)
 Added = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6), st.booleans()), min_size=1, max_size=30)
 
 
@@ -77,7 +79,7 @@ def test_64_images_of_50_steps_fit_and_take_400_mib() -> None:
 
 def test_a_reader_waits_for_the_copy_and_the_sampler_does_not() -> None:
     copier = DeferredCopier()
-    recorder = Recorder(copier=copier)
+    recorder = Recorder(TIGHT, copier=copier)
     for step in range(4):
         recorder.add(tag(step), latents(step))
     assert not any(event.waited for event in copier.events)
@@ -90,7 +92,7 @@ def test_a_reader_waits_for_the_copy_and_the_sampler_does_not() -> None:
 def test_what_has_arrived_leaves_page_locked_memory() -> None:
     """The memory that a copy lands in is let go with the next step, so little of it is ever taken."""
     copier = DeferredCopier()
-    recorder = Recorder(copier=copier)
+    recorder = Recorder(TIGHT, copier=copier)
     for step in range(6):
         recorder.add(tag(step, 6), latents(step))
         copier.run()
@@ -115,7 +117,7 @@ def test_the_tensor_may_change_or_go_afterwards(copier: DirectCopier | DeferredC
 
 def test_values_taken_in_inference_mode_serve_outside_it() -> None:
     for copier in (DirectCopier(), DeferredCopier()):
-        recorder = Recorder(copier=copier, dtype=torch.float32)
+        recorder = Recorder(copier=copier)
         with torch.inference_mode():
             recorder.add(tag(), latents(2.0))
             copier.run() if isinstance(copier, DeferredCopier) else None
@@ -127,9 +129,17 @@ def test_values_taken_in_inference_mode_serve_outside_it() -> None:
 
 def test_half_precision_is_what_the_docstring_says() -> None:
     values = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0)) * 8
-    recorder = Recorder()
+    recorder = Recorder(TIGHT)
     recorder.add(tag(), values)
     assert torch.allclose(recorder.frames()[0].latents().float(), values, rtol=2**-11, atol=1e-6)
+
+
+def test_small_frames_are_kept_exactly() -> None:
+    """3 predictions of 5 images of 512 x 512 pixels are, of 6 are not."""
+    for images, exact in ((5, True), (6, False)):
+        recorder, values = Recorder(), torch.randn(images, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+        recorder.add(tag(), values, values, values)
+        assert torch.equal(recorder.frames()[0].latents().float(), values) is exact
 
 
 def test_the_cpu_copies_at_once() -> None:

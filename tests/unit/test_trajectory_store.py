@@ -201,7 +201,7 @@ def test_pictures_count_in_the_memory_of_a_recording() -> None:
     looked_at, other = finished(store, recorder=sized(1000)), finished(store, recorder=sized(1000))
     looked_at.recorder.add(tag(1), colours())
     picture = looked_at.pictures.get(looked_at.recorder.frames()[1], View(0, side=None), plain())
-    assert looked_at.nbytes == 1000 + colours().nbytes // 2 + len(picture.content)
+    assert looked_at.nbytes == 1000 + colours().nbytes + len(picture.content)
     many = looked_at.pictures
     for image in range(2):
         for side in SIDES:

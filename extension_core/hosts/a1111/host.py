@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from modules import sd_models
 
 from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks
+from extension_core.hosts.a1111.predictions import Watched
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
@@ -130,3 +131,7 @@ class A1111:
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """Without the unconditional half where the result does not need it; `cfg` is an argument of the call."""
         return guidance.without_uncond(p) if guidance.needs_no_uncond(denoiser, cond, cfg) else nullcontext()
+
+    def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
+        """As `webui.host.Host`."""
+        return Watched(stack, sampler)

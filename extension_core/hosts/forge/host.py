@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 from extension_core.hosts.forge import memory, model, networks, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
+from extension_core.hosts.forge.predictions import Watched
 from extension_core.hosts.forge.sampling import SwappedModel
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
@@ -80,3 +81,7 @@ class Forge:
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """The host leaves the unconditional half out at CFG 1 by itself."""
         return sampling.guidance(p, cfg)
+
+    def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
+        """As `webui.host.Host`."""
+        return Watched(stack, p, sampler)

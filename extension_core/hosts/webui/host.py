@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from extension_core.hosts.webui.preview.watching import Watched
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
@@ -129,4 +130,8 @@ class Host(Protocol):
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """Around one call of the denoiser: the host guides with `cfg`, without the unconditional half at CFG 1."""
+        ...
+
+    def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
+        """Watch a sampler that is about to run, for the DT-preview; closing the stack ends it."""
         ...

@@ -12,15 +12,14 @@ from typing import Any
 import torch
 from modules import shared
 
-from extension_core.arguments import Arguments
 from extension_core.errors import DiversityError
-from extension_core.hosts.refusal import RequestRefused, refuse
+from extension_core.fields import INFOTEXT_PREFIX
+from extension_core.hosts.refusal import RequestRefused
 from extension_core.hosts.webui import choices, files
 from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.sampler import RunningPass
-from extension_core.fields import INFOTEXT_PREFIX
+from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.options import Options
 from extension_core.sampling.families import (
     FAMILIES,
@@ -34,6 +33,7 @@ from extension_core.sampling.families import (
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
+from extension_core.trajectory.frames import PhaseName
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
@@ -45,24 +45,9 @@ _PROMPT_CACHES = CondCaches()
 _LOG = logging.getLogger("diversity_distillation")
 
 
-def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
-    """Settle a request; called in the `process` hook, when the checkpoint is known.
-
-    Hooks' exceptions are swallowed by the host, so whatever is wrong is raised later, from `p.sample`.
-    """
-    try:
-        options = Arguments.read(args).options
-        if options.enabled:
-            Request(host, p, options).take_over()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
-        refuse(p, error)
-
-
-def before_sampling(p: Any) -> None:
-    """The host has made its sampler and is about to run it; called in `process_before_every_sampling`."""
-    request: Request | None = getattr(p, _ATTRIBUTE, None)
-    if request is not None:
-        request.attach()
+def of_request(p: Any) -> Request | None:
+    """What this extension does for a processing object, None if nothing."""
+    return getattr(p, _ATTRIBUTE, None)
 
 
 class Request:
@@ -86,6 +71,7 @@ class Request:
         self.session = Session(options, plan, title, detection.why if options.family == "auto" else "")
         self.second: Second | None = None
         self._error: Exception | None = None
+        self._running: RunningPass | None = None
         self._attached = 0
         self._own_reading = False
 
@@ -120,17 +106,30 @@ class Request:
         if self._told:
             self.p.extra_generation_params[f"{INFOTEXT_PREFIX} note"] = " ".join(self._told)
 
-    def attach(self) -> None:
-        """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard."""
+    def attach(self, stack: ExitStack, watch: Watch | None) -> None:
+        """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard.
+
+        Args:
+            stack: of changes to the pass's sampler.
+            watch: as in `RunningPass`.
+        """
         try:
             conds = self._own_conds()
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
-            running = RunningPass(self.host, self.p, self.session, self.passes, plan, self.second, conds, self._ran_out)
-            running.attach(self.p.sampler)
+            self._running = RunningPass(
+                self.host, self.p, self.session, self.passes, plan, self.second, conds, self._ran_out, watch
+            )
+            self._running.attach(stack, self.p.sampler)
             self._attached += 1
         except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
             self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
+
+    def model_now(self) -> tuple[PhaseName, str]:
+        """(the phase of the denoiser's call that is being made, or was last; the name of its model)."""
+        if self._running is not None and self._running.phase is Phase.DISTILLED and self.path is not None:
+            return "distilled", self.path.stem
+        return "base", loaded_name()
 
     def _ran_out(self) -> bool:
         """Memory has run out inside a call of the denoiser: whether there is room now to make it again."""
@@ -255,6 +254,11 @@ def check_conflicts(p: Any) -> None:
             f"Diversity Distillation and the hires checkpoint '{hires}' both switch models; set Hires checkpoint to "
             "'Use same checkpoint' or untick Diversity Distillation."
         )
+
+
+def loaded_name() -> str:
+    """The loaded checkpoint's name."""
+    return shared.sd_model.sd_checkpoint_info.name_for_extra
 
 
 def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:

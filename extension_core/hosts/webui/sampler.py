@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from modules import devices, sd_samplers, shared
 
 from extension_core.hosts.refusal import RequestRefused
-from extension_core.hosts.webui.attributes import fresh_stack, set_until_closed
+from extension_core.hosts.webui.attributes import set_until_closed
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.passes import Passes, sampler_unit
 from extension_core.sampling.plan import PassPlan
@@ -25,6 +25,8 @@ from extension_core.sampling.routing import TOLERANCE, Boundary, Phase
 from extension_core.sampling.schedule import SINGLE_STEP_GRIDS, Levels, Unit
 from extension_core.session import Session
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
+
+Watch = Callable[[ExitStack, Any], Callable[[Any], None]]
 
 
 @dataclass
@@ -34,6 +36,8 @@ class RunningPass:
     Attributes:
         own_conds: (cond, uncond) by the distilled model's own text encoder, None to share the base's.
         ran_out: called when memory has run out; whether a call is worth making again.
+        watch: called with a second sampler that takes part; returns what is to be shown its steps.
+        phase: of the call that is being made, or was last.
     """
 
     host: Host
@@ -44,10 +48,11 @@ class RunningPass:
     second: Second | None
     own_conds: tuple[Any, Any] | None
     ran_out: Callable[[], bool]
+    watch: Watch | None = None
+    phase: Phase | None = None
 
-    def attach(self, sampler: Any) -> None:
+    def attach(self, stack: ExitStack, sampler: Any) -> None:
         """Take the pass over; called when the host has made its sampler and is about to run it."""
-        stack = fresh_stack(sampler)
         set_until_closed(stack, sampler.model_wrap_cfg, "forward", self._routed(sampler, self.plan.split.boundary))
         if self.passes.own_levels and hasattr(sampler, "get_timesteps") and self.plan.sampler != "UniPC":
             set_until_closed(stack, sampler, "get_timesteps", self._timesteps_for_host)
@@ -79,7 +84,7 @@ class RunningPass:
 
         def routed(x: Any, sigma: Any, uncond: Any, cond: Any, cond_scale: float, **rest: Any) -> Any:
             level = float(sigma.max())
-            phase = boundary.phase(level)
+            self.phase = phase = boundary.phase(level)
             if phase is Phase.DISTILLED and self.own_conds is not None:
                 cond, uncond = self.own_conds
             if refined:
@@ -175,16 +180,15 @@ class RunningPass:
         arguments |= {name: kwargs[name] for name in ("extra_args", "callback", "disable") if name in kwargs}
         _share_denoiser_state(sampler.model_wrap_cfg, base.model_wrap_cfg)
         base.sampler_extra_args = sampler.sampler_extra_args
-        base.model_wrap_cfg.forward = self._routed(base, Boundary(levels[-1]))
         first, last = (self.session.plan.schedule.to_sigma(self.plan.split.base[end], own) for end in (0, -1))
-        try:
+        with ExitStack() as stack:
+            stack.callback(_hand_back, base, sampler)
+            if self.watch is not None:
+                arguments["callback"] = _both(self.watch(stack, base), arguments["callback"])
+            base.model_wrap_cfg.forward = self._routed(base, Boundary(levels[-1]))
             x = base.func(
                 base.model_wrap_cfg, rescale(x, first, own, unit), **with_levels(arguments, base.func, levels)
             )
-        finally:
-            if base.last_latent is not None:
-                sampler.last_latent = base.last_latent
-            sampler.model_wrap_cfg.step = base.model_wrap_cfg.step
         return rescale(x, last, unit, own)
 
     def _levels_in(self, unit: Unit) -> Levels:
@@ -231,6 +235,21 @@ def _noise_arguments(sampler: Any, x: torch.Tensor, levels: Levels, p: Any) -> d
     if sampler.config.options.get("solver_type") == "heun":
         arguments["solver_type"] = "heun"
     return arguments
+
+
+def _both(first: Callable[[Any], None], second: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def both(state: Any) -> Any:
+        first(state)
+        return second(state)
+
+    return both
+
+
+def _hand_back(base: Any, sampler: Any) -> None:
+    """Where the base's run has got to, for the pass's own sampler."""
+    if base.last_latent is not None:
+        sampler.last_latent = base.last_latent
+    sampler.model_wrap_cfg.step = base.model_wrap_cfg.step
 
 
 def _share_denoiser_state(source: Any, target: Any) -> None:

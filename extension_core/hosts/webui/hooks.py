@@ -1,0 +1,65 @@
+"""The script's hooks: each request's two parts, the models' turns and the DT-preview, are begun and asked here.
+
+Hooks' exceptions are swallowed by the hosts, so whatever is wrong is raised later, from `p.sample`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from extension_core.arguments import Arguments
+from extension_core.hosts.refusal import refuse
+from extension_core.hosts.webui import request
+from extension_core.hosts.webui.attributes import fresh_stack
+from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.preview import recording
+from extension_core.hosts.webui.preview.recording import Recording
+from extension_core.trajectory.frames import PhaseName
+
+
+def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
+    """Settle a request; called in the `process` hook, when the checkpoint is known."""
+    try:
+        arguments = Arguments.read(args)
+        preview = Recording(host, p, arguments.preview) if arguments.preview.preview else None
+        if arguments.options.enabled:
+            _settle(host, p, arguments)
+        if preview is not None:
+            preview.take_over()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
+        refuse(p, error)
+
+
+def _settle(host: Host, p: Any, arguments: Arguments) -> None:
+    """A request that is refused is recorded all the same: the strip then says why it has no frames."""
+    try:
+        request.Request(host, p, arguments.options).take_over()
+    except Exception as error:  # noqa: BLE001 - as above
+        refuse(p, error)
+
+
+def before_sampling(p: Any) -> None:
+    """The host has made its sampler and is about to run it; called in `process_before_every_sampling`."""
+    turns, preview = request.of_request(p), recording.of_request(p)
+    if turns is None and preview is None:
+        return
+    stack = fresh_stack(p.sampler)
+    watch = None
+    if preview is not None:  # first, so that it sees what the models are really asked
+        watch = functools.partial(preview.attach, now=turns.model_now if turns is not None else _one_model)
+        watch(stack, p.sampler)
+    if turns is not None:
+        turns.attach(stack, watch)
+
+
+def _one_model() -> tuple[PhaseName, str]:
+    return "", request.loaded_name()
+
+
+def after(p: Any, processed: Any) -> None:
+    """The request has its images; called in the `postprocess` hook."""
+    preview = recording.of_request(p)
+    if preview is not None:
+        preview.finish(processed)
