@@ -22,6 +22,7 @@ class Adapter:
         register: callbacks of the host; on every execution of the script, for "Reload UI" clears them.
         note_setting: keeps a component of the host's that the plan line depends on.
         build_panel: builds the accordion, returns its inputs in the options' order.
+        before: makes what a request is to be compared with.
         begin: settles a request.
         before_sampling: takes over the pass that is about to run.
         after: looks at what a request has made.
@@ -30,6 +31,7 @@ class Adapter:
     register: Callable[[], None]
     note_setting: Callable[[dict[str, Any], Any, str | None, bool], None]
     build_panel: Callable[[Any, dict[str, Any]], list[Any]]
+    before: Callable[[Any, Sequence[Any]], None]
     begin: Callable[[Any, Sequence[Any]], None]
     before_sampling: Callable[[Any], None]
     after: Callable[[Any, Any], None]
@@ -80,6 +82,7 @@ def _over(host: Host, register: Callable[[], None]) -> Adapter:
         register,
         following.note_setting,
         functools.partial(ui.build, host),
+        hooks.before,
         functools.partial(hooks.begin, host),
         hooks.before_sampling,
         hooks.after,
@@ -103,4 +106,4 @@ def unavailable(sentence: str) -> Adapter:
         if args and args[0]:
             refuse(p, DiversityError(sentence))
 
-    return Adapter(lambda: None, lambda *_: None, build_panel, begin, lambda _p: None, lambda *_: None)
+    return Adapter(lambda: None, lambda *_: None, build_panel, lambda *_: None, begin, lambda _p: None, lambda *_: None)

@@ -43,6 +43,7 @@ class Ours:
         self.host, self.on, self.adapter = host, on, adapter
         self.args: dict[str, Any] = {}
         self.latents: list[torch.Tensor] = []
+        on("before_process")(lambda p, *_: adapter.before(p, self._given()))
         on("process")(self._process)
         on("process_before_every_sampling")(lambda p, *_a, **_k: adapter.before_sampling(p))
         on("postprocess")(lambda p, processed, *_: adapter.after(p, processed))
@@ -57,7 +58,10 @@ class Ours:
             return samples
 
         p.sample = kept
-        self.adapter.begin(p, [self.args] if self.args else [])
+        self.adapter.begin(p, self._given())
+
+    def _given(self) -> list[Any]:
+        return [self.args] if self.args else []
 
     def run(self, call: Callable[..., Answer], *image: Any, dt: Any = None, dd: Any = None, **request: Any) -> Recorded:
         identifier = secrets.token_urlsafe(24)
@@ -347,3 +351,68 @@ def test_stop_here_in_a_later_batch_keeps_the_earlier_ones(ours: Ours, on: On) -
     first, second = recorded.answer.images
     assert np.array_equal(first, ours.plain().images[0])
     assert not np.array_equal(second, ours.plain(seed=2).images[0])
+
+
+HYBRID = {"enabled": True, "distilled_model": "second", "family": "lcm", "switch_step": 1}
+
+
+def group_of(recorded: Recorded) -> list[Generation]:
+    from extension_core.hosts.webui.preview import recorded as kept
+
+    group = kept.about(recorded.generation).group
+    assert group
+    found = [entry.generation for entry in kept.STORE._entries.values()]
+    return [generation for generation in found if kept.about(generation).group == group]
+
+
+def test_compare_makes_the_same_seeds_by_each_model_alone(ours: Ours) -> None:
+    from extension_core.hosts.webui.preview.recorded import about
+
+    request = {"seed": -1, "batch_size": 2, "sampler_name": "Euler a"}
+    compared = ours.txt2img(dd=HYBRID, dt={"compare": True}, **request)
+    assert compared.answer.status == 200, compared.answer.body
+    assert [about(generation).role for generation in group_of(compared)] == ["base", "distilled", "hybrid"]
+    assert len(compared.answer.images) == 6
+    seed = compared.answer.info["all_seeds"][0]
+    alone = ours.txt2img(dd=HYBRID, **{**request, "seed": seed})
+    assert all(np.array_equal(a, b) for a, b in zip(compared.answer.images[:2], alone.answer.images, strict=True))
+    base = ours.plain(**{**request, "seed": seed, "steps": 20})
+    assert all(np.array_equal(a, b) for a, b in zip(compared.answer.images[2:4], base.images, strict=True))
+    distilled = ours.txt2img(dd={**HYBRID, "mode": "distilled"}, **{**request, "seed": seed})
+    assert all(np.array_equal(a, b) for a, b in zip(compared.answer.images[4:], distilled.answer.images, strict=True))
+    phases = [{frame.info.tag.phase for frame in x.recorder.frames()} for x in group_of(compared)]
+    assert phases == [{""}, {"distilled"}, {"base", "distilled"}]
+    texts = compared.answer.info["infotexts"]
+    assert ["DD mode: distilled" in text for text in texts] == [False] * 4 + [True] * 2
+    assert ["DD plan" in text for text in texts] == [True, True, False, False, True, True]
+
+
+def test_compare_that_is_interrupted_keeps_what_was_made(ours: Ours, on: On) -> None:
+    from modules import shared
+
+    calls = []
+
+    @on("cfg_after_cfg")
+    def interrupt(_params: Any) -> None:
+        calls.append(1)
+        if len(calls) == 22:
+            shared.state.interrupted = True
+
+    compared = ours.txt2img(dd=HYBRID, dt={"compare": True})
+    assert compared.answer.status == 200, compared.answer.body
+    del ours.host.library.actions["cfg_after_cfg"]
+    assert [x.state for x in group_of(compared)] == [State.DONE, State.INTERRUPTED, State.INTERRUPTED]
+    assert np.array_equal(compared.answer.images[-2], ours.plain(steps=20).images[0])
+
+
+def test_compare_wants_two_models(ours: Ours) -> None:
+    refused = ours.txt2img(dt={"compare": True})
+    assert refused.answer.status == 422
+    assert "tick Diversity Distillation" in str(refused.answer.body)
+
+
+def test_a_click_on_compare_counts_once(ours: Ours) -> None:
+    key = secrets.token_urlsafe(24)
+    page = {"page": f"{key} compare {secrets.token_hex(8)}"}
+    assert len(ours.txt2img(dd=HYBRID, dt=page).answer.images) == 3
+    assert len(ours.txt2img(dd=HYBRID, dt=page).answer.images) == 1

@@ -14,16 +14,26 @@ from extension_core.hosts.refusal import refuse
 from extension_core.hosts.webui import request
 from extension_core.hosts.webui.attributes import fresh_stack
 from extension_core.hosts.webui.host import Host
-from extension_core.hosts.webui.preview import recording
+from extension_core.hosts.webui.preview import comparing, recording
 from extension_core.hosts.webui.preview.recording import Recording
 from extension_core.trajectory.frames import PhaseName
+
+
+def before(p: Any, args: Sequence[Any]) -> None:
+    """Nothing is settled yet; called in the `before_process` hook."""
+    try:
+        comparing.before(p, Arguments.read(args))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
+        refuse(p, error)
 
 
 def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     """Settle a request; called in the `process` hook, when the checkpoint is known."""
     try:
-        arguments = Arguments.read(args)
-        preview = Recording(host, p, arguments.preview) if arguments.preview.preview else None
+        arguments, part = Arguments.read(args), comparing.part_of(p)
+        if part is not None:
+            arguments = part.changed(arguments)
+        preview = Recording(host, p, arguments.preview, part) if arguments.preview.preview else None
         if arguments.options.enabled:
             _settle(host, p, arguments)
         if preview is not None:
@@ -63,3 +73,4 @@ def after(p: Any, processed: Any) -> None:
     preview = recording.of_request(p)
     if preview is not None:
         preview.finish(processed)
+        comparing.after(p, processed)

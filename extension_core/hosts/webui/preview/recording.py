@@ -14,6 +14,7 @@ from extension_core.errors import first_line
 from extension_core.hosts.webui.attributes import set_until_closed
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.preview.calls import Call, SigmaCalls, TimestepCalls
+from extension_core.hosts.webui.preview.comparing import Part
 from extension_core.hosts.webui.preview.page_key import PageKey
 from extension_core.hosts.webui.preview.recorded import STORE, Recorded
 from extension_core.hosts.webui.preview.stopping import Stopping
@@ -40,15 +41,17 @@ def of_request(p: Any) -> Recording | None:
 class Recording:
     """Everything the DT-preview does for one processing object; never lets anything of its own end the request."""
 
-    def __init__(self, host: Host, p: Any, preview: PreviewOptions) -> None:
+    def __init__(self, host: Host, p: Any, preview: PreviewOptions, part: Part | None = None) -> None:
         self.host, self.p, self.preview = host, p, preview
         page = PageKey.read(preview.page)
-        self.about = Recorded(
-            host.decoding.latent_kind(), host.decoding.vae_in_use(), bool(getattr(p, "is_api", False))
-        )
+        decoding, is_api = host.decoding, bool(getattr(p, "is_api", False))
+        self.about = Recorded(decoding.latent_kind(), decoding.vae_in_use(), is_api)
+        if part is not None:
+            self.about.group, self.about.role = part.group, part.role
         recorder = Recorder(thinning=Thinning(preview.every, preview.timesteps))
         owner = getattr(p, "user", None) or ""
-        self.generation: Generation = STORE.open(owner, preview.id or None, page.key, recorder, about=self.about)
+        identifier = preview.id if preview.id and (part is None or part.role == "hybrid") else None
+        self.generation: Generation = STORE.open(owner, identifier, page.key, recorder, about=self.about)
         self.stopping = Stopping(p, self.generation, self.about.stop)
         self._failed = ""
 

@@ -1,0 +1,105 @@
+"""Compare: the same seeds by the base alone, by the distilled model alone, and by both in turn (paper, Fig. 4, C.1)."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from modules import processing, shared
+
+from extension_core.arguments import Arguments
+from extension_core.errors import DiversityError
+from extension_core.hosts.webui.preview.page_key import PageKey
+from extension_core.hosts.webui.preview.recorded import Role
+
+LEAST_BASE_STEPS = 20
+_ATTRIBUTE = "diversity_distillation_comparison"
+_ALONE: tuple[Role, ...] = ("base", "distilled")
+# Each click on Compare has a number of its own, which stays in the page's text box for requests that come later.
+_DONE: deque[str] = deque(maxlen=1000)
+
+
+@dataclass
+class Part:
+    """One request of a comparison.
+
+    Attributes:
+        others: what the requests before it have made, with the last one alone.
+    """
+
+    group: str
+    role: Role
+    others: list[Any] = field(default_factory=list)
+
+    def changed(self, arguments: Arguments) -> Arguments:
+        """What this part asks for instead."""
+        options = arguments.options
+        if self.role == "base":
+            options = replace(options, enabled=False)
+        elif self.role == "distilled":
+            options = replace(options, mode="distilled")
+        return replace(arguments, options=options)
+
+
+def part_of(p: Any) -> Part | None:
+    """The part of a comparison that a processing object is, None if of none."""
+    return vars(p).get(_ATTRIBUTE)
+
+
+def before(p: Any, arguments: Arguments) -> None:
+    """Make what is to be compared with, if this request asks for it; called before the host settles the request.
+
+    Raises:
+        DiversityError: there is nothing to compare.
+    """
+    if part_of(p) is not None or not arguments.preview.preview or not _asked(arguments):
+        return
+    if not arguments.options.enabled or arguments.options.mode == "base":
+        raise DiversityError(
+            "Compare makes the same seeds by the base, by the distilled model and by both; tick Diversity Distillation "
+            "and choose another mode than base."
+        )
+    group = secrets.token_urlsafe(24)
+    processing.fix_seed(p)
+    shared.state.job_count = (len(_ALONE) + 1) * p.n_iter
+    others = [made for role in _ALONE if (made := _alone(p, Part(group, role))) is not None]
+    setattr(p, _ATTRIBUTE, Part(group, "hybrid", others))
+
+
+def _asked(arguments: Arguments) -> bool:
+    click = PageKey.read(arguments.preview.page).compare
+    if not click or click in _DONE:
+        return arguments.preview.compare
+    _DONE.append(click)
+    return True
+
+
+def _alone(p: Any, part: Part) -> Any:
+    """One model's images, None if the user has interrupted before. The base makes what the host makes without us."""
+    if shared.state.interrupted or shared.state.stopping_generation:
+        return None
+    request = copy(p)
+    request.extra_generation_params = dict(p.extra_generation_params)
+    request.override_settings = dict(p.override_settings)
+    setattr(request, _ATTRIBUTE, part)
+    if part.role == "base":
+        request.steps = max(p.steps, LEAST_BASE_STEPS)
+    return processing.process_images(request)
+
+
+def after(p: Any, processed: Any) -> None:
+    """Put the others' images behind this request's own."""
+    part = part_of(p)
+    for other in part.others if part is not None else ():
+        images, texts = _own(other.images, other), _own(other.infotexts, other)
+        processed.images.extend(images)
+        processed.infotexts.extend(texts[: len(images)])
+
+
+def _own(items: Sequence[Any], processed: Any) -> list[Any]:
+    """Without the host's grid, which stands first."""
+    return list(items[processed.index_of_first_image :])
