@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
@@ -50,11 +50,12 @@ class Strip:
 
 @dataclass(frozen=True)
 class _Measures:
-    """Sizes in pixels: of a cell's width, of the picture in it and of the letters above it."""
+    """Sizes in pixels: of a cell's width, of the picture in it, of the letters above it and from line to line."""
 
     cell: int
     picture: tuple[int, int]
     letter: int
+    line: int
 
     @classmethod
     def of(cls, strip: Strip) -> _Measures:
@@ -62,12 +63,8 @@ class _Measures:
         enlarged = max(1.0, LEAST_CELL / max(height, width))
         picture = round(width * enlarged), round(height * enlarged)
         cell = max(LEAST_CELL, picture[0])
-        return cls(cell, picture, max(_SMALLEST_LETTER, min(_LARGEST_LETTER, cell // 14)))
-
-    @property
-    def line(self) -> int:
-        """From one line of letters to the next."""
-        return line_of_text("Bg", self.letter, INK, PAPER).height + 3
+        letter = max(_SMALLEST_LETTER, min(_LARGEST_LETTER, cell // 14))
+        return cls(cell, picture, letter, line_of_text("Bg", letter, INK, PAPER).height + 3)
 
     @property
     def head(self) -> int:
@@ -97,6 +94,10 @@ class _Part:
     images: range
     title: str
 
+    def with_title(self) -> _Part:
+        """For the top of a column, where nothing stands before it."""
+        return self if self.title else replace(self, title=f"{self.strip.frames[0].tag.section.title}, continued")
+
     @property
     def width(self) -> int:
         return self.measures.left(len(self.steps))
@@ -124,7 +125,8 @@ class _Layout:
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if len(_filled(heights, middle)) <= columns else (middle + 1, high)
-        return cls(tuple(tuple(parts[index] for index in column) for column in _filled(heights, low)))
+        filled = [[parts[index] for index in column] for column in _filled(heights, low)]
+        return cls(tuple((column[0].with_title(), *column[1:]) for column in filled))
 
     @property
     def width(self) -> int:
@@ -220,20 +222,17 @@ def header_lines(frame: FrameInfo) -> tuple[str, str, str, str]:
 
 
 def _handy_layout(strips: Sequence[Strip]) -> _Layout:
-    """The first that is no tower: first more columns of the page are tried, then fewer images in one."""
-    most = max(strip.pictures.shape[1] for strip in strips)
-    layout = _Layout.of(_parts(strips, _STEPS_IN_A_LINE, None), 1)
-    rows = most
-    while not layout.handy:
+    """The first that is no tower: more columns of the page are tried first, then fewer images in one."""
+    rows = max(strip.pictures.shape[1] for strip in strips)
+    while True:
         parts = _parts(strips, _STEPS_IN_A_LINE, rows)
         for columns in range(1, min(_MOST_COLUMNS, len(parts)) + 1):
             layout = _Layout.of(parts, columns)
-            if layout.handy or rows == 1:
-                break
+            if layout.handy:
+                return layout
         if rows == 1:
-            break
+            return _Layout.of(parts, _MOST_COLUMNS)
         rows = -(-rows // 2)
-    return layout
 
 
 def _parts(strips: Sequence[Strip], steps: int, images: int | None) -> list[_Part]:
