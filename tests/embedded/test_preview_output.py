@@ -167,7 +167,7 @@ def test_animations_show_what_the_decoder_makes(host: Host, on: On) -> None:
             opened.seek(number)
             shown = np.asarray(opened.convert("RGB").resize((64, 64)), float)
             errors = [np.abs(shown - recording.frame(other)).mean() for other in range(STEPS)]
-            assert np.argmin(errors) == number
+            assert errors[number] < min(errors) + 0.1
 
 
 def test_hires_and_batches_are_sections_of_their_own(host: Host, on: On) -> None:
@@ -502,9 +502,7 @@ def test_a_decoder_that_fails_later_costs_the_rest(host: Host, on: On) -> None:
 
 
 @pytest.mark.parametrize("function", ["save_image", "replace", "write_bytes"])
-def test_a_full_disk_costs_the_files_alone(
-    host: Host, on: On, monkeypatch: pytest.MonkeyPatch, function: str
-) -> None:
+def test_a_full_disk_costs_the_files_alone(host: Host, on: On, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     from modules import images
 
     from extension_core.hosts.webui.preview.output import save_later

@@ -130,6 +130,7 @@ class _Finishing:
     def _add_strip(self, answer: Answer) -> None:
         answers.add(self.processed, self.sheet, self.place.infotext)
         answer.strip = self.sheet
+        answer.missing.append(self.strips.unshown)
 
     @property
     def place(self) -> Place:

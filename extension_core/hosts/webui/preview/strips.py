@@ -26,11 +26,18 @@ class Strips:
     """Strips in the order in which they were made.
 
     Attributes:
-        missing: what is not there and why, in sentences.
+        unrecorded: what the recording lacks and why, in sentences.
+        unshown: what is recorded but not shown here, and why.
     """
 
     strips: tuple[Strip, ...]
-    missing: str
+    unrecorded: str
+    unshown: str
+
+    @property
+    def missing(self) -> str:
+        """Both."""
+        return " ".join(sentence for sentence in (self.unrecorded, self.unshown) if sentence)
 
     def sheet(self, title: str) -> Image.Image:
         """The contact sheet, which says what is missing."""
@@ -44,10 +51,10 @@ class Strips:
 def strips_of(generation: Generation, decoder: Decoder) -> Strips:
     """What is kept of a generation, after guidance. No strips if there is no frame, or none that can be decoded."""
     frames = generation.recorder.frames()
-    told = [generation.update().missing]
+    told: list[str] = []
+    unrecorded = generation.update().missing
     if not frames:
-        told.append("No frame was recorded.")
-        return Strips((), _joined(told))
+        return Strips((), unrecorded, "No frame was recorded.")
     shown = _thinned(frames)
     if len(shown) < len(frames):
         told.append(f"{len(shown)} of {len(frames)} frames are shown, as {_count(frames)} pictures are too many.")
@@ -61,7 +68,7 @@ def strips_of(generation: Generation, decoder: Decoder) -> Strips:
     undecoded = len(shown) - sum(len(strip.frames) for strip in strips if strip)
     if undecoded:
         told.append(f"{undecoded} of {len(shown)} frames are not shown: {failed}")
-    return Strips(tuple(strip for strip in strips if strip), _joined(told))
+    return Strips(tuple(strip for strip in strips if strip), unrecorded, " ".join(told))
 
 
 def _decoded(generation: Generation, frames: Sequence[Frame], decoder: Decoder, side: int) -> tuple[Strip | None, str]:
@@ -106,7 +113,3 @@ def _thinned(frames: Sequence[Frame]) -> Sequence[Frame]:
             if nth % every == 0 or frame.info.switched or frame.info.number in ends
         ]
     return shown
-
-
-def _joined(sentences: Sequence[str]) -> str:
-    return " ".join(sentence for sentence in sentences if sentence)
