@@ -24,7 +24,7 @@ from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.trajectory.frames import PhaseName, Position, Section, Tag
 from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.store import Generation, State
-from tests.embedded.conftest import Answer, Host
+from tests.embedded.conftest import FLAVOUR, Answer, Host
 
 On = Callable[[str], Callable[[Callable[..., Any]], Callable[..., Any]]]
 SCHEDULE = NoiseSchedule.stable_diffusion()
@@ -37,7 +37,8 @@ def decode(latent: torch.Tensor) -> Image.Image:
 
     with torch.inference_mode():
         batch = latent[None].float().to(devices.device)
-        [picture] = processing.decode_latent_batch(shared.sd_model, batch, target_device=devices.cpu)
+        model: Any = shared.sd_model  # pyright: ignore[reportAttributeAccessIssue]
+        [picture] = processing.decode_latent_batch(model, batch, target_device=devices.cpu)
     pixels = ((picture.float() + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy()
     return Image.fromarray((255.0 * pixels).astype(np.uint8))
 
@@ -45,7 +46,7 @@ def decode(latent: torch.Tensor) -> Image.Image:
 class Recording:
     """Records what the sampler uses, step by step, and finishes in the `postprocess` hook as the extension does."""
 
-    def __init__(self, on: On, decoder: Decoder | None = None, **asked: Any) -> None:
+    def __init__(self, on: On, decoder: Any = None, **asked: Any) -> None:
         self.preview = PreviewOptions.from_mapping({"preview": True, **asked})
         self.decoder = decoder or Decoder("host's VAE", decode)
         self.generations: list[Generation] = []
@@ -177,7 +178,13 @@ def test_hires_and_batches_are_sections_of_their_own(host: Host, on: On) -> None
     answer, paths = written(
         host,
         lambda: host.txt2img(
-            save_images=True, enable_hr=True, hr_upscaler="Latent", hr_scale=1.5, denoising_strength=0.9, n_iter=2
+            save_images=True,
+            enable_hr=True,
+            hr_upscaler="Latent",
+            hr_scale=1.5,
+            denoising_strength=0.9,
+            n_iter=2,
+            **({"hr_additional_modules": []} if FLAVOUR == "forge" else {}),
         ),
     )
     strips = strips_of(recording.generation, recording.decoder)
@@ -376,6 +383,40 @@ def test_frames_by_number(host: Host, on: On, wanted: Any, numbers: list[int], m
     assert [frame["number"] for frame in dt(answer)["frames"]] == numbers
     assert dt(answer)["missing"].startswith(missing)
     assert len(answer.images) == 1 + len(numbers)
+
+
+def test_more_frames_than_memory_allows_are_smaller(host: Host, on: On, monkeypatch: pytest.MonkeyPatch) -> None:
+    from extension_core.hosts.webui.preview import answer as subject
+
+    monkeypatch.setattr(subject, "FRAMES_NBYTES", STEPS * 128 * 128 * 3)
+    Recording(on, **{"return": True})
+    answer = host.txt2img(width=256, height=192)
+    assert [picture.shape for picture in answer.images] == [(192, 256, 3)] + [(96, 128, 3)] * STEPS
+    assert dt(answer)["missing"].startswith("The frames are sent at 128 pixels, as 4 of 256 take more than")
+    monkeypatch.setattr(subject, "_MOST_PICTURES", 3)
+    answer = host.txt2img()
+    assert [frame["number"] for frame in dt(answer)["frames"]] == [1, 2, 3]
+    assert dt(answer)["missing"] == "The oldest 1 of 4 pictures of frames are not sent."
+
+
+def test_what_nobody_thought_of_costs_no_image(host: Host, on: On, monkeypatch: pytest.MonkeyPatch) -> None:
+    from extension_core.hosts.webui.preview import answer as subject
+    from extension_core.hosts.webui.preview import files
+
+    def unforeseen(*args: Any) -> Any:
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr(subject, "chosen", unforeseen)
+    monkeypatch.setattr(files, "sheet_of", unforeseen)
+    recording = Recording(on, save=True, gallery=True, **{"return": True})
+    answer = unchanged(host, recording, "The frames could not be sent ('unforeseen')", save_images=True)
+    assert "The DT strip could not be sent ('unforeseen')" in dt(answer)["missing"]
+    assert "The DT strip could not be saved ('unforeseen')" in dt(answer)["missing"]
+    monkeypatch.setattr(files, "place_of", unforeseen)
+    monkeypatch.setattr(subject, "tell", unforeseen)
+    answer = host.txt2img()
+    assert (answer.status, len(answer.images)) == (200, 1)
+    assert "dt" not in answer.info
 
 
 def test_an_empty_list_is_the_strip_alone(host: Host, on: On) -> None:
@@ -602,7 +643,7 @@ def test_numbers_after_the_files_that_there_are(
     monkeypatch.setitem(shared.opts.data, "save_images_replace_action", "Add number suffix")
     monkeypatch.setattr(type(shared.opts), "save_images_replace_action", "Add number suffix", raising=False)
     assert save_later(recording.generation) == ["name-dt.png", "name-dt.webp"]
-    again = SimpleNamespace(**vars(recording.generation))
+    again: Any = SimpleNamespace(**vars(recording.generation))
     again.about = dataclasses.replace(recording.generation.about, files=type(recording.generation.about.files)())
     from extension_core.hosts.webui.preview import output
 

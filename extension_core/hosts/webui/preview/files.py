@@ -43,9 +43,8 @@ _ASKED = (
 
 def place_of(p: Any, infotext: str, decoder: Decoder) -> Place:
     """Where a request's files go."""
-    request = SimpleNamespace(**{name: getattr(p, name, None) for name in _ASKED})
-    if request.job_timestamp is None:
-        request.job_timestamp = shared.state.job_timestamp
+    asked = {name: getattr(p, name) for name in _ASKED if hasattr(p, name)}
+    request = SimpleNamespace(**{"job_timestamp": shared.state.job_timestamp, **asked})
     seeds, prompts = getattr(p, "all_seeds", None) or [p.seed], getattr(p, "all_prompts", None) or [p.prompt]
     return Place(p.outpath_samples, seeds[0], prompts[0], infotext, request, decoder)
 

@@ -13,7 +13,7 @@ from extension_core.errors import DiversityError, first_line
 from extension_core.hosts.webui.preview import answer as answers
 from extension_core.hosts.webui.preview import files
 from extension_core.hosts.webui.preview.answer import Answer
-from extension_core.hosts.webui.preview.recorded import Place, Recorded, about
+from extension_core.hosts.webui.preview.recorded import Files, Place, Recorded, about
 from extension_core.hosts.webui.preview.strips import Strips, strips_of
 from extension_core.preview_options import PreviewOptions
 from extension_core.trajectory.images import Decoder
@@ -32,7 +32,7 @@ def finish(p: Any, processed: Any, generation: Generation, preview: PreviewOptio
     if preview.save:
         finishing.trying("The DT strip could not be saved", finishing.save)
     if finishing.about.is_api:
-        finishing.trying("The frames could not be sent", lambda: finishing.answer(preview))
+        finishing.trying("The answer could not tell of the frames", lambda: finishing.answer(preview))
     elif preview.gallery:
         finishing.trying("The DT strip could not be shown", finishing.show)
 
@@ -48,22 +48,30 @@ def save_later(generation: Generation, decoder: Decoder | None = None) -> list[s
     Returns names without folders, the same ones however often it is called.
 
     Args:
-        decoder: None for that of the request.
+        decoder: None for that of the request. One that needs the host's queue lock is to be called under it.
 
     Raises:
         DiversityError: nothing was recorded or it cannot be written; one sentence.
     """
     recorded = about(generation)
-    if recorded.files.complete:
-        return recorded.files.names
-    place = recorded.place
-    if place is None:
-        raise DiversityError("The DT strip cannot be saved yet, as the generation runs or has no result.")
+    if not recorded.files.complete:
+        if recorded.place is None:
+            raise DiversityError("The DT strip cannot be saved yet, as the generation runs or has no result.")
+        try:
+            _write_later(generation, recorded.files, recorded.place, decoder)
+        except DiversityError:
+            raise
+        except Exception as error:  # memory, above all
+            _LOG.exception("The DT strip could not be saved")
+            raise DiversityError(f"The DT strip could not be saved ({first_line(error)}).") from error
+    return recorded.files.names
+
+
+def _write_later(generation: Generation, written: Files, place: Place, decoder: Decoder | None) -> None:
     strips = strips_of(generation, decoder or place.decoder)
     if not strips.strips:
         raise DiversityError(f"There is no DT strip to save. {strips.missing}")
-    files.write(recorded.files, strips, files.sheet_of(strips, place), place)
-    return recorded.files.names
+    files.write(written, strips, files.sheet_of(strips, place), place)
 
 
 class _Finishing:
@@ -112,14 +120,12 @@ class _Finishing:
     def answer(self, preview: PreviewOptions) -> None:
         """Over the API: frames, then the strip, and what `info` says of them."""
         answer = Answer(self.generation.id)
-        try:
-            if preview.returned:
-                self._add_frames(answer, preview)
-            if preview.gallery or (preview.returned and preview.frames == ()):
-                self.trying("The DT strip could not be sent", lambda: self._add_strip(answer))
-        finally:
-            answer.missing = [self.generation.update().missing, *answer.missing, *self.failures]
-            answers.tell(self.processed, answer)
+        if preview.returned:
+            self.trying("The frames could not be sent", lambda: self._add_frames(answer, preview))
+        if preview.gallery or (preview.returned and preview.frames == ()):
+            self.trying("The DT strip could not be sent", lambda: self._add_strip(answer))
+        answer.missing = [self.generation.update().missing, *answer.missing, *dict.fromkeys(self.failures)]
+        answers.tell(self.processed, answer)
 
     def _add_frames(self, answer: Answer, preview: PreviewOptions) -> None:
         frames, sentence = answers.chosen(self.generation.recorder.frames(), preview.frames)
