@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from extension_core.diversity.lettering import blank
 
-from .sheet import PAPER, Strip
+from .sheet import LEAST_CELL, PAPER, Strip
 
-# In pixels; Pillow wants all frames in RAM at once, 50 of this size take 350 MB. A WebP file ends at 16383.
-_LONGEST_SIDE = 1536
+# In pixels. A WebP file ends at 16383; large ones are slow to make, 0.1 s for a frame of 1024 x 1024.
+_LONGEST_SIDE, _SHORTEST_LIMIT = 1536, 512
+_PIXELS_OF_ALL_FRAMES = 48_000_000
 _GAP = 4
 
 
-def animated_webp(strips: Sequence[Strip], frame_ms: int = 400, last_ms: int = 2000, loop: int = 0) -> bytes:
+def animated_webp(
+    strips: Sequence[Strip], frame_ms: int = 400, last_ms: int = 2000, loop: int = 0, exif: bytes = b""
+) -> bytes:
     """All images side by side, in a grid as square as can be, each from noise to image, as an animated WebP.
 
     Batches are shown at the same time, the passes of a batch one after the other, enlarged to the largest. An image
@@ -26,6 +30,7 @@ def animated_webp(strips: Sequence[Strip], frame_ms: int = 400, last_ms: int = 2
     Args:
         frame_ms: how long a frame is shown; the last one is shown for `last_ms`.
         loop: how many times it is played, 0 for ever.
+        exif: put into the file as it is.
 
     Raises:
         ValueError: there are no strips.
@@ -35,39 +40,55 @@ def animated_webp(strips: Sequence[Strip], frame_ms: int = 400, last_ms: int = 2
     sequences = _sequences(strips)
     length = max(map(len, sequences))
     columns = int(np.ceil(np.sqrt(len(sequences))))
-    cell = _cell(sequences, columns)
-    frames = [
-        _grid([sequence[min(step, len(sequence) - 1)] for sequence in sequences], columns, cell)
-        for step in range(length)
-    ]
+    cell = _cell(sequences, columns, length)
+
+    def frame(step: int) -> Image.Image:
+        return _grid([sequence[min(step, len(sequence) - 1)] for sequence in sequences], columns, cell)
+
     buffer = io.BytesIO()
-    frames[0].save(
+    _played(frame, length).save(
         buffer,
         "WEBP",
         save_all=True,
-        append_images=frames[1:],
         duration=[*[frame_ms] * (length - 1), last_ms],
         loop=loop,
         quality=85,
+        **({"exif": exif} if exif else {}),
     )
     return buffer.getvalue()
+
+
+def _played(frame: Callable[[int], Image.Image], length: int) -> Image.Image:
+    """A picture that Pillow takes for a sequence, so that one frame at a time is in RAM: 50 of them take 350 MB."""
+    canvas = frame(0)
+
+    def seek(step: int) -> None:
+        canvas.paste(frame(step))
+
+    canvas.__dict__.update(n_frames=length, seek=seek)
+    return canvas
 
 
 def _sequences(strips: Sequence[Strip]) -> list[list[np.ndarray]]:
     """For each image of each batch its pictures uint8 [h, w, 3], in order of passes."""
     batches: dict[int, list[list[np.ndarray]]] = {}
     for strip in strips:
-        images = batches.setdefault(strip.frames[0].tag.section.batch, [[] for _ in range(strip.pictures.shape[1])])
-        for image, sequence in enumerate(images):
-            sequence.extend(strip.pictures[:, image])
+        images = batches.setdefault(strip.frames[0].tag.section.batch, [])
+        for image in range(strip.pictures.shape[1]):
+            if image == len(images):
+                images.append([])
+            images[image].extend(strip.pictures[:, image])
     return [sequence for images in batches.values() for sequence in images]
 
 
-def _cell(sequences: Sequence[Sequence[np.ndarray]], columns: int) -> tuple[int, int]:
+def _cell(sequences: Sequence[Sequence[np.ndarray]], columns: int, length: int) -> tuple[int, int]:
     """Width and height of an image in the grid, so small that the grid keeps within its longest side."""
     height, width = (max(picture.shape[axis] for pictures in sequences for picture in pictures) for axis in (0, 1))
+    enlarged = max(1.0, LEAST_CELL / max(height, width))
+    height, width = round(height * enlarged), round(width * enlarged)
     rows = -(-len(sequences) // columns)
-    shrunk = min(1.0, _LONGEST_SIDE / (columns * (width + _GAP)), _LONGEST_SIDE / (rows * (height + _GAP)))
+    side = min(_LONGEST_SIDE, max(_SHORTEST_LIMIT, math.isqrt(_PIXELS_OF_ALL_FRAMES // length)))
+    shrunk = min(1.0, side / (columns * (width + _GAP)), side / (rows * (height + _GAP)))
     return max(1, int(width * shrunk) - (shrunk < 1) * _GAP), max(1, int(height * shrunk) - (shrunk < 1) * _GAP)
 
 

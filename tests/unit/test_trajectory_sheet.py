@@ -34,7 +34,7 @@ def strip(tags: list[Tag], images: int = 2, height: int = 128, width: int = 128)
     pictures = np.zeros((len(tags), images, height, width, 3), np.uint8)
     for step in range(len(tags)):
         for image in range(images):
-            pictures[step, image] = (10 + 5 * step, 60 + 40 * image, 200)
+            pictures[step, image] = ((10 + 5 * step) % 256, (60 + 40 * image) % 256, 200)
     return Strip([frame.info for frame in recorded(tags, images).frames()], pictures)
 
 
@@ -151,6 +151,28 @@ def test_sections_continue_below() -> None:
     assert second - first >= LEAST_CELL, "labels have room beside narrow frames"
 
 
+@pytest.mark.parametrize(("steps", "images", "batches"), [(4, 30, 1), (50, 8, 1), (4, 1, 60), (50, 1, 1), (4, 2, 2)])
+def test_no_sheet_is_a_tower(steps: int, images: int, batches: int) -> None:
+    strips = [strip(hybrid(steps, section=Section("first pass", n, batches)), images, 8, 8) for n in range(batches)]
+    sheet = contact_sheet(strips)
+    assert 0.25 * sheet.width <= sheet.height <= 2.4 * sheet.width
+    red, green, blue = np.moveaxis(np.asarray(sheet), 2, 0)
+    for step, image in ((0, 0), (steps - 1, images - 1)):
+        found = (red == 10 + 5 * step) & (green == (60 + 40 * image) % 256) & (blue == 200)
+        assert found.sum() == batches * LEAST_CELL**2
+
+
+def test_what_is_missing_stands_above_the_strips() -> None:
+    drawn = [strip(hybrid(4))]
+    plain, noted = contact_sheet(drawn), contact_sheet(drawn, note="The oldest 5 frames were dropped. " * 4)
+    assert noted.width == plain.width
+    assert noted.height > plain.height + 2 * 10, "in several lines"
+    pixels = np.asarray(noted)
+    [(_, top, _, _)] = boxes(noted, 0, 0)
+    assert has(pixels[: top - 100], INK) > has(np.asarray(plain)[: boxes(plain, 0, 0)[0][1] - 100], INK)
+    assert contact_sheet([strip(hybrid(1))], note="word " * 1000).height < 1000
+
+
 @pytest.mark.parametrize("infotext", ["a cat\nSteps: 4, Seed: 1, DD mode: hybrid", "ein Bär, 猫\nSteps: 4", ""])
 def test_the_infotext_is_in_the_file(infotext: str) -> None:
     content = png_of(contact_sheet([strip(hybrid(2))], title="ein Bär, 猫"), infotext)
@@ -209,6 +231,28 @@ def test_many_large_images_are_made_small_enough() -> None:
     frames = frames_of(animated_webp([strip(hybrid(2), images=9, height=700, width=560)]))
     assert max(frames[0][0].shape) <= 1536
     assert frames[0][0].shape[0] > 1500
+
+
+def test_long_animations_of_many_images_are_smaller() -> None:
+    sizes = []
+    for steps in (2, 100):
+        content = animated_webp([strip(hybrid(steps), images=4, height=400, width=400)])
+        with Image.open(io.BytesIO(content)) as opened:
+            assert getattr(opened, "n_frames", 1) == steps
+            sizes.append(opened.size)
+    assert sizes == [(804, 804), (680, 680)]
+
+
+def test_exif_is_in_the_file() -> None:
+    comment = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"[6:]
+    for steps in (1, 3):
+        with Image.open(io.BytesIO(animated_webp([strip(hybrid(steps))], exif=comment))) as opened:
+            assert comment in opened.info["exif"]
+
+
+def test_passes_with_more_images_than_the_first() -> None:
+    strips = [strip(hybrid(2), 1), strip(hybrid(2, section=HIRES), 2)]
+    assert len(frames_of(animated_webp(strips))) == 4
 
 
 def test_one_step_is_a_picture() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
+from types import SimpleNamespace
 from typing import Literal
 
+from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.store import Generation, Store
 
 Role = Literal["", "hybrid", "base", "distilled"]
@@ -39,6 +42,44 @@ class StopRequest:
                 self._number, self._asked = number, True
 
 
+@dataclass(frozen=True)
+class Place:
+    """What the host needs to name a file of a generation, when the request itself is gone.
+
+    Attributes:
+        folder: where the host writes the request's images.
+        infotext: of its first image.
+        request: what the host's file name patterns ask of a request, and nothing else of it.
+        decoder: which made the pictures while it ran.
+    """
+
+    folder: str
+    seed: int
+    prompt: str
+    infotext: str
+    request: SimpleNamespace
+    decoder: Decoder
+
+
+class Files:
+    """What was written of a generation. Whoever writes holds the lock."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.sheet: Path | None = None
+        self.animation: Path | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Without folders."""
+        return [path.name for path in (self.sheet, self.animation) if path is not None]
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to write."""
+        return self.sheet is not None and self.animation is not None
+
+
 @dataclass
 class Recorded:
     """What is known of a generation beside its frames (`Generation.about`).
@@ -50,6 +91,8 @@ class Recorded:
         group: the same for generations that are to be compared, "" for others.
         role: which of them this is.
         infotexts: of its images, once they are made.
+        place: where its files go, None as long as it runs.
+        files: those written.
     """
 
     latents: str
@@ -59,6 +102,8 @@ class Recorded:
     role: Role = ""
     stop: StopRequest = field(default_factory=StopRequest)
     infotexts: tuple[str, ...] = ()
+    place: Place | None = None
+    files: Files = field(default_factory=Files)
 
 
 def about(generation: Generation) -> Recorded:
