@@ -47,7 +47,7 @@ def diffusers_unet(webui: WebUI, name: str) -> UNet2DConditionModel:
 
 
 @functools.cache
-def _both_unets(webui: WebUI, pair: Pair) -> tuple[UNet2DConditionModel, UNet2DConditionModel]:
+def both_unets(webui: WebUI, pair: Pair) -> tuple[UNet2DConditionModel, UNet2DConditionModel]:
     return diffusers_unet(webui, pair.base), diffusers_unet(webui, pair.distilled)
 
 
@@ -73,8 +73,13 @@ def by_the_paper(
     k: int,
     skip: bool,
     monkeypatch: pytest.MonkeyPatch,
-) -> torch.Tensor:
-    """The authors' loop (paper A): base U-Net for index < k, distilled for the rest, guidance off."""
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The authors' loop (paper A): base U-Net for index < k, distilled for the rest, guidance off.
+
+    Returns:
+        The latents, and what the scheduler predicted them to be at each step.
+    """
+    predicted: list[torch.Tensor] = []
     noises = _Noises(recorded).left
     monkeypatch.setattr("diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *_a, **_k: noises.pop(0))
     base, distilled = models
@@ -86,8 +91,10 @@ def by_the_paper(
         unet = base if index < k else distilled
         scaled = scheduler.scale_model_input(latents, t)
         eps = unet(scaled, t, encoder_hidden_states=recorded["cond"]).sample
-        latents = scheduler.step(eps, t, latents, return_dict=False)[0]
-    return latents
+        output = scheduler.step(eps, t, latents)
+        latents = output.prev_sample
+        predicted.append(output.get("denoised", output.get("pred_original_sample")))
+    return latents, predicted
 
 
 def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
@@ -121,13 +128,13 @@ def test_latents_equal_the_paper_procedure_in_diffusers(
     recorded = record(webui, described, settings)
     scheduler = kind(**TRAINED, **extra)
     scheduler.set_timesteps(4)
-    latents = _initial(name, scheduler, recorded["noise.0"], skip, k)
-    models = _both_unets(webui, described)
-    theirs = by_the_paper(scheduler, models, recorded, latents, k, skip, monkeypatch)
+    latents = initial(name, scheduler, recorded["noise.0"], skip, k)
+    models = both_unets(webui, described)
+    theirs, _ = by_the_paper(scheduler, models, recorded, latents, k, skip, monkeypatch)
     assert relative_error(recorded["latents"], theirs) <= TOLERANCE
 
 
-def _initial(name: str, scheduler: Any, noise: torch.Tensor, skip: bool, k: int) -> torch.Tensor:
+def initial(name: str, scheduler: Any, noise: torch.Tensor, skip: bool, k: int) -> torch.Tensor:
     """The host's initial latent in the scheduler's scale.
 
     k-diffusion hosts start at noise * sigma_0 unless told otherwise; in a variance-preserving scale that is
@@ -156,7 +163,7 @@ def test_one_step_files_run_as_they_were_trained(webui: WebUI, described: Pair, 
     finally:
         copy.unlink(missing_ok=True)
         webui.call("/sdapi/v1/refresh-checkpoints", {})
-    _, unet = _both_unets(webui, described)
+    _, unet = both_unets(webui, described)
     noise = recorded["noise.0"]
     eps = unet(noise, timestep, encoder_hidden_states=recorded["cond"]).sample
     theirs = _one_step(name, timestep, noise, eps)
