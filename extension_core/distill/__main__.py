@@ -1,4 +1,4 @@
-"""Commands: ``train``, ``evaluate``, ``controls`` and ``install-pair``."""
+"""Commands: ``train``, ``evaluate``, ``controls``, ``previews`` and ``install-pair``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from . import evaluate
 from .control import train_controls
 from .export import EMBEDDED_PAIR, install_pair
+from .previews import train_previews
 from .recipe import Recipe
 from .run import STAGES, Run
 
@@ -29,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
     controls = commands.add_parser("controls", help="train LoRAs, sliders and a fine-tune on the models of the pair")
     controls.add_argument("--out", type=Path, required=True, help="folder for Lora/ and checkpoints/")
     controls.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the two checkpoints")
+    previews = commands.add_parser("previews", help="train small decoders that show the pair's latents")
+    previews.add_argument(
+        "--out", type=Path, required=True, help="folder for VAE-taesd/, VAE-approx/ and previews.json"
+    )
+    previews.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the two checkpoints")
     install = commands.add_parser("install-pair", help="copy the pair into a WebUI's models folder")
     install.add_argument("--into", type=Path, required=True, help="directory of the WebUI")
     install.add_argument("--pair", type=Path, default=EMBEDDED_PAIR)
@@ -45,6 +51,9 @@ def main() -> None:
     elif options.command == "controls":
         torch.set_flush_denormal(True)
         written = train_controls(Recipe(), options.out, options.pair)
+    elif options.command == "previews":
+        torch.set_flush_denormal(True)
+        written = train_previews(Recipe(), options.out, options.pair)
     else:
         written = install_pair(options.into, options.pair)
     for path in written:

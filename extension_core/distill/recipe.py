@@ -188,6 +188,26 @@ class ControlTraining:
 
 
 @dataclass(frozen=True)
+class PreviewTraining:
+    """Small decoders that imitate the autoencoder's.
+
+    Of ``latents`` one half are those of pictures, the others mixtures of up to ``mixed`` of them with some noise, as a
+    model's predictions are while it samples; ``held_out`` more measure the error. ``crop`` is in latent pixels.
+    """
+
+    latents: int = 1600
+    held_out: int = 128
+    mixed: int = 6
+    noise: float = 0.1
+    width: int = 32
+    batch: int = 12
+    crop: int = 8
+    updates: int = 1800
+    rate: float = 3e-3
+    edge_weight: float = 0.5
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run. ``pictures`` are drawn once with ``seed``; captions are drawn ``captions`` times for each."""
 
@@ -200,3 +220,4 @@ class Recipe:
     base: BaseTraining = field(default_factory=BaseTraining)
     student: StudentTraining = field(default_factory=StudentTraining)
     control: ControlTraining = field(default_factory=ControlTraining)
+    previews: PreviewTraining = field(default_factory=PreviewTraining)

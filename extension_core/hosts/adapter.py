@@ -76,10 +76,19 @@ def _forge() -> Adapter:
 
 
 def _over(host: Host, register: Callable[[], None]) -> Adapter:
+    from modules import script_callbacks
+
     from extension_core.hosts.webui import following, hooks, ui
+    from extension_core.hosts.webui.preview.decoders import DECODERS
+    from extension_core.hosts.webui.preview.routes import add_routes
+
+    def register_all() -> None:
+        register()
+        DECODERS.use(host.decoding)
+        script_callbacks.on_app_started(lambda _demo, app: add_routes(app))
 
     return Adapter(
-        register,
+        register_all,
         following.note_setting,
         functools.partial(ui.build, host),
         hooks.before,

@@ -135,6 +135,14 @@ class Pictures:
         """Bytes of the pictures kept."""
         return self._held
 
+    def kept(self, frame: Frame, view: View, name: str) -> Picture | None:
+        """The picture if the decoder of this name has made it and it is kept; never waits."""
+        key = (frame.info.number, name, view)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
     def get(self, frame: Frame, view: View, decoder: Decoder) -> Picture:
         """The picture; waits for whoever is making it already.
 
@@ -142,7 +150,7 @@ class Pictures:
             NotRecorded: the frame has no such image or prediction.
             DecodingFailed: the decoder failed, just now or lately.
         """
-        _check(frame, view)
+        check(frame, view)
         key = (frame.info.number, decoder.name, view)
         mine: Future[Picture] = Future()
         with self._lock:
@@ -224,7 +232,12 @@ class Pictures:
             self._held -= len(oldest.content)
 
 
-def _check(frame: Frame, view: View) -> None:
+def check(frame: Frame, view: View) -> None:
+    """Refuse what the frame does not hold.
+
+    Raises:
+        NotRecorded: it has no such image or prediction.
+    """
     info = frame.info
     if not 0 <= view.image < info.images:
         raise NotRecorded(f"Frame {info.number} shows images 0 to {info.images - 1}; there is no image {view.image}.")

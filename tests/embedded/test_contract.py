@@ -85,6 +85,8 @@ ATTRIBUTES = {
     ("modules.sd_samplers_common", "Sampler"): "initialize launch_sampling sampler_extra_args config",
     ("modules.sd_samplers_cfg_denoiser", "CFGDenoiser"): "step total_steps forward inner_model",
     ("modules.shared_state", "State"): "interrupted skipped sampling_step job_count textinfo",
+    ("modules.sd_vae_taesd", "TAESDDecoder"): "decoder",
+    ("modules.fifo_lock", "FIFOLock"): "acquire release",
 }
 FORGE_ATTRIBUTES = {
     ("backend.patcher.base", "ModelPatcher"): "model lora_patches lora_loader model_options object_patches load_device "
@@ -97,7 +99,8 @@ FORGE_ATTRIBUTES = {
     ("backend.patcher.lora", "LoraLoader"): "backup loaded_hash refresh",
     ("backend.modules.k_model", "KModel"): "diffusion_model predictor storage_dtype computation_dtype",
     ("backend.modules.k_prediction", "Prediction"): "set_sigmas prediction_type percent_to_sigma",
-    ("backend.diffusion_engine.base", "ForgeDiffusionEngine"): "model_config forge_objects set_clip_skip",
+    ("backend.diffusion_engine.base", "ForgeDiffusionEngine"): "model_config forge_objects set_clip_skip "
+    "is_sd3 is_sdxl is_webui_legacy_model",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from modules import sd_models
 
 from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks
+from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
@@ -78,6 +79,8 @@ class ExchangedModel:
 
 class A1111:
     """As `webui.host.Host`."""
+
+    decoding = A1111Decoding()
 
     def is_loaded(self) -> bool:
         """Whether a checkpoint is loaded."""

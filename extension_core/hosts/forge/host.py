@@ -8,6 +8,7 @@ from typing import Any
 
 from extension_core.hosts.forge import memory, model, networks, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
+from extension_core.hosts.forge.decoding import ForgeDecoding
 from extension_core.hosts.forge.predictions import Watched
 from extension_core.hosts.forge.sampling import SwappedModel
 from extension_core.sampling.schedule import NoiseSchedule
@@ -18,6 +19,8 @@ from extension_core.weights.wanted import Wanted
 
 class Forge:
     """As `webui.host.Host`."""
+
+    decoding = ForgeDecoding()
 
     def is_loaded(self) -> bool:
         """Whether a checkpoint is loaded."""

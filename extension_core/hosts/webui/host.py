@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from extension_core.hosts.webui.preview.host import Decoding
 from extension_core.hosts.webui.preview.watching import Watched
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
@@ -55,6 +56,11 @@ class Second(Protocol):
 
 class Host(Protocol):
     """One kind of host."""
+
+    @property
+    def decoding(self) -> Decoding:
+        """How it makes pictures of latents."""
+        ...
 
     def is_loaded(self) -> bool:
         """Whether a checkpoint is loaded."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from modules import devices, shared
+from modules import devices, lowvram, shared
 
 
 def decode(model: Any, sample: torch.Tensor) -> torch.Tensor:
@@ -25,3 +25,9 @@ def encode(model: Any, image: torch.Tensor) -> torch.Tensor:
     image = image.to(shared.device, dtype=devices.dtype_vae) * 2 - 1
     rows = [model.get_first_stage_encoding(model.encode_first_stage(row.unsqueeze(0)))[0] for row in image]
     return torch.stack(rows)
+
+
+def for_previews(approximation: int) -> int:
+    """Full decoding (0) only where memory suffices, else "Approx NN" (1)."""
+    short = lowvram.is_enabled(shared.sd_model) and not shared.opts.live_preview_allow_lowvram_full
+    return 1 if approximation == 0 and short else approximation

@@ -29,8 +29,9 @@ def imports() -> None:
 
 
 def initialize() -> None:
-    from modules import initialize_util, sd_models
+    from modules import initialize_util, preview_files, sd_models
 
+    preview_files.install()
     initialize_util.configure_opts_onchange()
     sd_models.setup_model()
     initialize_rest(reload_script_modules=False)

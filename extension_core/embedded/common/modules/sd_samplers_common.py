@@ -12,7 +12,7 @@ import torch
 import torchsde._brownian.brownian_interval
 from PIL import Image
 
-from modules import devices, images, sd_denoisers, sd_latent_codec, shared
+from modules import devices, images, sd_denoisers, sd_latent_codec, sd_vae_approx, sd_vae_taesd, shared
 from modules.script_callbacks import ExtraNoiseParams, extra_noise_callback
 from modules.sd_refiner import apply_refiner
 from modules.shared import opts, state
@@ -45,28 +45,23 @@ def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
 _APPROXIMATIONS = ("Full", "Approx NN", "Approx cheap", "TAESD")
 approximation_indexes = {name: index for index, name in enumerate(_APPROXIMATIONS)}
 
-_CHEAP = approximation_indexes["Approx cheap"]
-
 
 def _index_of(approximation: str) -> int:
     return approximation_indexes.get(approximation, 0)
 
 
-# Least-squares colours of Stable Diffusion 1.x's four latent channels, as previews have used them since the first
-# WebUIs.
-_LATENT_RGB = [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]]
-
-
 def samples_to_images_tensor(sample: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
-    """Latents [B, 4, h, w] to pictures in -1..1. "Approx cheap" colours each latent pixel; all else decodes, since the
-    networks that the host's other approximations need are downloads.
-    """
+    """Latents [B, 4, h, w] to pictures in -1..1, by default as previews are made."""
     if approximation is None or (state.interrupted and opts.live_preview_fast_interrupt):
-        approximation = _index_of(opts.show_progress_type)
-    if approximation == _CHEAP:
-        colours = torch.tensor(_LATENT_RGB).to(sample.device, sample.dtype)
-        return torch.einsum("bchw,cr->brhw", sample, colours)
-    return sd_latent_codec.decode(model or shared.sd_model, sample)
+        approximation = sd_latent_codec.for_previews(_index_of(opts.show_progress_type))
+    kind = _APPROXIMATIONS[approximation]
+    if kind == "Full":
+        return sd_latent_codec.decode(model or shared.sd_model, sample)
+    network = {"Approx NN": sd_vae_approx.model, "TAESD": sd_vae_taesd.decoder_model}.get(kind, lambda: None)()
+    if network is None:
+        return sd_vae_approx.cheap_approximation(sample)
+    x_sample = network(sample.to(devices.device, devices.dtype)).detach()
+    return x_sample * 2 - 1 if kind == "TAESD" else x_sample
 
 
 def single_sample_to_image(sample: torch.Tensor, approximation: int | None = None) -> Image.Image:
@@ -90,7 +85,10 @@ def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = Non
 
 def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
     """Pictures [B, 3, H, W] in 0..1 to latents, drawn from the encoder's distribution."""
-    del approximation
+    if approximation is None:
+        approximation = _index_of(opts.sd_vae_encode_method)
+    if _APPROXIMATIONS[approximation] == "TAESD":
+        return sd_vae_taesd.encoder_model()(image.to(devices.device, devices.dtype))
     return sd_latent_codec.encode(model or shared.sd_model, image)
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from modules import ldm_config, sd_models_config
+from modules import latent_colours, ldm_config, sd_models_config
 
 _TEXT, _UNET, _VAE = "cond_stage_model.", "model.diffusion_model.", "first_stage_model."
 
@@ -28,6 +28,8 @@ class SD15:
     def __init__(self, params: dict[str, Any], config_path: str) -> None:
         self.unet_config = ldm_config.unet_arguments(params)
         self.vae_config: dict[str, Any] = params["first_stage_config"]["params"]
+        colours = latent_colours.of_width(self.vae_config["ddconfig"]["ch"])
+        self.latent_format = SimpleNamespace(latent_channels=4, latent_rgb_factors=colours)
         self.scale_factor: float = params.get("scale_factor", 0.18215)
         text = params["cond_stage_config"].get("params") or {}
         self.text_encoder_folder = ldm_config.text_encoder_folder(text.get("version", ""), config_path)

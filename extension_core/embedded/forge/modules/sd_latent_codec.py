@@ -23,3 +23,8 @@ def encode(model: Any, image: torch.Tensor) -> torch.Tensor:
     image = image.to(shared.device, dtype=devices.dtype_vae) * 2 - 1
     rows = [model.get_first_stage_encoding(model.encode_first_stage(row.unsqueeze(0)))[0] for row in image]
     return torch.stack(rows)
+
+
+def for_previews(approximation: int) -> int:
+    """Never full decoding (0), which would unload the U-Net, but "Approx NN" (1)."""
+    return approximation or 1

@@ -93,6 +93,7 @@ class Recorded:
         infotexts: of its images, once they are made.
         place: where its files go, None as long as it runs.
         files: those written.
+        decoder: which the request wants for small pictures, as `PreviewOptions.decoder`.
     """
 
     latents: str
@@ -104,6 +105,7 @@ class Recorded:
     infotexts: tuple[str, ...] = ()
     place: Place | None = None
     files: Files = field(default_factory=Files)
+    decoder: str = "auto"
 
 
 def about(generation: Generation) -> Recorded:

@@ -45,7 +45,7 @@ class Recording:
         self.host, self.p, self.preview = host, p, preview
         page = PageKey.read(preview.page)
         decoding, is_api = host.decoding, bool(getattr(p, "is_api", False))
-        self.about = Recorded(decoding.latent_kind(), decoding.vae_in_use(), is_api)
+        self.about = Recorded(decoding.latent_kind(), decoding.vae_in_use(), is_api, decoder=preview.decoder)
         if part is not None:
             self.about.group, self.about.role = part.group, part.role
         recorder = Recorder(thinning=Thinning(preview.every, preview.timesteps))
