@@ -33,14 +33,15 @@ export class PageKeys {
     constructor() {
         this.renewed = new EventTarget();
         this.#own = stored();
-        this.restored = this.#own !== null;
-        if (!this.restored) {
+        // Whether the server may know of something under these keys.
+        this.used = this.#own !== null;
+        if (!this.used) {
             this.#renew();
         }
         addEventListener("pagehide", () => this.#hangUp());
         addEventListener("pageshow", (event) => event.persisted && this.#listen());
         this.#listen();
-        this.ready = this.restored ? this.#ask() : Promise.resolve();
+        this.ready = this.used ? this.#ask() : Promise.resolve();
     }
 
     #own;
@@ -101,7 +102,7 @@ export class PageKeys {
         this.#own = fresh();
         this.#asked = false;
         this.#decided = true;
-        this.restored = false;
+        this.used = false;
         try {
             sessionStorage.setItem(STORED, JSON.stringify(this.#own));
         } catch {

@@ -44,7 +44,7 @@ export class Panel {
         this.#listen();
         keys.ready.then(() => {
             this.#writeKey();
-            if (keys.restored) {
+            if (keys.used) {
                 this.#poller.wake();
             }
         });
@@ -193,6 +193,7 @@ export class Panel {
         this.#comparing = this.#nonce !== "";
         this.#nonce = "";
         if (this.#host.ticked) {
+            this.#keys.used = true;
             this.#graceUntil = performance.now() + GRACE_MS;
             this.#say("");
             this.#poller.wake();

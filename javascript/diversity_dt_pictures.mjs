@@ -128,10 +128,10 @@ export class Pictures {
         request.tries += 1;
         try {
             const answer = await fetch(request.url, { cache: "no-store" });
-            const later = [202, 429, 503].includes(answer.status);
-            request.told(later ? "" : answer.ok ? "This is no picture." : await this.#sentenceOf(answer));
-            if (later && request.tries < TRIES) {
+            if ((answer.ok || [429, 503].includes(answer.status)) && request.tries < TRIES) {
                 this.#later(img, request, this.#retryAfter(answer, PAUSE_MS));
+            } else {
+                request.told(answer.ok ? "This is no picture." : await this.#sentenceOf(answer));
             }
         } catch {
             request.told("The server does not answer.");
