@@ -41,6 +41,7 @@ export class Strip {
         sayIfAny(this.#missing, generation.missing);
         say(this.#state, generation.left);
         show(this.#state, generation.left !== "");
+        const begun = this.#columns.size > 0 || generation.running;
         const atEnd = this.#scroll.scrollLeft + this.#scroll.clientWidth >= this.#scroll.scrollWidth - 4;
         for (const [number, place] of this.#columns) {
             if (!generation.frames.has(number)) {
@@ -55,7 +56,7 @@ export class Strip {
             }
         }
         this.sections.forEach((section) => section.showPictures(generation, kind));
-        if (atEnd && generation.running) {
+        if (atEnd && begun) {
             this.#scroll.scrollLeft = this.#scroll.scrollWidth;
         }
     }

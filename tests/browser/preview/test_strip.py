@@ -116,8 +116,10 @@ def test_a_long_run_scrolls_and_only_what_is_in_view_is_fetched(site: StandPage,
     scroller = panel.root.locator(".diversity-dt-scroll")
     assert scroller.evaluate("element => element.scrollWidth > 2 * element.clientWidth")
     assert scroller.evaluate("element => element.scrollLeft") > 0, "it follows the newest frame"
-    stand.end(generation)
+    generation.recorder.add(tag(50, 51), colours(1))
+    stand.end(generation)  # the last frame and the end come together
     expect(panel.status).to_have_text("Finished.")
+    assert scroller.evaluate("element => element.scrollLeft + element.clientWidth >= element.scrollWidth - 4")
     site.page.wait_for_timeout(500)
     fetched = stand.counted(".jpg")
     assert 5 <= fetched < 30
