@@ -1,7 +1,7 @@
 // The structure curve: how far each frame is from the last one, over the schedule, one line for each image.
 //
-// It needs a picture of every frame, so it is asked for when it is unfolded and the generation has ended: nothing is
-// decoded beside sampling for it.
+// It needs a picture of every frame, so it is asked for when it is unfolded and nothing runs any more: beside sampling
+// nothing is decoded for it.
 
 const WIDEST = 680;
 const NARROWEST = 280;
@@ -37,15 +37,15 @@ export class Curve {
     #abort = null;
     #lines = []; // {image, elements}
 
-    // Draws what has ended, once for each kind.
-    update(kind, wanted) {
-        const { say } = this.#elements;
+    // Draws it once for each kind. sampling: whether the host is at work, for this generation or another one.
+    update(kind, { wanted, sampling }) {
         const { generation } = this;
-        if (generation.running || generation.frames.size < 2) {
-            say(this.#note, `The curve${this.#ofWhat()} is drawn when the generation has ended.`);
+        if (!wanted || generation.state === "gone" || this.#drawn === kind) {
             return;
         }
-        if (!wanted || generation.state === "gone" || this.#drawn === kind) {
+        if (sampling || generation.frames.size < 2) {
+            const why = sampling ? "is drawn when the generation has ended" : "needs two frames";
+            this.#elements.say(this.#note, `The curve${this.#ofWhat()} ${why}.`);
             return;
         }
         this.#drawn = kind;

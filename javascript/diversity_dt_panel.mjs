@@ -91,7 +91,7 @@ export class Panel {
     // The page has changed: the host may have begun something without a click on Generate, or drawn the box anew.
     lookAround() {
         this.#writeKey();
-        if (this.#host.busy && this.#host.ticked && this.#poller.idle) {
+        if (this.#keys.decided && this.#host.busy && this.#host.ticked && this.#poller.idle) {
             this.#graceUntil = performance.now() + GRACE_MS;
             this.#poller.wake();
         }
@@ -222,9 +222,10 @@ export class Panel {
         const now = performance.now();
         const { busy } = this.#host;
         const waiting = busy || now < this.#graceUntil;
-        const { running } = this.#strips;
-        this.#comparing &&= waiting || running !== null;
+        const { running, compared } = this.#strips;
+        this.#comparing &&= running !== null || busy || (waiting && !compared);
         this.#renderControls();
+        this.#drawCurves();
         if (running) {
             return busy || now - this.#changed < STILL_AFTER_MS ? RUNNING_MS : STILL_MS;
         }
@@ -359,7 +360,8 @@ export class Panel {
 
     #drawCurves() {
         const wanted = this.#controls.curves.open && this.#controls.curves.getClientRects().length > 0;
-        this.#views.forEach(({ curve }) => curve.update(this.#kind, wanted));
+        const sampling = this.#strips.running !== null || this.#comparing;
+        this.#views.forEach(({ curve }) => curve.update(this.#kind, { wanted, sampling }));
     }
 
     #chooseKind(kind) {

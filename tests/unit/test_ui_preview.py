@@ -14,7 +14,7 @@ from extension_core.ui.components import HostParts
 class Accordion(gr.Checkbox):
     def __init__(self, value: bool, **kwargs: Any) -> None:
         super().__init__(value, **kwargs)
-        self.inside = gr.Accordion()
+        self.inside = gr.Accordion(label=kwargs["label"])
 
     def __enter__(self) -> Accordion:
         self.inside.__enter__()

@@ -120,6 +120,7 @@ def test_compare_lays_the_three_strips_under_each_other(site: StandPage, stand: 
     expect(panel.button("Cancel")).to_be_visible()
     expect(panel.button("Compare")).to_be_disabled()
     group = fresh_group()
+    panel.root.locator("summary").evaluate("summary => summary.parentNode.open = true")
     for run, (role, title) in enumerate(
         (("hybrid", "hybrid"), ("base", "base alone"), ("distilled", "distilled alone")), 1
     ):
@@ -131,6 +132,7 @@ def test_compare_lays_the_three_strips_under_each_other(site: StandPage, stand: 
         stand.end(generation, busy=run < 3)
         if run < 3:
             expect(panel.status).to_have_text(f"Comparing, {run} of 3 runs made.")
+            assert stand.counted("/curve") == 0
     expect(panel.strips).to_have_count(3)
     expect(panel.cells).to_have_count(24)
     assert panel.root.locator("h4").all_inner_texts() == ["Hybrid", "Base alone", "Distilled alone"]
@@ -139,6 +141,7 @@ def test_compare_lays_the_three_strips_under_each_other(site: StandPage, stand: 
     lefts = [panel.cell(0, strip=at).evaluate("cell => cell.getBoundingClientRect().left") for at in range(3)]
     assert len(set(lefts)) == 1, "the same step stands in the same column"
     expect(panel.button("Cancel")).to_be_hidden(timeout=15_000)
+    expect(panel.chart).to_have_count(3)
     expect(panel.status).to_have_text("Finished.")
     assert len(stand.sent) == len(set(stand.sent)) == 12, "no frame is sent twice"
     panel.cell(3, 1, strip=0).focus()

@@ -51,6 +51,26 @@ def test_frames_arrive_while_it_runs_each_once_and_wake_nobody(site: StandPage, 
     assert stand.answers["newest", 304] > 0
 
 
+def test_polling_is_as_quick_as_an_eye_and_no_quicker(site: StandPage, stand: Stand) -> None:
+    site.generate()
+    generation = stand.run(stand.begin(), hybrid()[:1], lambda _: colours())
+    expect(site.panel().cells).to_have_count(2)
+    before = stand.counted("newest")
+    site.page.wait_for_timeout(4000)
+    assert 5 <= stand.counted("newest") - before <= 4000 / 300
+    stand.end(generation)
+
+
+def test_nothing_moves_for_who_wants_no_motion(site: StandPage, stand: Stand) -> None:
+    site.generate()
+    stand.end(stand.run(stand.begin(), hybrid()[:1], lambda _: colours()))
+    site.panel().wait_for_pictures(2)
+    moves = "img => getComputedStyle(img).transitionDuration"
+    assert site.panel().pictures.first.evaluate(moves) == "0s"
+    site.page.emulate_media(reduced_motion="no-preference")
+    assert site.panel().pictures.first.evaluate(moves) != "0s"
+
+
 def test_polling_ends_with_the_generation(site: StandPage, stand: Stand) -> None:
     site.generate()
     generation = stand.run(stand.begin(), hybrid(), lambda _: colours())
