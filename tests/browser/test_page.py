@@ -13,26 +13,8 @@ from playwright.sync_api import Locator, Page, expect
 from extension_core.options import FIELDS
 from extension_core.weights.choices import LORA_LABEL, UNET_LABEL
 from tests.browser.conftest import Site
+from tests.browser.contrast import CONTRAST
 from tests.browser.webpage import Tab, load_checkpoint
-
-# WCAG 2's contrast of an element's text against what lies behind it; 4.5 is the least for text of this size.
-_CONTRAST = """element => {
-    const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
-    const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
-    const layers = [];
-    let opacity = 1;
-    for (let e = element; e; e = e.parentElement) {
-        layers.push(parse(getComputedStyle(e).backgroundColor));
-        opacity *= Number(getComputedStyle(e).opacity);
-    }
-    const back = layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255, 1]);
-    const ink = parse(getComputedStyle(element).color);
-    const front = over([ink[0], ink[1], ink[2], ink[3] * opacity], back);
-    const light = c => [0, 1, 2].map(i => c[i] / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const [high, low] = [light(front), light(back)].sort((a, b) => b - a);
-    return (high + 0.05) / (low + 0.05);
-}"""
 
 
 @pytest.mark.parametrize("tab", ["txt2img", "img2img"])
@@ -199,7 +181,7 @@ def _expect_contrast(page: Page, selector: str, least: float) -> None:
     """Waits, for gradio dims what an event is about to change."""
     reached = f"""([selector, least]) => {{
         const element = document.querySelector(selector);
-        return element && ({_CONTRAST})(element) >= least;
+        return element && ({CONTRAST})(element) >= least;
     }}"""
     page.wait_for_function(reached, arg=[selector, least], timeout=10_000)
 

@@ -19,15 +19,15 @@ from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
-from extension_core.ui import infotext, panel, summary
+from extension_core.ui import components, infotext, panel, preview, summary
 from extension_core.ui.summary import Model, summary_html
 from extension_core.weights.placement import residency_for
 from extension_core.weights.wanted import Carry
 
 
 def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
-    """Build the accordion for a script on its tab and register its infotext fields on the script."""
-    parts = panel.HostParts(
+    """Build the accordions for a script on its tab and register their infotext fields on the script."""
+    parts = components.HostParts(
         accordion=ui_components.InputAccordion,
         models=_labels,
         samplers=lambda: [sampler.name for sampler in sd_samplers.visible_samplers()],
@@ -39,7 +39,7 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     script.infotext_fields = infotext.paste_fields(built.components, _title_of)
     line = functools.partial(plan_line, host, script.is_img2img)
     following.keep_current(line, built, host_settings, script.is_img2img)
-    return built.components
+    return [*built.components, *preview.build(parts, "img2img" if script.is_img2img else "txt2img")]
 
 
 def _refresh_button(component: Any, elem_id: str) -> Any:

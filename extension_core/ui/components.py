@@ -1,0 +1,67 @@
+"""One gradio component for each argument, built from what its field says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from extension_core.fields import Field
+
+
+@dataclass(frozen=True)
+class HostParts:
+    """What the panels take from their host.
+
+    Attributes:
+        accordion: the host's `InputAccordion`.
+        models: names for the model dropdown.
+        samplers: names for the base sampler dropdown.
+        refresh_button: adds the host's refresh button for a dropdown: (component, elem_id).
+        elem_id: the host's id for an element of this script on this tab.
+        tooltip: keyword arguments that show a text as the host shows tooltips.
+    """
+
+    accordion: Callable[..., Any]
+    models: Callable[[], list[str]]
+    samplers: Callable[[], list[str]]
+    refresh_button: Callable[[Any, str], Any]
+    elem_id: Callable[[str], str]
+    tooltip: Callable[[str], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a slider goes and in which steps; a number typed beside it may go on to the field's maximum."""
+
+    top: float
+    step: float = 0.1
+
+
+def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: Reach | None = None) -> Any:
+    """The component of a field inside the current gradio Blocks.
+
+    Args:
+        elem_id: before the host has made an id of this page of it.
+        reach: of a number's slider.
+    """
+    common = {"label": spec.label, "elem_id": host.elem_id(elem_id), **host.tooltip(spec.tooltip)}
+    if spec.kind == "flag":
+        return gr.Checkbox(value=default, **common)
+    if spec.kind == "model":
+        return gr.Dropdown(choices=["None", *host.models()], value="None", **common)
+    if spec.kind == "sampler":
+        return gr.Dropdown(choices=["same", *host.samplers()], value="same", **common)
+    if spec.kind == "choice":
+        return gr.Dropdown(choices=list(spec.choices), value=default, **common)
+    if spec.kind == "numbers":
+        return gr.Textbox(value=", ".join(f"{one:g}" for one in default), max_lines=1, **common)
+    if reach is None:
+        return gr.Textbox(value=default, **common)
+    if spec.kind == "whole_or_null":
+        common["label"] += " (0 = k)"
+        return gr.Slider(minimum=0, maximum=reach.top, step=1, value=0, **common)
+    step = 1 if spec.kind == "whole" else reach.step
+    return gr.Slider(minimum=spec.minimum, maximum=reach.top, step=step, value=default, **common)

@@ -1,0 +1,107 @@
+"""The DT-preview's panel as a user sees it, on any page that has one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from playwright.sync_api import Locator, Page, expect
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The panel of one tab."""
+
+    page: Page
+    tab: str = "txt2img"
+
+    @property
+    def root(self) -> Locator:
+        return self.page.locator(f".diversity-dt[data-tab={self.tab}]")
+
+    @property
+    def status(self) -> Locator:
+        return self.root.locator(".diversity-dt-status").first
+
+    @property
+    def done(self) -> Locator:
+        return self.root.locator(".diversity-dt-status").nth(1)
+
+    @property
+    def trouble(self) -> Locator:
+        return self.root.get_by_role("alert")
+
+    @property
+    def strips(self) -> Locator:
+        return self.root.locator(".diversity-dt-strip")
+
+    @property
+    def sections(self) -> Locator:
+        return self.root.locator(".diversity-dt-section")
+
+    @property
+    def cells(self) -> Locator:
+        """Those with a frame."""
+        return self.root.get_by_role("gridcell")
+
+    @property
+    def tags(self) -> Locator:
+        """Headers of the columns with a frame."""
+        return self.root.locator(".diversity-dt-tag:visible")
+
+    @property
+    def pictures(self) -> Locator:
+        """Those that have been asked for."""
+        return self.root.locator(".diversity-dt-cell img[src]")
+
+    @property
+    def large(self) -> Locator:
+        return self.root.locator(".diversity-dt-large img")
+
+    @property
+    def caption(self) -> Locator:
+        return self.root.locator(".diversity-dt-large figcaption")
+
+    @property
+    def full(self) -> Locator:
+        return self.root.locator("dialog")
+
+    @property
+    def chart(self) -> Locator:
+        return self.root.locator(".diversity-dt-chart")
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name)
+
+    def kind(self, name: str) -> Locator:
+        return self.root.get_by_role("radio", name=re.compile(f"^{name}"))
+
+    def cell(self, number: int, image: int = 0, strip: int = 0) -> Locator:
+        return self.strips.nth(strip).locator(f"[role=gridcell][data-number='{number}'][data-image='{image}']")
+
+    def wait_for_pictures(self, count: int) -> None:
+        """Until so many have come."""
+        expect(self.pictures).to_have_count(count)
+        loaded = "images => images.every(image => image.complete && image.naturalWidth > 0)"
+        self.page.wait_for_function(
+            f"([root]) => ({loaded})(Array.from(root.querySelectorAll('.diversity-dt-cell img[src]')))",
+            arg=[self.root.element_handle()],
+        )
+
+
+@dataclass(frozen=True)
+class StandPage:
+    """The stand-in's page, which has both tabs beneath one another."""
+
+    page: Page
+
+    def panel(self, tab: str = "txt2img") -> Panel:
+        return Panel(self.page, tab)
+
+    def tick(self, tab: str = "txt2img") -> None:
+        self.page.get_by_label(f"DT-preview {tab}").check()
+
+    def generate(self, tab: str = "txt2img") -> None:
+        """Click and wait until the server has the click."""
+        with self.page.expect_response("**/generate"):
+            self.page.get_by_role("button", name=f"Generate {tab}").click()

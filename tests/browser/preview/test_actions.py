@@ -1,0 +1,170 @@
+"""What the panel asks for: full size, the curve, an early end, files, and the comparison."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from extension_core.trajectory.frames import Section
+from extension_core.trajectory.store import Generation, State
+from tests.browser.preview.page import StandPage
+from tests.browser.preview.stand import Stand, fresh_group
+from tests.unit.trajectory import colours, hybrid, tag
+
+
+def finished(site: StandPage, stand: Stand) -> Generation:
+    """A hybrid generation of two images that has ended and is shown."""
+    site.generate()
+    generation = stand.run(stand.begin(), hybrid(), lambda number: colours(2, (number + 1) / 4))
+    stand.end(generation)
+    expect(site.panel().status).to_have_text("Finished.")
+    return generation
+
+
+def test_full_size_shows_the_small_picture_until_the_whole_one_is_there(site: StandPage, stand: Stand) -> None:
+    stand.full_after = 2
+    generation = finished(site, stand)
+    panel = site.panel()
+    panel.cell(1, 1).click()
+    expect(panel.full).to_be_visible()
+    picture, status = panel.full.locator("img"), panel.full.get_by_role("status")
+    expect(picture).to_have_attribute("src", re.compile(r"frames/1/1\.jpg"))
+    expect(status).to_have_text("After the image that is being made.")
+    expect(picture).to_have_attribute("data-full", "", timeout=10_000)
+    expect(status).to_have_text("Decoded by the whole VAE.")
+    assert picture.evaluate("img => img.naturalWidth") == 96
+    assert (stand.answers["1.png", 202], stand.answers["1.png", 200]) == (2, 1)
+    panel.full.get_by_role("button", name="Close").click()
+    expect(panel.full).to_be_hidden()
+    panel.cell(1, 1).click()
+    expect(picture).to_have_attribute("data-full", "")
+    assert stand.counted(f"{generation.id}/frames/1/1.png") == 3, "the browser keeps what it has"
+    expect(panel.full).to_contain_text("Image 2, step 2 of 4, switch, timestep 749")
+
+
+def test_closing_gives_up_waiting(site: StandPage, stand: Stand) -> None:
+    stand.full_after = 1000
+    finished(site, stand)
+    panel = site.panel()
+    panel.cell(0).click()
+    expect(panel.full.get_by_role("status")).to_have_text("After the image that is being made.")
+    site.page.keyboard.press("Escape")
+    asked = stand.counted(".png")
+    site.page.wait_for_timeout(2500)
+    assert stand.counted(".png") == asked
+
+
+def test_the_curve_tells_the_models_apart_and_names_its_measure(site: StandPage, stand: Stand) -> None:
+    site.generate()
+    generation = stand.begin()
+    stand.run(generation, hybrid(6, 2), lambda number: colours(2, (number + 1) / 6))
+    stand.run(generation, hybrid(3, 1, Section("hires pass")), lambda number: colours(2, (number + 1) / 3))
+    panel = site.panel()
+    panel.root.locator("summary").click()
+    expect(panel.root.locator(".diversity-dt-curve")).to_contain_text("when the generation has ended")
+    assert stand.counted("/curve") == 0, "nothing is decoded for it beside sampling"
+    stand.end(generation)
+    expect(panel.chart).to_have_count(2)
+    expect(panel.root.locator(".diversity-dt-curve")).to_contain_text("structural distance (built in). lpips cannot")
+    first = panel.chart.first
+    lines = first.locator(".diversity-dt-line")
+    assert [lines.nth(at).get_attribute("data-phase") for at in range(5)] == ["base"] * 2 + ["distilled"] * 3
+    assert lines.count() == 10
+    dashes = [lines.nth(at).evaluate("line => getComputedStyle(line).strokeDasharray") for at in (0, 4)]
+    assert dashes[0] != dashes[1] == "none"
+    expect(first.locator(".diversity-dt-switch")).to_have_count(1)
+    expect(first).to_have_attribute("aria-label", re.compile("image 1 is half way at timestep .*image 2"))
+    for words in ("timestep", "999", "switch"):
+        expect(first.get_by_text(words, exact=True)).to_be_visible()
+    panel.cell(0, 1).hover()
+    chosen = first.locator(".diversity-dt-line[data-chosen]")
+    expect(chosen).to_have_count(5)
+    asked = stand.answers["curve", 200]
+    panel.root.locator("summary").click()
+    panel.root.locator("summary").click()
+    site.page.wait_for_timeout(500)
+    assert stand.answers["curve", 200] == asked == 1
+
+
+def test_stop_here_asks_for_the_frame_that_is_shown(site: StandPage, stand: Stand) -> None:
+    site.generate()
+    generation = stand.run(stand.begin(), hybrid(), lambda _: colours())
+    panel = site.panel()
+    expect(panel.cells).to_have_count(8)
+    panel.button("Stop here").click()
+    expect(panel.done).to_have_text("It ends with the newest frame.")
+    panel.cell(1).hover()
+    panel.button("Stop here").click()
+    expect(panel.done).to_have_text("It ends with step 2.")
+    assert generation.about.stopped == [None, 1]
+    stand.end(generation, State.INTERRUPTED, "It was ended with step 2.")
+    expect(panel.button("Stop here")).to_be_disabled()
+    expect(panel.root).to_contain_text("It was ended with step 2.")
+
+
+def test_save_names_the_files(site: StandPage, stand: Stand) -> None:
+    expect(site.panel().button("Save strip")).to_be_disabled()
+    finished(site, stand)
+    site.panel().button("Save strip").click()
+    expect(site.panel().done).to_have_text("Saved 00001-7-dt.png, 00001-7-dt.webp.")
+    expect(site.panel().button("Save strip")).to_be_enabled()
+
+
+def test_compare_lays_the_three_strips_under_each_other(site: StandPage, stand: Stand) -> None:
+    panel, page = site.panel(), site.page
+    with page.expect_response("**/generate"):
+        panel.button("Compare").click()
+    key, word, nonce = stand.texts[0][1].split(" ")
+    assert (word, len(key), len(nonce)) == ("compare", 32, 32)
+    expect(panel.button("Cancel")).to_be_visible()
+    expect(panel.button("Compare")).to_be_disabled()
+    group = fresh_group()
+    panel.root.locator("summary").evaluate("summary => summary.parentNode.open = true")
+    for run, (role, title) in enumerate(
+        (("hybrid", "hybrid"), ("base", "base alone"), ("distilled", "distilled alone")), 1
+    ):
+        generation = stand.begin(group=group, role=role)
+        phases = hybrid() if role == "hybrid" else [tag(step) for step in range(4)]
+        stand.run(generation, phases[:2], lambda _: colours())
+        expect(panel.status).to_have_text(f"Comparing, run {run} of 3 ({title}). Step 2 of 4, first pass.")
+        stand.run(generation, phases[2:], lambda _: colours())
+        stand.end(generation, busy=run < 3)
+        if run < 3:
+            expect(panel.status).to_have_text(f"Comparing, {run} of 3 runs made.")
+            assert stand.counted("/curve") == 0
+    expect(panel.strips).to_have_count(3)
+    expect(panel.cells).to_have_count(24)
+    assert panel.root.locator("h4").all_inner_texts() == ["Hybrid", "Base alone", "Distilled alone"]
+    tops = [box["y"] for at in range(3) if (box := panel.strips.nth(at).bounding_box())]
+    assert tops == sorted(tops)
+    lefts = [panel.cell(0, strip=at).evaluate("cell => cell.getBoundingClientRect().left") for at in range(3)]
+    assert len(set(lefts)) == 1, "the same step stands in the same column"
+    expect(panel.button("Cancel")).to_be_hidden(timeout=15_000)
+    expect(panel.chart).to_have_count(3)
+    expect(panel.status).to_have_text("Finished.")
+    assert len(stand.sent) == len(set(stand.sent)) == 12, "no frame is sent twice"
+    panel.cell(3, 1, strip=0).focus()
+    page.keyboard.press("ArrowDown")
+    expect(panel.cell(3, 0, strip=1)).to_be_focused()
+    site.generate()
+    assert stand.texts[1] == ("txt2img", key), "the next click compares nothing"
+    stand.end(stand.run(stand.begin(), hybrid(), lambda _: colours()))
+    expect(panel.strips).to_have_count(1)
+
+
+def test_cancel_is_the_hosts_interrupt(site: StandPage, stand: Stand) -> None:
+    panel = site.panel()
+    with site.page.expect_response("**/generate"):
+        panel.button("Compare").click()
+    stand.begin(group=fresh_group(), role="hybrid")
+    with site.page.expect_response("**/interrupt"):
+        panel.button("Cancel").click()
+    assert stand.interrupted == 1
+
+
+def test_compare_needs_the_tick(site: StandPage, stand: Stand) -> None:
+    site.page.get_by_label("DT-preview txt2img").uncheck()
+    site.panel().button("Compare").click()
+    expect(site.panel().done).to_have_text("Tick DT-preview first: only then frames are recorded.")
+    assert stand.texts == []
