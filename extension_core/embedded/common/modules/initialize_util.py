@@ -22,14 +22,16 @@ def configure_opts_onchange() -> None:
     model_handling.watch_settings()
 
 
-def setup_middleware(app: Any) -> None:
-    """Compression, and access from the page's own origin alone. Rebuilds gradio's middleware, which fails once a
-    request was served.
+def middleware() -> list[tuple[Any, dict[str, Any]]]:
+    """What lies around every request, the innermost first: compression, and access for the origins that the command
+    line names.
     """
     from fastapi.middleware.cors import CORSMiddleware
     from fastapi.middleware.gzip import GZipMiddleware
 
-    app.middleware_stack = None
-    app.add_middleware(GZipMiddleware, minimum_size=1000)
-    app.add_middleware(CORSMiddleware, allow_methods=["*"], allow_headers=["*"])
-    app.build_middleware_stack()
+    origins: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
+    if cmd_opts.cors_allow_origins:
+        origins["allow_origins"] = cmd_opts.cors_allow_origins.split(",")
+    if cmd_opts.cors_allow_origins_regex:
+        origins["allow_origin_regex"] = cmd_opts.cors_allow_origins_regex
+    return [(GZipMiddleware, {"minimum_size": 1000}), (CORSMiddleware, origins)]
