@@ -31,6 +31,7 @@ def imports() -> None:
 def initialize() -> None:
     from modules import initialize_util, sd_models
 
+    initialize_util.fix_asyncio_event_loop_policy()
     initialize_util.configure_opts_onchange()
     sd_models.setup_model()
     initialize_rest(reload_script_modules=False)

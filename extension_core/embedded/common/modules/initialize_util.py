@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from modules.shared_cmd_options import cmd_opts
@@ -20,6 +22,20 @@ def configure_opts_onchange() -> None:
     from modules import model_handling
 
     model_handling.watch_settings()
+
+
+class _LoopForEveryThread(asyncio.DefaultEventLoopPolicy):
+    """asyncio gives the main thread alone an event loop unasked; gradio asks for one wherever it is started."""
+
+    def get_event_loop(self) -> asyncio.AbstractEventLoop:
+        with contextlib.suppress(RuntimeError):
+            return super().get_event_loop()
+        self.set_event_loop(self.new_event_loop())
+        return super().get_event_loop()
+
+
+def fix_asyncio_event_loop_policy() -> None:
+    asyncio.set_event_loop_policy(_LoopForEveryThread())
 
 
 def middleware() -> list[tuple[Any, dict[str, Any]]]:
