@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.embedded.conftest import FLAVOUR
 from tests.e2e.embedded_host import ROOT, free_port
+from tests.embedded.conftest import FLAVOUR
 
 FRIEND = "http://friend.example"
 USER = {"username": "user", "password": "secret"}

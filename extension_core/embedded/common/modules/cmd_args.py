@@ -29,6 +29,10 @@ _paths.add_argument("--embeddings-dir", type=str, default=None)
 _paths.add_argument("--ui-settings-file", type=str, default=None)
 _paths.add_argument("--styles-file", type=str, action="append", default=[])
 
+_paths.add_argument("--filenames-max-length", type=int, default=128, help="of each part of a picture's file name")
+_paths.add_argument("--unix-filenames-sanitization", action="store_true")
+_paths.add_argument("--ui-config-file", type=str, default=None)
+
 _server = parser.add_argument_group("server")
 _server.add_argument("--port", type=int, default=None)
 _server.add_argument("--listen", action="store_true")

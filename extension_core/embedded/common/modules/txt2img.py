@@ -64,7 +64,12 @@ def generate(p: Any, runner: Any) -> tuple[Any, str, str, str]:
         print(json.loads(info))
     if opts.do_not_show_images:
         done.images = []
-    return processing_result.shown(done), info, plaintext_to_html(done.info), plaintext_to_html(done.comments, classname="comments")
+    return (
+        processing_result.shown(done),
+        info,
+        plaintext_to_html(done.info),
+        plaintext_to_html(done.comments, classname="comments"),
+    )
 
 
 def txt2img_function(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, str, str]:
