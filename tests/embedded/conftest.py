@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import os
+import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +106,11 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session_host(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     from fastapi.testclient import TestClient
 
-    data = tmp_path_factory.mktemp("data")
+    data, extensions = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("extensions")
+    shutil.copytree(HERE / "extensions", extensions, dirs_exist_ok=True)
+    grid = extensions / "grid" / "scripts"
+    grid.mkdir(parents=True)
+    shutil.copy(HERE.parent / "e2e" / "faults" / "scripts" / "dd_grid.py", grid)
     kept = sys.argv, list(sys.path)
     webui = prepare(
         FLAVOUR,
@@ -121,7 +127,7 @@ def session_host(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
             "--lora-dir",
             str(model_folder / "Lora"),
             "--extensions",
-            str(HERE / "extensions"),
+            str(extensions),
         ],
     )
     import modules
@@ -132,6 +138,31 @@ def session_host(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     sys.argv = kept[0]
     yield Host(TestClient(app, raise_server_exceptions=False), modules, sys.modules["recorder_library"], data)
     sys.path[:] = kept[1]
+
+
+@pytest.fixture(scope="session")
+def main_thread(session_host: Host) -> None:
+    """Forge's thread for the page's generations: here one of its own, because pytest has the process's main thread."""
+    if FLAVOUR == "forge":
+        from modules_forge import main_thread
+
+        threading.Thread(target=main_thread.loop, daemon=True, name="page").start()
+
+
+def page_generate(host: Host, batch: int = 1, **fields: Any) -> tuple[Any, ...]:
+    """What the page's button gets: gallery, generation info, infotext and log; `fields` by the request's names."""
+    from modules import scripts, txt2img
+    from modules.call_queue import wrap_gradio_gpu_call
+
+    runner = scripts.scripts_txt2img
+    arguments = [0, *(x.value for x in runner.inputs[1:])]
+    sampler = next(x for x in runner.scripts if x.title() == "Sampler")
+    arguments[sampler.args_from : sampler.args_to] = [2, "Euler", "Automatic"]
+    values = {"prompt": "a red cat", "negative_prompt": "bad", "styles": [], "n_iter": 1, "batch_size": batch}
+    values |= {"cfg_scale": 5.0, "height": 64, "width": 64, "enable_hr": False, "hr_prompt": "", **fields}
+    inputs = [values.get(name) for name in txt2img._FIELDS]
+    run = wrap_gradio_gpu_call(txt2img.txt2img, extra_outputs=[None, "", ""])
+    return run("task(test)", None, *inputs, [], *arguments)
 
 
 def _restore_models(host: Host) -> None:

@@ -18,14 +18,20 @@ def create_api(app: Any) -> Any:
 
 def api_app() -> tuple[Any, Any]:
     """The application without a page, started up, and its Api."""
-    from fastapi import FastAPI
-    from modules import initialize, initialize_util, script_callbacks
+    from modules import initialize
 
     initialize.initialize()
-    app = FastAPI()
-    initialize_util.setup_middleware(app)
-    script_callbacks.before_ui_callback()
+    return _application()
+
+
+def _application() -> tuple[Any, Any]:
+    from fastapi import FastAPI
+    from modules import flavour_server, script_callbacks
+
+    app = FastAPI(**flavour_server.application_arguments())
+    flavour_server.setup_middleware(app)
     api = create_api(app)
+    script_callbacks.before_ui_callback()
     script_callbacks.app_started_callback(None, app)
     return app, api
 
@@ -43,7 +49,7 @@ def api_only() -> None:
     from modules import initialize_util
     from modules.shared_cmd_options import cmd_opts
 
-    _, api = api_app()
+    _, api = _application()
     port = cmd_opts.port or 7861
     print(f"Running on local URL:  http://127.0.0.1:{port}")
     print(f"Startup time: {startup_timer.summary()}.", flush=True)
@@ -72,7 +78,7 @@ def _launch(demo: Any) -> Any:
     """Starts gradio's server and adds the host's routes to it. A request in between finds the middleware already built
     and kills the server, as on the real host.
     """
-    from modules import initialize_util, progress, ui, ui_gradio_extensions
+    from modules import flavour_server, initialize_util, progress, ui, ui_gradio_extensions
     from modules.shared_cmd_options import cmd_opts
 
     app, _, _ = demo.launch(
@@ -83,12 +89,12 @@ def _launch(demo: Any) -> Any:
         inbrowser=cmd_opts.autolaunch,
         prevent_thread_lock=True,
         allowed_paths=ui_gradio_extensions.allowed_paths(),
-        app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc"},
+        app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc", **flavour_server.application_arguments()},
         root_path=f"/{cmd_opts.subpath}" if cmd_opts.subpath else "",
         quiet=False,
     )
     app.user_middleware = [x for x in app.user_middleware if x.cls.__name__ != "CORSMiddleware"]
-    initialize_util.setup_middleware(app)
+    flavour_server.setup_middleware(app)
     progress.setup_progress_api(app)
     ui.setup_ui_api(app)
     create_api(app)
@@ -99,7 +105,6 @@ def webui() -> None:
     from modules import initialize, script_callbacks, shared, ui
     from modules.shared_cmd_options import cmd_opts
 
-    initialize.initialize()
     _stop_after(cmd_opts.listen_timeout)
     while True:
         script_callbacks.before_ui_callback()
@@ -126,10 +131,10 @@ def webui() -> None:
 
 def main() -> None:
     from modules import initialize
-    from modules.shared_cmd_options import cmd_opts
 
     initialize.imports()
-    if cmd_opts.nowebui:
-        api_only()
-    else:
-        webui()
+    initialize.initialize()
+    from modules import flavour_server
+    from modules.shared_cmd_options import cmd_opts
+
+    flavour_server.serve(api_only if cmd_opts.nowebui else webui)

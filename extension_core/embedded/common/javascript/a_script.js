@@ -1,9 +1,14 @@
-// What extensions' scripts find on every page: the page's root, hooks for changes, the settings in `opts`.
+// What extensions' scripts find on every page: the page's root, hooks for changes.
 "use strict";
 
+// The element that holds the page (its shadow where it has one), or the document where there is none.
 function gradioApp() {
     const app = document.querySelector("gradio-app");
-    return (app && app.shadowRoot) || document;
+    if (!app) {
+        return document;
+    }
+    app.getElementById = (id) => document.getElementById(id);
+    return app.shadowRoot || app;
 }
 
 function get_uiCurrentTab() {
@@ -44,8 +49,11 @@ function onOptionsChanged(callback) {
 }
 
 function onOptionsAvailable(callback) {
-    optionsAvailableCallbacks.push(callback);
-    callback();
+    if (Object.keys(opts).length > 0) {
+        callback();
+    } else {
+        optionsAvailableCallbacks.push(callback);
+    }
 }
 
 function runCallbacks(queue, argument) {
@@ -92,5 +100,10 @@ function set_theme(theme) {
 }
 
 function uiElementIsVisible(el) {
-    return el !== null && getComputedStyle(el).display !== "none" && (el === document.body || !el.parentElement || uiElementIsVisible(el.parentElement));
+    return el === document || (getComputedStyle(el).display !== "none" && uiElementIsVisible(el.parentNode));
+}
+
+function uiElementInSight(el) {
+    const { top, bottom } = el.getBoundingClientRect();
+    return bottom > 0 && top < window.innerHeight;
 }

@@ -1,4 +1,4 @@
-// Buttons Generate, Interrupt and Skip, progress while a task runs, and what is selected in the gallery.
+// Buttons Generate, Interrupt and Skip, the task that a page started last, and what is selected in the gallery.
 "use strict";
 
 function all_gallery_buttons() {
@@ -39,97 +39,47 @@ function switch_to_img2img() {
     return switch_to_tab("img2img", ...arguments);
 }
 
-function showSubmitButtons(tabname, show) {
-    gradioApp().getElementById(tabname + "_generate_box").classList.toggle("running", !show);
-}
-
-function randomId() {
-    return "task(" + Math.random().toString(36).slice(2, 7) + Math.random().toString(36).slice(2, 7) + ")";
-}
-
-async function askProgress(id, preview) {
-    const answer = await fetch("./internal/progress", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ id_task: id, id_live_preview: preview, live_preview: true }),
-    });
-    return answer.json();
-}
-
-function progressParts(container) {
-    const bar = document.createElement("div");
-    bar.className = "progressDiv";
-    const inner = document.createElement("div");
-    inner.className = "progress";
-    bar.appendChild(inner);
-    container.parentNode.insertBefore(bar, container);
-    return [bar, inner];
-}
-
-function showPreview(gallery, source) {
-    let holder = gallery.querySelector(".livePreview");
-    if (!holder) {
-        holder = document.createElement("div");
-        holder.className = "livePreview";
-        gallery.insertBefore(holder, gallery.firstElementChild);
+// Over Generate lie Interrupt, or what says that it was clicked, and Skip.
+function setSubmitButtonsVisibility(tabname, showInterrupt, showSkip, showInterrupting) {
+    const shown = { interrupt: showInterrupt, skip: showSkip, interrupting: showInterrupting };
+    for (const [name, visible] of Object.entries(shown)) {
+        gradioApp().getElementById(`${tabname}_${name}`).style.display = visible ? "block" : "none";
     }
-    const image = new Image();
-    image.src = source;
-    holder.replaceChildren(image);
 }
 
-// Asks for progress until the task is over; `atEnd` is called once.
-function requestProgress(id, container, gallery, atEnd, onProgress) {
-    const [bar, inner] = progressParts(container);
-    let wasActive = false;
-    let preview = 0;
-    const started = Date.now();
-    const finish = () => {
-        bar.remove();
-        const holder = gallery && gallery.querySelector(".livePreview");
-        if (holder) {
-            holder.remove();
-        }
-        atEnd();
-    };
-    const ask = async () => {
-        let res = null;
-        try {
-            res = await askProgress(id, preview);
-        } catch (e) {
-            return finish();
-        }
-        const waitedLong = Date.now() - started > 40000;
-        if (res.completed || (wasActive && !res.active && !res.queued) || (!res.active && !res.queued && waitedLong)) {
-            return finish();
-        }
-        wasActive = wasActive || res.active;
-        inner.style.width = (res.progress || 0) * 100 + "%";
-        inner.textContent = res.textinfo || (res.progress ? Math.floor(res.progress * 100) + "%" : "");
-        if (res.live_preview && gallery) {
-            preview = res.id_live_preview;
-            showPreview(gallery, res.live_preview);
-        }
-        if (onProgress) {
-            onProgress(res);
-        }
-        setTimeout(ask, 300);
-    };
-    ask();
+function showSubmitButtons(tabname, show) {
+    setSubmitButtonsVisibility(tabname, !show, !show, false);
 }
 
+function showSubmitInterruptingPlaceholder(tabname) {
+    setSubmitButtonsVisibility(tabname, false, true, true);
+}
+
+function showRestoreProgressButton(tabname, show) {
+    const button = gradioApp().getElementById(tabname + "_restore_progress");
+    if (button) {
+        button.style.setProperty("display", show ? "flex" : "none", "important");
+    }
+}
+
+function followTask(tabname, id, atEnd, ...more) {
+    const gallery = gradioApp().getElementById(tabname + "_gallery");
+    requestProgress(id, gradioApp().getElementById(tabname + "_gallery_container"), gallery, atEnd, ...more);
+}
+
+// The task's id stays in the browser until the end is seen, so that the next page can ask for its result.
 function submitTo(tabname, args) {
     const id = randomId();
     showSubmitButtons(tabname, false);
-    requestProgress(
-        id,
-        gradioApp().getElementById(tabname + "_gallery_container"),
-        gradioApp().getElementById(tabname + "_gallery"),
-        () => showSubmitButtons(tabname, true),
-    );
-    const res = Array.from(args);
-    res[0] = id;
-    return res;
+    localSet(tabname + "_task_id", id);
+    followTask(tabname, id, () => {
+        showSubmitButtons(tabname, true);
+        localRemove(tabname + "_task_id");
+        showRestoreProgressButton(tabname, false);
+    });
+    const sent = create_submit_args(args);
+    sent[0] = id;
+    return sent;
 }
 
 function submit() {
@@ -139,6 +89,31 @@ function submit() {
 function submit_img2img() {
     return submitTo("img2img", arguments);
 }
+
+// For a page that was reloaded meanwhile. The id is kept: only the end of another generation takes it away.
+function restoreProgress(tabname) {
+    showRestoreProgressButton(tabname, false);
+    const id = localGet(tabname + "_task_id");
+    if (id) {
+        showSubmitInterruptingPlaceholder(tabname);
+        followTask(tabname, id, () => showSubmitButtons(tabname, true), null, 0);
+    }
+    return id;
+}
+
+function restoreProgressTxt2img() {
+    return restoreProgress("txt2img");
+}
+
+function restoreProgressImg2img() {
+    return restoreProgress("img2img");
+}
+
+onUiLoaded(() => {
+    for (const tabname of ["txt2img", "img2img"]) {
+        showRestoreProgressButton(tabname, localGet(tabname + "_task_id"));
+    }
+});
 
 function setRandomSeed(elem_id) {
     const input = gradioApp().querySelector("#" + elem_id + " input");

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from modules import devices, errors, fifo_lock, progress, shared
+from modules import devices, errors, fifo_lock, flavour_server, progress, shared
 
 queue_lock = fifo_lock.FIFOLock()
 
@@ -81,8 +81,9 @@ def wrap_gradio_call_no_job(
             shown = list(func(*args, **kwargs))
         except Exception as e:
             errors.report(f"Error completing request\nArguments: {args} {kwargs}"[:131072], exc_info=True)
+            fault = flavour_server.told(e)
             blank = [None, ""] if extra_outputs_array is None else extra_outputs_array
-            shown = [*blank, f"<div class='error'>{html.escape(f'{type(e).__name__}: {e}')}</div>"]
+            shown = [*blank, f"<div class='error'>{html.escape(f'{type(fault).__name__}: {fault}')}</div>"]
         devices.torch_gc()
         if add_stats:
             shown[-1] += _time_taken(time.perf_counter() - started)

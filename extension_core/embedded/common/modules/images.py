@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import io
 import math
-import os
-import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +11,9 @@ import piexif
 import piexif.helper
 from PIL import Image, ImageOps, PngImagePlugin
 
-from modules import script_callbacks, shared
+from modules import flavour_files, script_callbacks, shared
+from modules.filenames import FilenameGenerator, get_next_sequence_number, sanitize_filename_part
+from modules.image_files import save_image, save_image_with_geninfo
 from modules.shared import opts
 
 LANCZOS = Image.Resampling.LANCZOS
@@ -109,91 +108,6 @@ def gaussian_blur(mask: Image.Image, sigma_x: int, sigma_y: int) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def sanitize_filename_part(text: str, replace_spaces: bool = True) -> str:
-    text = text.replace(" ", "_") if replace_spaces else text
-    return re.sub(r'[#<>:"/\\|?*\n\r\t]', "_", text).strip()[:128]
-
-
-def get_next_sequence_number(path: str, basename: str) -> int:
-    prefix = f"{basename}-" if basename else ""
-    numbers = [m.group(1) for x in os.listdir(path) if (m := re.match(re.escape(prefix) + r"(\d+)", x))]
-    return max(map(int, numbers), default=-1) + 1
-
-
-def save_image_with_geninfo(
-    image: Image.Image,
-    geninfo: str | None,
-    filename: str,
-    extension: str | None = None,
-    existing_pnginfo: dict[str, Any] | None = None,
-    pnginfo_section_name: str = "parameters",
-) -> None:
-    extension = (extension or os.path.splitext(filename)[1]).lower()
-    if extension == ".png":
-        chunks = None
-        if opts.enable_pnginfo:
-            chunks = PngImagePlugin.PngInfo()
-            for key, value in {**(existing_pnginfo or {}), pnginfo_section_name: geninfo}.items():
-                chunks.add_text(key, str(value))
-        image.save(filename, format="PNG", pnginfo=chunks)
-        return
-    exif = piexif.dump(
-        {"Exif": {piexif.ExifIFD.UserComment: piexif.helper.UserComment.dump(geninfo or "", encoding="unicode")}}
-    )
-    image = image.convert("RGB") if image.mode == "RGBA" else image
-    image.save(filename, quality=opts.jpeg_quality, **({"exif": exif} if opts.enable_pnginfo else {}))
-
-
-def save_image(
-    image: Image.Image,
-    path: str,
-    basename: str | None,
-    seed: Any = None,
-    prompt: Any = None,
-    extension: str = "png",
-    info: str | None = None,
-    short_filename: bool = False,
-    no_prompt: bool = False,
-    grid: bool = False,
-    pnginfo_section_name: str = "parameters",
-    p: Any = None,
-    existing_info: dict[str, Any] | None = None,
-    forced_filename: str | None = None,
-    suffix: str = "",
-    save_to_dirs: bool | None = None,
-) -> tuple[str, str | None]:
-    """Writes "<number>-<seed><suffix>.<extension>" into `path` (below it in a folder of the day) and returns its
-    name.
-    """
-    del prompt, no_prompt
-    if save_to_dirs is None:
-        save_to_dirs = bool(opts.grid_save_to_dirs if grid else opts.save_to_dirs)
-    if save_to_dirs:
-        path = os.path.join(path, datetime.date.today().isoformat())
-    os.makedirs(path, exist_ok=True)
-    if forced_filename is None:
-        number = f"{get_next_sequence_number(path, basename or ''):0{5 if not basename else 4}}"
-        parts = [basename, number, None if seed is None or short_filename else str(seed)]
-        name = "-".join(x for x in parts if x)
-    else:
-        name = forced_filename
-    pnginfo = dict(existing_info or {})
-    if info is not None:
-        pnginfo[pnginfo_section_name] = info
-    params = script_callbacks.ImageSaveParams(image, p, os.path.join(path, f"{name}{suffix}.{extension}"), pnginfo)
-    script_callbacks.before_image_saved_callback(params)
-    info = params.pnginfo.get(pnginfo_section_name)
-    save_image_with_geninfo(params.image, info, params.filename, f".{extension}", params.pnginfo, pnginfo_section_name)
-    image.already_saved_as = params.filename  # type: ignore[attr-defined]
-    txt = None
-    if opts.save_txt and info is not None:
-        txt = os.path.splitext(params.filename)[0] + ".txt"
-        with open(txt, "w", encoding="utf8") as file:
-            file.write(info + "\n")
-    script_callbacks.image_saved_callback(params)
-    return params.filename, txt
-
-
 _PNG_FIELDS = {
     "jfif",
     "jfif_version",
@@ -217,6 +131,8 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
         exif = piexif.load(items["exif"])
         comment = exif.get("Exif", {}).get(piexif.ExifIFD.UserComment, b"")
         geninfo = piexif.helper.UserComment.load(comment) if comment else geninfo
+    if geninfo is None:
+        geninfo = flavour_files.hidden_infotext(image)
     return geninfo, {k: v for k, v in items.items() if k not in _PNG_FIELDS}
 
 
@@ -246,3 +162,19 @@ def to_bytes(image: Image.Image) -> bytes:
     with io.BytesIO() as out:
         image.save(out, format="PNG", pnginfo=chunks)
         return out.getvalue()
+
+
+__all__ = [
+    "FilenameGenerator",
+    "flatten",
+    "gaussian_blur",
+    "get_next_sequence_number",
+    "image_grid",
+    "read",
+    "read_info_from_image",
+    "resize_image",
+    "sanitize_filename_part",
+    "save_image",
+    "save_image_with_geninfo",
+    "to_bytes",
+]

@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageOps
 
-from modules import images, inpaint_canvas, processing, scripts, shared
+from modules import flavour_server, images, inpaint_canvas, processing, scripts, shared
 from modules.infotext_utils import create_override_settings_dict
 from modules.shared import opts
 from modules.txt2img import for_page, generate, output_folders
@@ -38,7 +38,7 @@ def _image_and_mask(
     return init_img, None
 
 
-def img2img(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, str, str]:
+def img2img_function(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, str, str]:
     """`args` in the order of ui_img2img's inputs; what follows the named ones goes to scripts. ValueError without a
     picture.
     """
@@ -61,3 +61,7 @@ def img2img(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, st
     )
     for_page(p, scripts.scripts_img2img, script_args, request)
     return generate(p, scripts.scripts_img2img)
+
+
+def img2img(id_task: str, request: gr.Request, *args: Any) -> Any:
+    return flavour_server.generate(img2img_function, id_task, request, *args)

@@ -31,6 +31,7 @@ def imports() -> None:
 def initialize() -> None:
     from modules import initialize_util, preview_files, sd_models
 
+    initialize_util.fix_asyncio_event_loop_policy()
     preview_files.install()
     initialize_util.configure_opts_onchange()
     sd_models.setup_model()

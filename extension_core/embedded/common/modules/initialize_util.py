@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from modules.shared_cmd_options import cmd_opts
@@ -22,14 +24,30 @@ def configure_opts_onchange() -> None:
     model_handling.watch_settings()
 
 
-def setup_middleware(app: Any) -> None:
-    """Compression, and access from the page's own origin alone. Rebuilds gradio's middleware, which fails once a
-    request was served.
+class _LoopForEveryThread(asyncio.DefaultEventLoopPolicy):
+    """asyncio gives the main thread alone an event loop unasked; gradio asks for one wherever it is started."""
+
+    def get_event_loop(self) -> asyncio.AbstractEventLoop:
+        with contextlib.suppress(RuntimeError):
+            return super().get_event_loop()
+        self.set_event_loop(self.new_event_loop())
+        return super().get_event_loop()
+
+
+def fix_asyncio_event_loop_policy() -> None:
+    asyncio.set_event_loop_policy(_LoopForEveryThread())
+
+
+def middleware() -> list[tuple[Any, dict[str, Any]]]:
+    """What lies around every request, the innermost first: compression, and access for the origins that the command
+    line names.
     """
     from fastapi.middleware.cors import CORSMiddleware
     from fastapi.middleware.gzip import GZipMiddleware
 
-    app.middleware_stack = None
-    app.add_middleware(GZipMiddleware, minimum_size=1000)
-    app.add_middleware(CORSMiddleware, allow_methods=["*"], allow_headers=["*"])
-    app.build_middleware_stack()
+    origins: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
+    if cmd_opts.cors_allow_origins:
+        origins["allow_origins"] = cmd_opts.cors_allow_origins.split(",")
+    if cmd_opts.cors_allow_origins_regex:
+        origins["allow_origin_regex"] = cmd_opts.cors_allow_origins_regex
+    return [(GZipMiddleware, {"minimum_size": 1000}), (CORSMiddleware, origins)]

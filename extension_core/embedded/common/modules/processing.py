@@ -18,6 +18,7 @@ from modules import (
     model_handling,
     paths,
     processing_output,
+    processing_result,
     rng,
     scripts,
     sd_models,
@@ -27,9 +28,10 @@ from modules import (
     shared,
 )
 from modules.hires_size import old_hires_fix_first_pass_dimensions
-from modules.processed import Processed, create_infotext, program_version
+from modules.processed import create_infotext, program_version
 from modules.processing_base import StableDiffusionProcessing, txt2img_image_conditioning
 from modules.processing_img2img import StableDiffusionProcessingImg2Img, apply_overlay, create_binary_mask, uncrop
+from modules.processing_result import Processed
 from modules.processing_txt2img import StableDiffusionProcessingTxt2Img
 from modules.rng import slerp
 from modules.sd_decoding import decode_latent_batch
@@ -223,7 +225,8 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
         extra_networks.deactivate(p, p.extra_network_data)
     devices.torch_gc()
     seeds = {"seed": p.all_seeds[0], "subseed": p.all_subseeds[0]}
-    result = Processed(p, output_images, info=infotexts[0], infotexts=infotexts, index_of_first_image=first, **seeds)
+    described = {"info": infotexts[0], "infotexts": infotexts, "index_of_first_image": first, **seeds}
+    result = processing_result.of_request(p, output_images, **described)
     if p.scripts is not None:
         p.scripts.postprocess(p, result)
     return result

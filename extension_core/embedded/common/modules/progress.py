@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from typing import Any, Optional
 
+import gradio as gr
 from pydantic import BaseModel
 
 from modules import shared
@@ -47,6 +48,17 @@ def record_results(id_task: str | None, res: Any) -> None:
 
 def add_task_to_queue(id_job: str) -> None:
     pending_tasks[id_job] = time.time()
+
+
+def restore_progress(id_task: str | None) -> Any:
+    """Outputs of a task of the page, once it is over; of the last few alone."""
+    while id_task == current_task or id_task in pending_tasks:
+        time.sleep(0.1)
+    for known, result in recorded_results:
+        if known == id_task:
+            return result
+    unchanged = gr.update()
+    return unchanged, unchanged, unchanged, f"There is no result of {id_task}: it was discarded, or never came."
 
 
 class ProgressRequest(BaseModel):

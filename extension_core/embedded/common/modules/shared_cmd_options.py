@@ -25,6 +25,7 @@ cmd_opts.vae_dir = os.path.abspath(cmd_opts.vae_dir or _data / "models" / "VAE")
 cmd_opts.embeddings_dir = os.path.abspath(cmd_opts.embeddings_dir or _data / "embeddings")
 cmd_opts.extensions_dir = os.path.abspath(cmd_opts.extensions_dir or _data / "extensions")
 cmd_opts.ui_settings_file = os.path.abspath(cmd_opts.ui_settings_file or _data / "config.json")
+cmd_opts.ui_config_file = os.path.abspath(cmd_opts.ui_config_file or _data / "ui-config.json")
 cmd_opts.webui_is_non_local = bool(cmd_opts.share or cmd_opts.listen or cmd_opts.server_name)
 cmd_opts.disable_extension_access = cmd_opts.webui_is_non_local
 

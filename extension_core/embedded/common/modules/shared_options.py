@@ -54,6 +54,9 @@ _section(
     samples_save=OptionInfo(True, "Save every picture"),
     samples_format=OptionInfo("png", "Format of saved pictures"),
     save_images_add_number=OptionInfo(True, "Begin file names with a number", component_args=_dirs),
+    save_images_replace_action=OptionInfo(
+        "Replace", "Where a file is there already", gr.Radio, {"choices": ["Replace", "Add number suffix"], **_dirs}
+    ),
     grid_save=OptionInfo(True, "Save every grid"),
     grid_format=OptionInfo("png", "Format of saved grids"),
     grid_extended_filename=OptionInfo(False, "Put the seed into names of grids"),
@@ -68,6 +71,11 @@ _section(
     save_mask=OptionInfo(False, "Inpainting: also save the mask"),
     save_mask_composite=OptionInfo(False, "Inpainting: also save the painted part alone"),
     jpeg_quality=_slider(80, "Quality of JPEG files", 1, 100, 1),
+    webp_lossless=OptionInfo(False, "WebP files without loss"),
+    export_for_4chan=OptionInfo(True, "Save a JPEG copy of large pictures too"),
+    img_downscale_threshold=OptionInfo(4.0, "Large is a file of so many MB", gr.Number),
+    target_side_length=OptionInfo(4000, "Large is a side of so many pixels, which the copy is reduced to", gr.Number),
+    img_max_size_mp=OptionInfo(200, "Largest picture, in megapixels", gr.Number),
     save_init_img=OptionInfo(False, "Also save img2img's start pictures"),
     save_incomplete_images=OptionInfo(False, "Save pictures that were interrupted"),
     temp_dir=OptionInfo("", "Folder of the page's temporary pictures (empty: the system's)"),
@@ -84,6 +92,7 @@ _section(
     outdir_init_images=_outdir("init-images", "Folder of img2img's start pictures"),
     save_to_dirs=OptionInfo(True, "Put pictures into a folder of the day"),
     grid_save_to_dirs=OptionInfo(True, "Put grids into a folder of the day"),
+    directories_max_prompt_words=_slider(8, "Words of the prompt that [prompt_words] has at most", 1, 20, 1),
     directories_filename_pattern=OptionInfo("[date]", "Pattern of folder names", component_args=_dirs),
     samples_filename_pattern=OptionInfo("", "Pattern of file names", component_args=_dirs),
 )

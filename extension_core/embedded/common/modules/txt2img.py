@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import flavour_page, processing, scripts, shared
+from modules import flavour_page, flavour_server, processing, processing_result, scripts, shared
 from modules.infotext_utils import create_override_settings_dict
 from modules.shared import opts
 from modules.ui_common import plaintext_to_html
@@ -62,9 +62,19 @@ def generate(p: Any, runner: Any) -> tuple[Any, str, str, str]:
     info = done.js()
     if opts.samples_log_stdout:
         print(json.loads(info))
-    pictures = [] if opts.do_not_show_images else done.images
-    return pictures, info, plaintext_to_html(done.info), plaintext_to_html(done.comments, classname="comments")
+    if opts.do_not_show_images:
+        done.images = []
+    return (
+        processing_result.shown(done),
+        info,
+        plaintext_to_html(done.info),
+        plaintext_to_html(done.comments, classname="comments"),
+    )
 
 
-def txt2img(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, str, str]:
+def txt2img_function(id_task: str, request: gr.Request, *args: Any) -> tuple[Any, str, str, str]:
     return generate(txt2img_create_processing(id_task, request, *args), scripts.scripts_txt2img)
+
+
+def txt2img(id_task: str, request: gr.Request, *args: Any) -> Any:
+    return flavour_server.generate(txt2img_function, id_task, request, *args)

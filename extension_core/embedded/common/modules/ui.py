@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import infotext_utils, script_callbacks, shared, ui_img2img, ui_txt2img, ui_utils
+from modules import infotext_utils, script_callbacks, shared, ui_img2img, ui_loadsave, ui_txt2img, ui_utils
 from modules.shared import opts
 from modules.ui_common import (
     create_refresh_button,
@@ -48,17 +48,23 @@ def create_ui() -> gr.Blocks:
         (ui_utils.create_pnginfo_interface(), "PNG Info", "pnginfo"),
     ]
     interfaces += script_callbacks.ui_tabs_callback()
-    settings.create_ui()
+    loadsave = ui_loadsave.UiLoadsave(shared.cmd_opts.ui_config_file)
+    from_file = dict(loadsave.ui_settings)
+    settings.create_ui(loadsave)
     interfaces.append((settings.interface, "Settings", "settings"))
     shared.tab_names = [label for _, label, _ in interfaces]
     with gr.Blocks(theme=shared.gradio_theme, analytics_enabled=False, title="Stable Diffusion (embedded)") as demo:
         settings.add_quicksettings()
         infotext_utils.connect_paste_params_buttons()
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             for interface, label, ifid in interfaces:
                 if label not in opts.hidden_tabs:
                     with gr.TabItem(label, id=ifid, elem_id=f"tab_{ifid}"):
                         interface.render()
+                    if ifid not in ("extensions", "settings"):
+                        loadsave.add_block(interface, ifid)
+            loadsave.add_component(f"webui/Tabs@{tabs.elem_id}", tabs)
+            loadsave.setup_ui()
         gr.HTML(ui_utils.footer(), elem_id="footer")
         settings.add_functionality(demo)
         for button in output.buttons.values():
@@ -70,6 +76,9 @@ def create_ui() -> gr.Blocks:
                 show_progress=False,
             )
             button.click(fn=None, _js="switch_to_img2img", inputs=[], outputs=[])
+    if from_file != loadsave.ui_settings:
+        loadsave.dump_defaults()
+    demo.ui_loadsave = loadsave  # type: ignore[attr-defined]
     return demo
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ def webpath(fn: str) -> str:
 
 def javascript_html() -> str:
     """The host's own first; then extensions' in the order of their metadata."""
-    head = f'<script type="text/javascript">window.opts = {json.dumps(json.loads(shared.opts.dumpjson()))};</script>\n'
+    head = ""
     for file in scripts.list_scripts("javascript", ".js"):
         head += f'<script type="text/javascript" src="{webpath(file.path)}"></script>\n'
     for file in scripts.list_scripts("javascript", ".mjs"):

@@ -138,6 +138,7 @@ def create_interface(buttons: dict[str, Any], txt2img_gallery: Any) -> Any:
         ]
         run = wrap_gradio_gpu_call(img2img_module.img2img, extra_outputs=[None, "", ""])
         ui_parts.connect_generate(toprow, run, "submit_img2img", inputs, output.outputs)
+        ui_parts.connect_restore(toprow, "restoreProgressImg2img", dummy, output.outputs)
         fields = [
             PasteField(toprow.prompt, "Prompt", api="prompt"),
             PasteField(toprow.negative_prompt, "Negative prompt", api="negative_prompt"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from modules import progress
 from modules.infotext_utils import ParamBinding, PasteField, register_paste_params_button
 from modules.ui_components import FormRow, ToolButton
 
@@ -62,6 +63,15 @@ def connect_generate(toprow: Any, run: Callable[..., Any], js: str, inputs: list
     """
     for trigger in (toprow.submit.click, toprow.prompt.submit, toprow.negative_prompt.submit):
         trigger(fn=run, _js=js, inputs=inputs, outputs=outputs, show_progress=False)
+
+
+def connect_restore(toprow: Any, js: str, id_task: Any, outputs: list[Any]) -> None:
+    """For a page that was reloaded while it generated: waits for the end and shows the result. The JavaScript gives the
+    task's id.
+    """
+    toprow.restore_progress_button.click(
+        fn=progress.restore_progress, _js=js, inputs=[id_task], outputs=outputs, show_progress=False
+    )
 
 
 def connect_paste_button(toprow: Any, tab: str, overrides: Any) -> None:

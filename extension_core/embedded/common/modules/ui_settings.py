@@ -76,7 +76,7 @@ class UiSettings:
         opts.save(shared.config_filename)
         return get_value_for_setting(key), opts.dumpjson()
 
-    def create_ui(self) -> None:
+    def create_ui(self, loadsave: Any) -> None:
         opts.reorder()
         section: Any = None
         with gr.Blocks(analytics_enabled=False) as self.interface:
@@ -93,6 +93,8 @@ class UiSettings:
                         gr.HTML(f"<h3>{section[1] if section else ''}</h3>")
                     self.component_dict[key] = create_setting_component(key)
                     self.keys.append(key)
+            gr.HTML("<h3>Defaults</h3>")
+            loadsave.create_ui()
             self.components = [self.component_dict[key] for key in self.keys]
             self.text_settings = gr.Textbox(elem_id="settings_json", value=lambda: opts.dumpjson(), visible=False)
         shared.settings_components = self.component_dict

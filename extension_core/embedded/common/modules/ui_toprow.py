@@ -46,10 +46,15 @@ class Toprow:
         ids = self.id_part
         with gr.Row(elem_id=f"{ids}_generate_box", elem_classes="generate-box"):
             self.interrupt = gr.Button("Interrupt", elem_id=f"{ids}_interrupt", elem_classes="generate-box-interrupt")
+            self.interrupting = gr.Button(
+                "Interrupting...", elem_id=f"{ids}_interrupting", elem_classes="generate-box-interrupting"
+            )
             self.skip = gr.Button("Skip", elem_id=f"{ids}_skip", elem_classes="generate-box-skip")
             self.submit = gr.Button("Generate", elem_id=f"{ids}_generate", variant="primary")
         self.skip.click(fn=lambda: shared.state.skip(), inputs=[], outputs=[], queue=False)
-        self.interrupt.click(fn=interrupt_function, inputs=[], outputs=[], queue=False)
+        placeholder = f'() => {{ showSubmitInterruptingPlaceholder("{ids}"); }}'
+        self.interrupt.click(fn=interrupt_function, _js=placeholder, inputs=[], outputs=[], queue=False)
+        self.interrupting.click(fn=interrupt_function, inputs=[], outputs=[], queue=False)
 
     def _tools(self) -> None:
         with gr.Row(elem_id=f"{self.id_part}_tools"):
@@ -58,6 +63,12 @@ class Toprow:
             )
             self.clear_prompt_button = ToolButton(
                 "\U0001f5d1\ufe0f", elem_id=f"{self.id_part}_clear_prompt", tooltip="Clear prompt"
+            )
+            self.restore_progress_button = ToolButton(
+                "\U0001f300",
+                elem_id=f"{self.id_part}_restore_progress",
+                visible=False,
+                tooltip="Show the last generation of this browser again",
             )
         with gr.Row(elem_id=f"{self.id_part}_styles_row"):
             self.styles = gr.Dropdown(

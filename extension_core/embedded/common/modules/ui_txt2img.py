@@ -154,6 +154,7 @@ def create_interface() -> tuple[Any, Any]:
         ]
         run = wrap_gradio_gpu_call(txt2img_module.txt2img, extra_outputs=[None, "", ""])
         ui_parts.connect_generate(toprow, run, "submit", inputs, output.outputs)
+        ui_parts.connect_restore(toprow, "restoreProgressTxt2img", dummy, output.outputs)
         fields = [
             PasteField(toprow.prompt, "Prompt", api="prompt"),
             PasteField(toprow.negative_prompt, "Negative prompt", api="negative_prompt"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
+
 from modules.options import OptionInfo, options_section
 
 
@@ -17,3 +19,6 @@ def register_options(options_templates: dict[str, Any]) -> None:
         "forge_additional_modules": OptionInfo([]),
     }
     options_templates.update(options_section((None, "Forge Hidden options"), hidden))
+    modes = {"choices": ["Alpha", "None"]}
+    stealth = {"stealth_pnginfo_option": OptionInfo("Alpha", "Infotext hidden in PNG files", gr.Radio, modes)}
+    options_templates.update(options_section(("infotext", "Infotext", "ui"), stealth))

@@ -7,12 +7,14 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "count":  calls of the functions with these dotted names while the request runs; GET /dd-faults/counts tells
     "card":   play a card with memory of its own and this many bytes of it free
     "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, oom for good, interrupt, skip
+    "replace": true: a fresh denoiser takes the place of the sampler's when it starts, whatever was put on that
     "oom_inside": [name, times]: run out of memory in the function with this dotted name, so many times
 """
 
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import importlib
 from typing import Any
@@ -70,8 +72,24 @@ class Faults(scripts.Script):
 def _hook(name: str) -> Any:
     def hook(self: Faults, p: Any, faults: Any, *_args: Any, **_kwargs: Any) -> None:
         self._fail(name, faults)
+        if name == "process_before_every_sampling" and isinstance(faults, dict) and faults.get("replace"):
+            _replace_denoiser(p.sampler)
 
     return hook
+
+
+def _replace_denoiser(sampler: Any) -> None:
+    """As extensions do that bring a denoiser of their own, and after every other has had its turn at the old one."""
+    launch = sampler.launch_sampling
+
+    def launching(steps: int, func: Any) -> Any:
+        fresh = copy.copy(sampler.model_wrap_cfg)
+        vars(fresh).pop("forward", None)
+        sampler.model_wrap_cfg = fresh
+        _COUNTS["replaced"] = _COUNTS.get("replaced", 0) + 1
+        return launch(steps, func)
+
+    sampler.launch_sampling = launching
 
 
 HOOKS = ("process", "before_process_batch", "process_batch", "process_before_every_sampling", "before_hr",

@@ -12,9 +12,11 @@ from fastapi.exceptions import HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from modules import (
+    flavour_server,
     images,
     infotext_utils,
     model_handling,
+    processing_result,
     script_callbacks,
     scripts,
     sd_models,
@@ -24,7 +26,6 @@ from modules import (
     ui,
 )
 from modules.api import api_scripts, models
-from modules.api.api_errors import api_middleware
 from modules.api.api_images import decode_base64_to_image, encode_pil_to_base64
 from modules.api.api_lists import ListsApi
 from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img, process_images
@@ -56,7 +57,7 @@ class Api(ListsApi):
         self.router = APIRouter()
         self.app = app
         self.queue_lock = queue_lock
-        api_middleware(self.app)
+        flavour_server.setup_errors(self.app)
         self._add_routes()
         runners = (scripts.scripts_txt2img, scripts.scripts_img2img)
         if not all(runner.scripts for runner in runners):
@@ -146,11 +147,15 @@ class Api(ListsApi):
             else:
                 p.script_args = tuple(script_args)
                 processed = process_images(p)
+            processing_result.process_extra_images(processed)
             finish_task(task_id)
             return processed
         finally:
             shared.state.end()
             shared.total_tqdm.clear()
+
+    def _encoded(self, processed: Any, req: Any) -> list[Any]:
+        return list(map(encode_pil_to_base64, processing_result.shown(processed))) if req.send_images else []
 
     def text2imgapi(self, txt2imgreq: models.StableDiffusionTxt2ImgProcessingAPI) -> Any:  # type: ignore[valid-type]
         req: Any = txt2imgreq
@@ -160,7 +165,7 @@ class Api(ListsApi):
         add_task_to_queue(task_id)
         with self.queue_lock, closing(StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **args)) as p:
             processed = self._run(p, runner, script_args, selectable, "scripts_txt2img", task_id)
-        b64images = list(map(encode_pil_to_base64, processed.images)) if req.send_images else []
+        b64images = self._encoded(processed, req)
         return models.TextToImageResponse(images=b64images, parameters=vars(req), info=processed.js())
 
     def img2imgapi(self, img2imgreq: models.StableDiffusionImg2ImgProcessingAPI) -> Any:  # type: ignore[valid-type]
@@ -177,7 +182,7 @@ class Api(ListsApi):
         with self.queue_lock, closing(StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **args)) as p:
             p.init_images = [decode_base64_to_image(x) for x in req.init_images]
             processed = self._run(p, runner, script_args, selectable, "scripts_img2img", task_id)
-        b64images = list(map(encode_pil_to_base64, processed.images)) if req.send_images else []
+        b64images = self._encoded(processed, req)
         if not req.include_init_images:
             req.init_images = None
             req.mask = None
