@@ -72,5 +72,5 @@ def after(p: Any, processed: Any) -> None:
     """The request has its images; called in the `postprocess` hook."""
     preview = recording.of_request(p)
     if preview is not None:
-        preview.finish(processed)
         comparing.after(p, processed)
+        preview.finish(processed)

@@ -36,13 +36,11 @@ class Part:
     others: list[Any] = field(default_factory=list)
 
     def changed(self, arguments: Arguments) -> Arguments:
-        """What this part asks for instead."""
-        options = arguments.options
-        if self.role == "base":
-            options = replace(options, enabled=False)
-        elif self.role == "distilled":
-            options = replace(options, mode="distilled")
-        return replace(arguments, options=options)
+        """What this part asks for instead; frames are sent, and the strip shown, of the request's own images alone."""
+        if self.role == "hybrid":
+            return arguments
+        alone = {"enabled": False} if self.role == "base" else {"mode": "distilled"}
+        return Arguments(replace(arguments.options, **alone), replace(arguments.preview, returned=False, gallery=False))
 
 
 def part_of(p: Any) -> Part | None:

@@ -13,8 +13,10 @@ from modules import sd_samplers_common, shared
 from extension_core.errors import first_line
 from extension_core.hosts.webui.attributes import set_until_closed
 from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.preview import output
 from extension_core.hosts.webui.preview.calls import Call, SigmaCalls, TimestepCalls
 from extension_core.hosts.webui.preview.comparing import Part
+from extension_core.hosts.webui.preview.decoders import DECODERS
 from extension_core.hosts.webui.preview.page_key import PageKey
 from extension_core.hosts.webui.preview.recorded import STORE, Recorded
 from extension_core.hosts.webui.preview.stopping import Stopping
@@ -44,8 +46,8 @@ class Recording:
     def __init__(self, host: Host, p: Any, preview: PreviewOptions, part: Part | None = None) -> None:
         self.host, self.p, self.preview = host, p, preview
         page = PageKey.read(preview.page)
-        decoding, is_api = host.decoding, bool(getattr(p, "is_api", False))
-        self.about = Recorded(decoding.latent_kind(), decoding.vae_in_use(), is_api, decoder=preview.decoder)
+        is_api = bool(getattr(p, "is_api", False))
+        self.about = Recorded(DECODERS.latent_kind(), DECODERS.vae_in_use(), is_api, decoder=preview.decoder)
         if part is not None:
             self.about.group, self.about.role = part.group, part.role
         recorder = Recorder(thinning=Thinning(preview.every, preview.timesteps))
@@ -116,6 +118,8 @@ class Recording:
         if not missing and not self.generation.recorder.version:
             missing = "Nothing was recorded: another extension has put a sampler of its own in the host's place."
         self.generation.finish(state, missing)
+        decoder, _ = DECODERS.for_files(self.about)
+        output.finish(self.p, processed, self.generation, self.preview, decoder)
 
 
 class _Run:
