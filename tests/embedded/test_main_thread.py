@@ -86,4 +86,4 @@ def test_the_loop_ends_with_what_it_serves() -> None:
     from modules_forge import main_thread
 
     turns = iter([True, True, False])
-    main_thread.loop(lambda: next(turns))
+    main_thread.loop(goes_on=lambda: next(turns))

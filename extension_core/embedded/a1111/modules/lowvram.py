@@ -1,29 +1,38 @@
-"""Moving parts of the model to the graphics card on demand is not part of this host; the questions extensions ask are
-answered.
+"""Moving parts of the model to the graphics card on demand is not part of this host. The questions that extensions ask
+are answered, and what --lowvram and --medvram forbid to other threads is forbidden.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from modules import shared
+from modules.shared import cmd_opts
+
 
 def is_enabled(sd_model: Any) -> bool:
-    return bool(getattr(sd_model, "lowvram", False))
+    return bool(sd_model.lowvram)
 
 
 def is_needed(sd_model: Any) -> bool:
-    del sd_model
-    return False
+    """SDXL's models alone have a `conditioner`."""
+    return bool(cmd_opts.lowvram or cmd_opts.medvram or (cmd_opts.medvram_sdxl and hasattr(sd_model, "conditioner")))
 
 
 def apply(sd_model: Any) -> None:
-    sd_model.lowvram = is_needed(sd_model)
+    """At every loading: whether previews and the like may use the model's device beside sampling."""
+    enable = is_needed(sd_model)
+    shared.parallel_processing_allowed = not enable
+    if enable:
+        setup_for_low_vram(sd_model, not cmd_opts.lowvram)
+    else:
+        sd_model.lowvram = False
 
 
 def send_everything_to_cpu() -> None:
-    return None
+    """Nothing was moved."""
 
 
 def setup_for_low_vram(sd_model: Any, use_medvram: bool) -> None:
     del use_medvram
-    sd_model.lowvram = False
+    sd_model.lowvram = True

@@ -25,7 +25,7 @@ def serve(work: Callable[[], None]) -> None:
     server = Thread(target=work, daemon=True)
     server.start()
     try:
-        main_thread.loop(server.is_alive)
+        main_thread.loop(goes_on=server.is_alive)
     except KeyboardInterrupt:
         shared.state.server_command = "stop"
         server.join(10)

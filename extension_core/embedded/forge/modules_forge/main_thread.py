@@ -43,7 +43,7 @@ class Task:
         last_exception = self.exception
 
 
-def loop(goes_on: Callable[[], bool] = lambda: True) -> None:
+def loop(*, goes_on: Callable[[], bool] = lambda: True) -> None:
     while goes_on():
         time.sleep(PERIOD)
         if waiting_list:
