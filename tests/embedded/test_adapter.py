@@ -23,7 +23,7 @@ def refused_with(chosen: adapter.Adapter) -> str:
 
 def test_this_host_is_known(host: Host) -> None:
     begin: Any = adapter.choose().begin
-    assert begin.func.__module__ == "extension_core.hosts.webui.request"
+    assert begin.func.__module__ == "extension_core.hosts.webui.hooks"
     assert type(begin.args[0]).__name__ == {"a1111": "A1111", "forge": "Forge"}[FLAVOUR]
 
 

@@ -30,6 +30,15 @@ def decoding(session_host: Host) -> Any:
     return host_decoding()
 
 
+@pytest.fixture(autouse=True)
+def store() -> Iterator[None]:
+    """What tests leave running would push others' recordings out."""
+    yield
+    from extension_core.hosts.webui.preview.recorded import STORE
+
+    STORE._entries.clear()
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

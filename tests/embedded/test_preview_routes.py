@@ -43,6 +43,15 @@ def ready(session_host: Host) -> Iterator[Host]:
     (folder / "taesd_decoder.pth").unlink()
 
 
+@pytest.fixture(autouse=True)
+def store() -> Iterator[None]:
+    """What tests leave running would push others' recordings out."""
+    yield
+    from extension_core.hosts.webui.preview.recorded import STORE
+
+    STORE._entries.clear()
+
+
 @pytest.fixture
 def client(host: Host, ready: Host) -> Any:
     from fastapi import FastAPI
@@ -310,6 +319,42 @@ class TestPictures:
         assert images[0].infotext == alone.infotext
         with call_queue.queue_lock:
             pass
+
+    def test_no_memory_to_decode_costs_no_image(
+        self, host: Host, client: Any, on: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from modules import processing
+
+        from extension_core.hosts.webui.preview.decoders import DECODERS, Taesd
+
+        def no_memory(*_args: Any, **_more: Any) -> Any:
+            raise MemoryError("can't allocate memory")
+
+        alone = host.txt2img(steps=4, seed=8)
+        generation = open_recording()
+        running, asked = threading.Event(), threading.Event()
+
+        @on("process_before_every_sampling")
+        def hold(*_args: Any) -> None:
+            running.set()
+            assert asked.wait(60)
+
+        images: list[Any] = []
+        thread = threading.Thread(target=lambda: images.append(host.txt2img(steps=4, seed=8)))
+        thread.start()
+        assert running.wait(60)
+        with monkeypatch.context() as patch:
+            patch.setattr(Taesd, "__call__", no_memory)
+            small = client.get(f"{PREFIX}/{generation.id}/frames/0/0.jpg")
+            assert client.get(f"{PREFIX}/{generation.id}/frames/0/0.png").status_code == 202
+            asked.set()
+            thread.join(120)
+        monkeypatch.setattr(processing, "decode_latent_batch", no_memory)
+        other = f"{PREFIX}/{generation.id}/frames/1/0.png"
+        assert eventually(lambda: client.get(other), 503).json()["error"].startswith("full VAE could not decode")
+        DECODERS._rest.until = -1.0
+        assert (small.status_code, Image.open(io.BytesIO(small.content)).size) == (200, (8, 8))
+        assert images[0].equals(alone)
 
 
 class TestCurve:
