@@ -216,6 +216,8 @@ def app_of(stand: Stand) -> FastAPI:
 
     @app.post("/internal/progress")
     async def progress() -> dict[str, Any]:
+        if not stand.busy:
+            await asyncio.sleep(0.4)  # the click itself may still be on its way
         return {"active": stand.busy, "queued": False, "completed": not stand.busy, "progress": 0.5, "textinfo": None}
 
     _add_routes(app, stand)
