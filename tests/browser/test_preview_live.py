@@ -1,0 +1,220 @@
+"""The DT-preview as a user of a WebUI sees it: frames while it samples, scrubbing, full size, compare, stop, reload."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Site
+from tests.browser.preview.page import Panel
+from tests.browser.webpage import Tab
+
+# Notes again and again how many frames are shown and whether the host still generates.
+_WATCH = """([root, button]) => {
+    window.dtSeen = [];
+    window.dtWatch = setInterval(() => window.dtSeen.push([
+        root.querySelectorAll("[role=gridcell]").length,
+        getComputedStyle(button).display !== "none",
+    ]), 20);
+}"""
+
+
+@pytest.fixture
+def panel(page: Page) -> Panel:
+    return opened(page)
+
+
+def opened(page: Page, tab: str = "txt2img") -> Panel:
+    page.locator(f"#script_{tab}_diversity_distillation_dt_preview > .label-wrap > span").last.click()
+    expect(page.locator(f"#script_{tab}_diversity_distillation_dt_preview-visible-checkbox")).to_be_checked()
+    return Panel(page, tab)
+
+
+def hybrid(tab: Tab, site: Site, **settings: Any) -> None:
+    tab.accordion.open().set(distilled_model=site.distilled, family="dmd2", **settings)
+    expect(tab.accordion.plan).to_contain_text("base 999 -> 759")
+
+
+def generate(tab: Tab, panel: Panel, frames: int) -> None:
+    tab.generate()
+    expect(panel.cells).to_have_count(frames)
+    expect(panel.status).to_contain_text("Finished")
+
+
+def watched(tab: Tab, panel: Panel) -> list[tuple[int, bool]]:
+    """What was shown while the host generated, every 20 ms."""
+    page = panel.page
+    page.evaluate(_WATCH, [panel.root.element_handle(), tab.interrupt_button.element_handle()])
+    tab.generate()
+    page.evaluate("clearInterval(window.dtWatch)")
+    return [(count, bool(runs)) for count, runs in page.evaluate("window.dtSeen")]
+
+
+def test_frames_arrive_while_it_runs(txt2img: Tab, panel: Panel, site: Site) -> None:
+    """8 frames of 2 images in 4 steps, with what made each of them."""
+    hybrid(txt2img, site)
+    txt2img.settings(batch_size=2, width=512, height=512, seed=1)
+    seen = watched(txt2img, panel)
+    expect(panel.cells).to_have_count(8)
+    while_running = {count for count, runs in seen if runs}
+    assert while_running & {2, 4, 6}, sorted(while_running)
+    tags = [" ".join(tag.split()) for tag in panel.tags.all_inner_texts()]
+    assert [re.match(r"([BD]) step (\d)/4( switch)?", tag, re.IGNORECASE) is not None for tag in tags] == [True] * 4
+    for tag, letter, timestep, model in zip(
+        tags, "BDDD", (999, 759, 499, 259), [site.base, *[site.distilled] * 3], strict=True
+    ):
+        assert tag.startswith(letter)
+        assert f"t {timestep}" in tag
+        assert "CFG 1" in tag
+        assert model in tag
+    assert ["switch" in tag for tag in tags] == [False, True, False, False]
+
+
+def test_scrub_and_full_size(txt2img: Tab, panel: Panel, site: Site) -> None:
+    hybrid(txt2img, site)
+    txt2img.settings(seed=1)
+    generate(txt2img, panel, 4)
+    panel.cell(0).scroll_into_view_if_needed()
+    panel.wait_for_pictures(4)
+    panel.cell(1).hover()
+    expect(panel.caption).to_contain_text("step 2 of 4")
+    panel.cell(1).focus()
+    panel.page.keyboard.press("ArrowLeft")
+    expect(panel.caption).to_contain_text("step 1 of 4")
+    panel.page.keyboard.press("End")
+    expect(panel.caption).to_contain_text("step 4 of 4")
+    panel.page.keyboard.press("Enter")
+    shown = panel.full.locator("img")
+    expect(shown).to_have_attribute("src", re.compile(r"\.png|^blob:"), timeout=30_000)
+    answer = panel.page.evaluate("url => fetch(url).then(r => r.arrayBuffer()).then(b => Array.from(new Uint8Array(b)))",
+                                 shown.get_attribute("src"))  # fmt: skip
+    picture = np.asarray(Image.open(io.BytesIO(bytes(answer))).convert("RGB"))
+    assert np.abs(picture.astype(int) - txt2img.picture().astype(int)).max() <= 1, "the last frame is the image"
+    panel.page.keyboard.press("Escape")
+    expect(panel.full).to_be_hidden()
+
+
+def test_one_model_s_predictions_alone(txt2img: Tab, panel: Panel) -> None:
+    txt2img.settings(steps=6, seed=1)
+    generate(txt2img, panel, 6)
+    panel.kind("unconditional").check()
+    expect(panel.caption).to_contain_text("unconditional")
+    panel.wait_for_pictures(6)
+    panel.kind("conditional").check()
+    expect(panel.caption).to_contain_text("conditional")
+    expect(panel.root.get_by_text("switch", exact=False).filter(has_text="step")).to_have_count(0)
+
+
+def test_the_structure_curve(txt2img: Tab, panel: Panel, site: Site) -> None:
+    hybrid(txt2img, site)
+    txt2img.settings(batch_size=2, seed=1)
+    generate(txt2img, panel, 8)
+    panel.root.locator("summary").filter(has_text="Structure curve").click()
+    expect(panel.chart.locator("path, polyline").first).to_be_visible(timeout=30_000)
+    expect(panel.root).to_contain_text(re.compile("structural|LPIPS|DreamSim", re.IGNORECASE))
+
+
+def test_stop_here_keeps_the_frame_as_the_image(txt2img: Tab, panel: Panel, site: Site) -> None:
+    txt2img.settings(steps=60, seed=1, width=256, height=256)
+    txt2img.generate_button.click()
+    expect(panel.button("Stop here")).to_be_enabled(timeout=30_000)
+    panel.page.wait_for_function(
+        "root => root.querySelectorAll('[role=gridcell]').length >= 2", arg=panel.root.element_handle()
+    )
+    panel.button("Stop here").click()
+    expect(txt2img.infotext).to_contain_text("DD stopped at", timeout=60_000)
+    txt2img.wait_until_idle()
+    assert panel.cells.count() < 60
+    expect(txt2img.pictures.first).to_be_visible()
+    site.wait_until_ended()
+
+
+def test_compare_lays_three_strips_under_each_other(txt2img: Tab, panel: Panel, site: Site) -> None:
+    hybrid(txt2img, site)
+    txt2img.settings(seed=1)
+    panel.button("Compare").click()
+    expect(panel.strips).to_have_count(3, timeout=90_000)
+    expect(panel.status).to_contain_text("Finished", timeout=90_000)
+    txt2img.wait_until_idle()
+    counts = [panel.strips.nth(at).get_by_role("gridcell").count() for at in range(3)]
+    assert sorted(counts) == [4, 4, 20]
+    expect(panel.cells).to_have_count(28)
+    txt2img.settings(seed=2)
+    txt2img.generate()
+    expect(panel.strips).to_have_count(1)
+    expect(panel.cells).to_have_count(4)
+
+
+def test_two_pages_see_their_own_frames_alone(open_page: Callable[..., Page], site: Site) -> None:
+    pages = [open_page(), open_page()]
+    panels, tabs = [opened(page) for page in pages], [Tab(page, "txt2img") for page in pages]
+    for tab, steps in zip(tabs, (3, 5), strict=True):
+        tab.prompt("a monster")
+        tab.settings(width=64, height=64, steps=steps)
+        tab.generate_button.click()
+    for panel, tab, steps in zip(panels, tabs, (3, 5), strict=True):
+        expect(panel.cells).to_have_count(steps, timeout=60_000)
+        expect(panel.status).to_contain_text("Finished")
+        tab.wait_until_idle()
+    site.wait_until_ended()
+    for panel, steps in zip(panels, (3, 5), strict=True):
+        expect(panel.cells).to_have_count(steps)
+
+
+def test_a_reloaded_page_shows_its_last_strip(txt2img: Tab, panel: Panel, page: Page) -> None:
+    txt2img.settings(seed=1)
+    generate(txt2img, panel, 4)
+    page.reload(wait_until="domcontentloaded")
+    txt2img.accordion.checkbox.wait_for(timeout=120_000)
+    again = opened(page)
+    expect(again.cells).to_have_count(4)
+
+
+def test_unticked_nothing_is_recorded(txt2img: Tab, panel: Panel, page: Page) -> None:
+    page.locator("#script_txt2img_diversity_distillation_dt_preview-visible-checkbox").uncheck()
+    txt2img.generate()
+    expect(txt2img.pictures.first).to_be_visible()
+    page.locator("#script_txt2img_diversity_distillation_dt_preview-visible-checkbox").check()
+    expect(panel.cells).to_have_count(0)
+
+
+def test_an_interrupted_generation_shows_what_it_has(txt2img: Tab, panel: Panel, site: Site) -> None:
+    txt2img.settings(steps=60, seed=1, width=256, height=256)
+    txt2img.generate_button.click()
+    panel.page.wait_for_function(
+        "root => root.querySelectorAll('[role=gridcell]').length >= 2", arg=panel.root.element_handle()
+    )
+    txt2img.interrupt_button.click()
+    expect(panel.status).to_contain_text("nterrupted", timeout=30_000)
+    assert 2 <= panel.cells.count() < 60
+    site.wait_until_ended()
+
+
+def test_a_closed_page_costs_nothing(open_page: Callable[..., Page], txt2img: Tab, site: Site) -> None:
+    other = open_page()
+    panel = opened(other)
+    tab = Tab(other, "txt2img")
+    tab.settings(steps=30, width=128, height=128, seed=1)
+    tab.generate_button.click()
+    expect(panel.cells.first).to_be_visible(timeout=60_000)
+    other.goto("about:blank")
+    site.wait_until_ended()
+    txt2img.generate()
+    expect(txt2img.pictures.first).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_narrow_and_dark(open_page: Callable[..., Page], site: Site, theme: str) -> None:
+    page = open_page(theme=theme, width=400)
+    panel, tab = opened(page), Tab(page, "txt2img")
+    tab.prompt("a monster")
+    tab.settings(width=64, height=64, steps=4)
+    generate(tab, panel, 4)
+    assert page.evaluate("document.documentElement.scrollWidth <= 400")
