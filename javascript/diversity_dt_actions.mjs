@@ -1,5 +1,7 @@
 // What the panel does to the host and asks of the server: the hidden text box, the host's buttons, stop and save.
 
+const PAUSE_MS = 1000;
+
 // The host's page around one panel. Everything is looked up anew: gradio may draw it anew.
 export class HostTab {
     constructor({ tab, switch: switchId, page }) {
@@ -50,11 +52,14 @@ export class HostTab {
 }
 
 export class Server {
-    constructor({ sentenceOf }) {
-        this.#sentenceOf = sentenceOf;
+    // closing: a signal that ends all waiting.
+    constructor({ comesLater, retryAfter, sentenceOf, waited }, closing) {
+        this.#parts = { comesLater, retryAfter, sentenceOf, waited };
+        this.#closing = closing;
     }
 
-    #sentenceOf;
+    #parts;
+    #closing;
 
     // Ends a generation with one of its frames, null: with the newest. Returns a sentence.
     async stop(generation, frame) {
@@ -66,13 +71,25 @@ export class Server {
     async save(generations) {
         const files = [];
         for (const generation of generations) {
-            const { sentence, told } = await this.#post(`${generation.id}/save`, {});
+            const { sentence, told } = await this.#made(`${generation.id}/save`);
             if (sentence) {
                 return sentence;
             }
             files.push(...told.files);
         }
         return files.length ? `Saved ${files.join(", ")}.` : "There was nothing to save.";
+    }
+
+    // Asks until it is made.
+    async #made(path) {
+        const { comesLater, retryAfter, waited } = this.#parts;
+        for (;;) {
+            const { answer, told, sentence } = await this.#post(path, {});
+            if (!answer || !comesLater(answer) || this.#closing.aborted) {
+                return { told, sentence: sentence || (told.files ? "" : "It has been given up.") };
+            }
+            await waited(retryAfter(answer, PAUSE_MS), this.#closing);
+        }
     }
 
     async #post(path, body) {
@@ -82,7 +99,9 @@ export class Server {
                 headers: { "Content-Type": "application/json" },
                 body: JSON.stringify(body),
             });
-            return answer.ok ? { told: await answer.json() } : { sentence: await this.#sentenceOf(answer) };
+            return answer.ok
+                ? { answer, told: await answer.json() }
+                : { answer, sentence: await this.#parts.sentenceOf(answer) };
         } catch {
             return { sentence: "The server does not answer." };
         }

@@ -15,9 +15,10 @@ const PAUSE_MS = 1000;
 const MEASURES = { lpips: "LPIPS", dreamsim: "DreamSim", structural: "structural distance (built in)" };
 
 export class Curve {
-    constructor(generation, { elements, retryAfter, sentenceOf, waited }) {
+    constructor(generation, { elements, comesLater, retryAfter, sentenceOf, waited }) {
         this.generation = generation;
         this.#elements = elements;
+        this.#comesLater = comesLater;
         this.#retryAfter = retryAfter;
         this.#sentenceOf = sentenceOf;
         this.#waited = waited;
@@ -28,6 +29,7 @@ export class Curve {
     }
 
     #elements;
+    #comesLater;
     #retryAfter;
     #sentenceOf;
     #waited;
@@ -82,7 +84,7 @@ export class Curve {
                     return;
                 }
                 say(this.#note, await this.#sentenceOf(answer));
-                if (answer.status !== 202 && answer.status !== 429) {
+                if (!this.#comesLater(answer)) {
                     return;
                 }
                 await this.#waited(this.#retryAfter(answer, PAUSE_MS), signal);

@@ -28,7 +28,7 @@ export class Panel {
         this.#keys = keys;
         this.#parts = parts;
         this.#host = new HostTab(root.dataset);
-        this.#server = new Server(parts);
+        this.#server = new Server(parts, this.#closing.signal);
         this.#strips = new Strips();
         this.#pictures = new Pictures(parts);
         this.#large = new Large({ elements: parts, pictures: this.#pictures }, () => this.#open());

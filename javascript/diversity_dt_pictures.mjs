@@ -6,12 +6,14 @@ const PAUSE_MS = 1000;
 const TRIES = 10;
 
 export class Pictures {
-    constructor({ retryAfter, sentenceOf }) {
+    constructor({ comesLater, retryAfter, sentenceOf }) {
+        this.#comesLater = comesLater;
         this.#retryAfter = retryAfter;
         this.#sentenceOf = sentenceOf;
         this.#watch = new IntersectionObserver((entries) => this.#moved(entries), { rootMargin: MARGIN });
     }
 
+    #comesLater;
     #retryAfter;
     #sentenceOf;
     #watch;
@@ -128,7 +130,7 @@ export class Pictures {
         request.tries += 1;
         try {
             const answer = await fetch(request.url, { cache: "no-store" });
-            if ((answer.ok || [429, 503].includes(answer.status)) && request.tries < TRIES) {
+            if ((answer.ok || this.#comesLater(answer)) && request.tries < TRIES) {
                 this.#later(img, request, this.#retryAfter(answer, PAUSE_MS));
             } else {
                 request.told(answer.ok ? "This is no picture." : await this.#sentenceOf(answer));

@@ -10,6 +10,11 @@ export function retryAfter(answer, otherwise) {
     return Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : otherwise;
 }
 
+// Whether the same question may be answered later: work is under way, or there is too much of it.
+export function comesLater(answer) {
+    return answer.status === 202 || ([429, 503].includes(answer.status) && answer.headers.has("Retry-After"));
+}
+
 // The server's sentence on what is wrong.
 export async function sentenceOf(answer) {
     try {

@@ -43,8 +43,9 @@ export class Large {
 
 export class FullSize {
     // moved(key) moves on in the strip and returns what is chosen then.
-    constructor({ elements, retryAfter, sentenceOf }, moved) {
+    constructor({ elements, comesLater, retryAfter, sentenceOf }, moved) {
         this.#elements = elements;
+        this.#comesLater = comesLater;
         this.#retryAfter = retryAfter;
         this.#sentenceOf = sentenceOf;
         this.#moved = moved;
@@ -63,6 +64,7 @@ export class FullSize {
     }
 
     #elements;
+    #comesLater;
     #retryAfter;
     #sentenceOf;
     #moved;
@@ -146,7 +148,7 @@ export class FullSize {
                 }
                 const sentence = await this.#sentenceOf(answer);
                 say(this.#status, sentence);
-                if (answer.status !== 202 && answer.status !== 429) {
+                if (!this.#comesLater(answer)) {
                     return;
                 }
                 await waited(this.#retryAfter(answer, PAUSE_MS), signal);

@@ -60,10 +60,21 @@ body.dark {{ background: #0b0f19; color: #f3f4f6; }}</style>
 </head><body class="{theme}"><main id="app"></main>
 <script>
 const HTML = {html};
-function generate(tab) {{
-    fetch("./generate", {{ method: "POST", headers: {{ "Content-Type": "application/json" }},
-        body: JSON.stringify({{ tab, page: document.querySelector(`#${{tab}}_page textarea`).value }}) }});
-    submitTo(tab, [null]);
+// Shows progress as the hosts do, until the job is over.
+async function generate(tab) {{
+    const gallery = document.getElementById(`${{tab}}_gallery_container`);
+    const bar = document.createElement("div");
+    bar.className = "progressDiv";
+    gallery.parentNode.insertBefore(bar, gallery);
+    const page = document.querySelector(`#${{tab}}_page textarea`).value;
+    await fetch("./generate", {{ method: "POST", headers: {{ "Content-Type": "application/json" }},
+        body: JSON.stringify({{ tab, page }}) }});
+    let busy = true;
+    while (busy) {{
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        busy = await fetch("./busy").then((answer) => answer.json()).catch(() => true);
+    }}
+    bar.remove();
 }}
 addEventListener("load", () => {{ document.getElementById("app").innerHTML = HTML; }});
 </script></body></html>"""
@@ -188,7 +199,7 @@ def app_of(stand: Stand) -> FastAPI:
 
     @app.get("/")
     async def page(theme: str = "light", modules: str = "all") -> Response:
-        scripts = [f'<script src="file={path}?1"></script>' for path in sorted(HOST_SCRIPTS.glob("*.js"))]
+        scripts = [f'<script src="file={HOST_SCRIPTS / "a_script.js"}?1"></script>']
         ours = sorted(OUR_SCRIPTS.glob("*.mjs")) if modules == "all" else []
         scripts += [f'<script type="module" src="file={path}?{path.stat().st_mtime}"></script>' for path in ours]
         scripts.append(f'<link rel="stylesheet" href="file={ROOT / "style.css"}?1">')
@@ -214,11 +225,9 @@ def app_of(stand: Stand) -> FastAPI:
         stand.interrupted += 1
         return {}
 
-    @app.post("/internal/progress")
-    async def progress() -> dict[str, Any]:
-        if not stand.busy:
-            await asyncio.sleep(0.4)  # the click itself may still be on its way
-        return {"active": stand.busy, "queued": False, "completed": not stand.busy, "progress": 0.5, "textinfo": None}
+    @app.get("/busy")
+    async def busy() -> bool:
+        return stand.busy
 
     _add_routes(app, stand)
     return app
@@ -274,7 +283,7 @@ def _add_routes(app: FastAPI, stand: Stand) -> None:
                     stand.worker, lambda: generation.pictures.get(frame, view, stand.decoder)
                 )
             except DecodingFailed as error:
-                return _error(500, str(error))
+                return _error(503, str(error))
         return Response(
             made.content,
             media_type=made.media_type,
@@ -326,7 +335,10 @@ def _add_routes(app: FastAPI, stand: Stand) -> None:
         generation = find(identifier)
         if generation.state is State.RUNNING:
             return _error(409, "The generation runs; save when it has ended.")
-        return _json({"files": ["00001-7-dt.png", "00001-7-dt.webp"]})
+        made = stand.later(f"{identifier} save", lambda: ["00001-7-dt.png", "00001-7-dt.webp"])
+        if made is None:
+            return _json({"wait": "The strip is being saved; ask again."}, 202, **{"Retry-After": "1"})
+        return _json({"files": made})
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""The DT-preview's accordion, without a host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
+from extension_core.ui import preview
+from extension_core.ui.components import HostParts
+
+from gradio.events import Dependency
+
+class Accordion(gr.Checkbox):
+    def __init__(self, value: bool, **kwargs: Any) -> None:
+        super().__init__(value, **kwargs)
+        self.inside = gr.Accordion(label=kwargs["label"])
+
+    def __enter__(self) -> Accordion:
+        self.inside.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.inside.__exit__(*error)
+
+    def get_block_name(self) -> str:
+        return "checkbox"
+
+
+def built() -> tuple[list[Any], gr.Blocks]:
+    parts = HostParts(Accordion, list, list, lambda *_: None, lambda name: f"script_{name}", lambda _: {})
+    with gr.Blocks() as page:
+        components = preview.build(parts, "img2img")
+    return components, page
+
+
+def test_one_component_for_each_argument_in_their_order() -> None:
+    components, _ = built()
+    assert [component.label for component in components] == [spec.label for spec in PAGE_FIELDS]
+    ids = [f"script_dt_{spec.name}" for spec in PAGE_FIELDS]
+    assert [component.elem_id for component in components] == ids
+    values = {spec.name: one.value for spec, one in zip(PAGE_FIELDS, components, strict=True)}
+    assert PreviewOptions.from_mapping(values) == PreviewOptions()
+
+
+def test_the_pages_secret_is_sent_but_kept_in_no_settings() -> None:
+    components, _ = built()
+    page = components[-1]
+    assert page.visible
+    assert page.do_not_save_to_config
+    assert not any(getattr(component, "do_not_save_to_config", False) for component in components[:-1])
+
+
+def test_the_root_says_where_everything_is() -> None:
+    _, page = built()
+    root = next(block.value for block in page.blocks.values() if isinstance(block, gr.HTML))
+    assert root == (
+        '<div class="diversity-dt" data-tab="img2img" data-switch="script_dt_preview-checkbox" '
+        'data-page="script_dt_page"></div>'
+    )
