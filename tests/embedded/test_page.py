@@ -96,6 +96,9 @@ def test_scripts_and_styles_of_extensions_are_on_the_page(host: Host) -> None:
     html = ui_gradio_extensions.javascript_html()
     assert html.index("a_script.js") < html.index("inputAccordion.js")
     assert "style.css" in ui_gradio_extensions.css_html()
+    [module] = [line for line in html.splitlines() if "recorder.mjs" in line]
+    assert module.startswith('<script type="module" src="file=')
+    assert html.index("submit.js") < html.index("recorder.mjs")
 
 
 def test_tooltips_and_classes_are_added_to_components(host: Host) -> None:

@@ -1,0 +1,76 @@
+"""The host's own page, as far as extensions' scripts on it stand on what it does."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Site
+from tests.browser.webpage import Tab
+from tests.e2e.flavour import flavour_under_test
+
+ON_FORGE = flavour_under_test() == "forge"
+
+
+def test_settings_come_with_the_page_and_callbacks_after_them(page: Page) -> None:
+    page.wait_for_function("Object.keys(opts).length > 0")
+    told = page.evaluate("""() => {
+        const told = [];
+        onOptionsAvailable(() => told.push(opts.live_preview_refresh_period));
+        return told;
+    }""")
+    assert len(told) == 1
+    assert page.evaluate("gradioApp().getElementById('txt2img_prompt') !== null")
+
+
+def test_callbacks_of_changes_run_soon_after_the_last_one(page: Page) -> None:
+    counts = page.evaluate("""async () => {
+        const counts = {updates: 0, after: 0, loaded: 0};
+        onUiUpdate((mutations) => { counts.updates += Array.isArray(mutations) ? 1 : 0; });
+        onAfterUiUpdate(() => counts.after++);
+        onUiLoaded(() => counts.loaded++);
+        for (let i = 0; i < 4; i++) {
+            gradioApp().querySelector("#tabs").appendChild(document.createElement("i")).remove();
+            await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        await new Promise((resolve) => setTimeout(resolve, 400));
+        return counts;
+    }""")
+    assert counts["updates"] >= 4
+    assert counts["after"] >= 1
+    assert counts["after"] < counts["updates"]
+    assert counts["loaded"] == 0, "who registers late is not called any more"
+
+
+@pytest.mark.parametrize(
+    ("given", "on_a1111", "on_forge"),
+    [
+        (["id", 1, ["pictures"], "info", "html", "log"], ["id", 1, ["pictures"], "info", "html", "log"], ["id", 1]),
+        (["id", 1, ["pictures"], "html", "log"], ["id", 1, None, "html", "log"], ["id", 1]),
+        (["id", 1, None, "info", "html", "log"], ["id", 1, None, "info", "html", "log"], None),
+    ],
+)
+def test_what_a_submission_sends(page: Page, given: list[object], on_a1111: object, on_forge: object) -> None:
+    sent = page.evaluate("(given) => create_submit_args(given)", given)
+    assert sent == ((on_forge or given) if ON_FORGE else on_a1111)
+
+
+def test_a_reloaded_page_shows_its_generation_again(txt2img: Tab, site: Site) -> None:
+    page = txt2img.page
+    txt2img.settings(steps=60, width=256, height=256)
+    txt2img.generate_button.click()
+    page.wait_for_function("document.querySelector('.progressDiv')?.textContent.includes('%')")
+    task = page.evaluate("localStorage.getItem('txt2img_task_id')")
+    assert task.startswith("task(")
+    page.reload(wait_until="domcontentloaded")
+    restore = txt2img.element("restore_progress")
+    expect(restore).to_be_visible(timeout=60_000)
+    restore.click()
+    expect(txt2img.infotext).to_contain_text("Steps: 60", timeout=120_000)
+    txt2img.wait_until_idle()
+    expect(txt2img.pictures.first).to_be_visible()
+    expect(restore).to_be_hidden()
+    assert page.evaluate("localStorage.getItem('txt2img_task_id')") == task, "the host forgets it after the next one"
+    txt2img.settings(steps=4, width=64, height=64)
+    txt2img.generate()
+    page.wait_for_function("localStorage.getItem('txt2img_task_id') === null")
