@@ -91,6 +91,7 @@ export class Panel {
     // The page has changed: the host may have begun something without a click on Generate, or drawn the box anew.
     lookAround() {
         this.#writeKey();
+        this.#poller.resume(); // the accordion may have been opened, out of sight
         if (this.#keys.decided && this.#host.busy && this.#host.ticked && this.#poller.idle) {
             this.#graceUntil = performance.now() + GRACE_MS;
             this.#poller.wake();
