@@ -14,6 +14,31 @@ from benches.host import Host
 from benches.timing import Clock, Seconds
 
 
+class Calls:
+    """Time spent in the U-Nets while it is open."""
+
+    def __init__(self, unets: Iterable[torch.nn.Module]) -> None:
+        self.seconds = Seconds()
+        self._unets, self._clock = list(unets), Clock()
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Calls:
+        for unet in self._unets:
+            self._handles.append(unet.register_forward_pre_hook(self._before))
+            self._handles.append(unet.register_forward_hook(self._after))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(self, *_args: Any) -> None:
+        self._clock = Clock()
+
+    def _after(self, *_args: Any) -> None:
+        self.seconds += self._clock.read()
+
+
 @dataclass
 class Round:
     """One hybrid request.

@@ -1,0 +1,216 @@
+"""`python -m benches.preview --flavour forge --json FILE`: what the DT-preview costs a generation of one model.
+
+The U-Net is of SD 1.5's size. `panel_live` adds what a page does: another process polls the extension's routes every
+400 ms over HTTP and fetches each frame's picture, decoded by a TAESD of the published size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benches import checkpoints
+from benches.a1111 import A1111
+from benches.apart import figures_of
+from benches.forge import Forge
+from benches.host import Host
+from benches.sampling import Calls
+from extension_core.embedded.networks.previews import taesd_decoder
+from extension_core.trajectory.frames import Position, Section, Tag
+from extension_core.trajectory.recorder import MIB, Recorder
+
+HOSTS: dict[str, type[Host]] = {"a1111": A1111, "forge": Forge}
+TARGETS = {
+    f"{prefix}{name}": target
+    for prefix in ("", "forge_")
+    for name, target in (("recorder_on_over_off", 1.01), ("panel_live_over_off", 1.05))
+}
+POLL_SECONDS = 0.4
+_REQUEST: dict[str, Any] = {"steps": 8, "cfg_scale": 7.0, "sampler_name": "Euler"}
+# A page, as far as the server sees it: it asks what is new and fetches the picture of every frame once.
+_PAGE = """
+import json, sys, time, urllib.error, urllib.request
+url, identifier, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+since, wanted = 0, []
+while True:
+    try:
+        update = json.load(urllib.request.urlopen(f"{url}/{identifier}?since={since}"))
+    except urllib.error.HTTPError:
+        time.sleep(seconds)
+        continue
+    since = update["cursor"]
+    wanted += [(frame["number"], image) for frame in update["frames"] for image in range(frame["images"])]
+    while wanted:
+        number, image = wanted[0]
+        with urllib.request.urlopen(f"{url}/{identifier}/frames/{number}/{image}.jpg?side=256") as answer:
+            if answer.status != 200:
+                break
+            answer.read()
+        wanted.pop(0)
+    if update["state"] != "running" and not wanted:
+        break
+    time.sleep(seconds)
+"""
+
+
+@dataclass
+class Times:
+    """Seconds of one kind of request.
+
+    Attributes:
+        sampling: wall time of its `p.sample`.
+        calls: of that, in the U-Net.
+    """
+
+    sampling: list[float] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+
+    @property
+    def outside(self) -> float:
+        """Median of what is not in the U-Net."""
+        return statistics.median(whole - calls for whole, calls in zip(self.sampling, self.calls, strict=True))
+
+
+def run(folder: Path, flavour: str, threads: int | None, rounds: int, size: int, quick: bool) -> dict[str, float]:
+    """All figures of one host."""
+    files = checkpoints.make(folder / "models", checkpoints.QUICK if quick else checkpoints.FULL)
+    host = HOSTS[flavour](files, folder / "data", threads, torch.cuda.is_available())
+    _give_taesd()
+    with served() as url:
+        times = measure(host, size, rounds, url)
+    prefix = "" if flavour == "a1111" else f"{flavour}_"
+    return {f"{prefix}{name}": value for name, value in figures(times).items()} | bound()
+
+
+def figures(times: dict[str, Times]) -> dict[str, float]:
+    """Ratios of medians.
+
+    The recorder runs between the U-Net's calls and leaves them as they are, so its ratio is of the time outside of
+    them, added to one and the same time inside: what else the machine does would hide a hundredth. The page's work
+    goes on beside the calls, so its ratio is of whole generations.
+    """
+    off, on = times["off"], times["recorder"]
+    calls = statistics.median([*off.calls, *on.calls])
+    return {
+        "recorder_on_over_off": (calls + on.outside) / (calls + off.outside),
+        "recorder_on_over_off_whole": statistics.median(on.sampling) / statistics.median(off.sampling),
+        "panel_live_over_off": statistics.median(
+            live / plain for live, plain in zip(times["panel"].sampling, off.sampling, strict=True)
+        ),
+        "preview_off_seconds": statistics.median(off.sampling),
+        "recorder_ms_a_step": 1e3 * (on.outside - off.outside) / _REQUEST["steps"],
+    }
+
+
+def measure(host: Host, size: int, rounds: int, url: str) -> dict[str, Times]:
+    """Generations without the preview, with it, and with a page that watches, in turn; the first of each is left out.
+
+    Args:
+        size: of the image in pixels.
+    """
+    times = {kind: Times() for kind in ("off", "recorder", "panel")}
+    for i in range(rounds + 1):
+        for kind in list(times) if i % 2 == 0 else list(reversed(times)):
+            seconds, calls = _generate(host, size, kind, url)
+            if i > 0:
+                times[kind].sampling.append(seconds)
+                times[kind].calls.append(calls)
+    return times
+
+
+def _generate(host: Host, size: int, kind: str, url: str) -> tuple[float, float]:
+    identifier = secrets.token_urlsafe(24)
+    preview: Any = False if kind == "off" else {"id": identifier}
+    with contextlib.ExitStack() as stack:
+        if kind == "panel":
+            page = subprocess.Popen([sys.executable, "-c", _PAGE, url, identifier, str(POLL_SECONDS)])
+            stack.callback(page.wait)
+        calls = stack.enter_context(Calls(host.unets()))
+        seconds = host.generate(size, {"enabled": False, "dt": preview}, **_REQUEST)
+    return seconds.wall, calls.seconds.wall
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """The extension's routes on a server of their own; gives their address."""
+    import uvicorn
+    from fastapi import FastAPI
+
+    from extension_core.hosts.webui.preview.routes import PREFIX, add_routes
+
+    app = FastAPI()
+    add_routes(app)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}{PREFIX}"
+    server.should_exit = True
+    thread.join()
+
+
+def _give_taesd() -> None:
+    """The host's TAESD, as large as the published one, with random numbers."""
+    from modules import paths
+
+    target = Path(paths.models_path) / "VAE-taesd" / "taesd_decoder.pth"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(taesd_decoder().state_dict(), target)
+
+
+def bound() -> dict[str, float]:
+    """What a recording of 64 images of 1024 pixels in 50 steps holds, with all three predictions and without."""
+    held = {}
+    for name, kinds in (("guided", 1), ("all_predictions", 3)):
+        recorder, latents = Recorder(), torch.zeros(64, 4, 128, 128, dtype=torch.float16)
+        for step in range(50):
+            tag = Tag(Section("first pass"), Position(step, 50, 0.0, 0.0), "", 1.0, "")
+            recorder.add(tag, *[latents] * kinds)
+        held[f"recording_64x50_{name}_mib"] = recorder.nbytes / MIB
+    return held
+
+
+def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> dict[str, float]:
+    """`run` in a process of its own, for there is one host a process."""
+    return figures_of("benches.preview", flavour, threads, ["--rounds", str(rounds), *(["--quick"] if quick else [])])
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m benches.preview", description=__doc__)
+    parser.add_argument("--flavour", choices=HOSTS, default="a1111", help="the host to be like (default: a1111)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
+    parser.add_argument("--rounds", type=int, default=5, help="repeats (default: 5)")
+    parser.add_argument("--size", type=int, default=256, help="side of the image in pixels (default: 256)")
+    parser.add_argument("--quick", action="store_true", help="a U-Net of a tenth of the width: shows that it runs")
+    options = parser.parse_args()
+    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="bench") as folder:
+        figures_ = run(Path(folder), options.flavour, options.threads, options.rounds, options.size, options.quick)
+    print("\n".join(f"{name}  {value:.10g}" for name, value in figures_.items()))
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures_, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
