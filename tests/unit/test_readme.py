@@ -9,6 +9,7 @@ import pytest
 
 from extension_core.fields import Field
 from extension_core.options import FIELDS, Options
+from extension_core.preview_options import PREVIEW_FIELDS, PreviewOptions
 from extension_core.sampling.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,17 @@ def test_every_option_has_its_line(spec: Field) -> None:
     value = getattr(Options(), spec.name)
     assert label == spec.label
     assert default.strip("`") == EMPTY.get(value, f"{value:g}" if isinstance(value, float) else str(value))
+    assert all(f"`{choice}`" in meaning for choice in spec.choices)
+
+
+@pytest.mark.parametrize("spec", [f for f in PREVIEW_FIELDS if f.name != "page"], ids=lambda spec: spec.name)
+def test_every_option_of_the_preview_has_its_line(spec: Field) -> None:
+    row = re.search(rf"^\| ([^|]+) \| `{spec.api_key}` \| ([^|]+) \| ([^|]+) \|$", README, re.MULTILINE)
+    assert row, f"README.md has no row for {spec.api_key}"
+    label, default, meaning = (cell.strip() for cell in row.groups())
+    value = getattr(PreviewOptions(), spec.name)
+    assert label == spec.label
+    assert default.strip("`") == {(): "none", "": "none", None: "all"}.get(value, str(value))
     assert all(f"`{choice}`" in meaning for choice in spec.choices)
 
 
