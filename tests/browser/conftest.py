@@ -21,6 +21,8 @@ from tests.e2e.embedded_host import running_embedded
 
 # What the console says without us: gradio's page asks the net for this, and "Reload UI" asks until the server is back.
 _NOT_OURS = ("cdnjs.cloudflare.com", "/internal/ping")
+# gradio 4 of the stream of its events, which "Reload UI" cuts off.
+_NOT_OURS += ("/queue/data", "Server stopped unexpectedly")
 
 
 @dataclass(frozen=True)

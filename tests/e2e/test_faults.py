@@ -106,6 +106,13 @@ def test_we_fail_inside(before: Before, inside: str) -> None:
     before.holds()
 
 
+def test_another_extension_replaces_the_denoiser(webui: WebUI, pair: Pair) -> None:
+    """The fault itself, without ours: a fresh denoiser in the sampler's does what the host's did."""
+    plain = webui.generate(pair.base).must_work()
+    assert webui.generate(pair.base, faults={"replace": True}).same_as(plain)
+    assert webui.get("/dd-faults/counts") == {"replaced": 1}
+
+
 def test_interrupt_from_outside(before: Before) -> None:
     """The user's interrupt button, at some moment of a longer run."""
     request = {"steps": 60, "width": 128, "height": 128, "batch_size": 2}

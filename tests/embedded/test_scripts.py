@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.embedded.conftest import HERE, Host
+from tests.embedded.conftest import Host
 
 pytestmark = pytest.mark.a1111
 
@@ -146,9 +147,9 @@ def test_every_subclass_in_a_script_file_is_registered(host: Host) -> None:
 
 
 def test_basedir_is_the_extensions_folder_while_it_loads(host: Host) -> None:
-    from modules import paths, scripts
+    from modules import paths, scripts, shared
 
-    assert host.library.executions[0] == str(HERE / "extensions" / "recorder")
+    assert host.library.executions[0] == str(Path(shared.cmd_opts.extensions_dir) / "recorder")
     assert scripts.basedir() == paths.script_path
 
 
