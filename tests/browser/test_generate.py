@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -113,6 +114,7 @@ def test_interrupt(txt2img: Tab, site: Site) -> None:
     expect(txt2img.infotext).to_contain_text("14 U-Net calls")
 
 
+@pytest.mark.server_restarts
 def test_reload_ui_keeps_one_working_accordion(txt2img: Tab, site: Site) -> None:
     page = txt2img.page
     page.locator("#tabs > .tab-nav > button").filter(has_text="Settings").click()
