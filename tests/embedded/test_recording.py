@@ -88,8 +88,11 @@ class Ours:
 @pytest.fixture
 def ours(host: Host, on: On) -> Ours:
     from extension_core.hosts import adapter
+    from extension_core.hosts.webui.preview import decoders
 
-    made = Ours(host, on, adapter.choose())
+    chosen: Any = adapter.choose()
+    decoders.DECODERS.use(chosen.begin.args[0].decoding)
+    made = Ours(host, on, chosen)
     made.plain(steps=1)
     return made
 
@@ -416,3 +419,33 @@ def test_a_click_on_compare_counts_once(ours: Ours) -> None:
     page = {"page": f"{key} compare {secrets.token_hex(8)}"}
     assert len(ours.txt2img(dd=HYBRID, dt=page).answer.images) == 3
     assert len(ours.txt2img(dd=HYBRID, dt=page).answer.images) == 1
+
+
+def test_a_request_within_a_request_is_shown_beside_it(ours: Ours, on: On) -> None:
+    """As ADetailer makes them: another processing object with the same script arguments, before the image is done."""
+    from extension_core.hosts.webui.preview.recorded import STORE, about
+
+    key, nested = secrets.token_urlsafe(24), []
+
+    @on("postprocess_image")
+    def detail(p: Any, *_: Any) -> None:
+        if not nested:
+            nested.append(True)
+            from modules import processing
+
+            ours.args = {**ours.args, "dt": {"page": key}}
+            inner = processing.StableDiffusionProcessingTxt2Img(
+                prompt="a red cat", steps=2, width=64, height=64, seed=3, sampler_name="Euler", cfg_scale=5,
+                do_not_save_samples=True, do_not_save_grid=True,
+            )  # fmt: skip
+            inner.scripts, inner.script_args = p.scripts, p.script_args
+            processing.process_images(inner)
+
+    recorded = ours.txt2img(dt={"page": key})
+    assert recorded.answer.status == 200, recorded.answer.body
+    outer, inner = STORE.under(key, "")
+    assert outer is recorded.generation
+    assert about(outer).group == about(inner).group != ""
+    assert [len(x.recorder.frames()) for x in (outer, inner)] == [4, 2]
+    later = ours.txt2img(dt={"page": key})
+    assert about(later.generation).group == ""

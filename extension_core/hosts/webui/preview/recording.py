@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, cast
@@ -18,7 +19,7 @@ from extension_core.hosts.webui.preview.calls import Call, SigmaCalls, TimestepC
 from extension_core.hosts.webui.preview.comparing import Part
 from extension_core.hosts.webui.preview.decoders import DECODERS
 from extension_core.hosts.webui.preview.page_key import PageKey
-from extension_core.hosts.webui.preview.recorded import STORE, Recorded
+from extension_core.hosts.webui.preview.recorded import STORE, Recorded, about
 from extension_core.hosts.webui.preview.stopping import Stopping
 from extension_core.hosts.webui.preview.watching import Watched
 from extension_core.preview_options import PreviewOptions
@@ -52,10 +53,18 @@ class Recording:
             self.about.group, self.about.role = part.group, part.role
         recorder = Recorder(thinning=Thinning(preview.every, preview.timesteps))
         owner = getattr(p, "user", None) or ""
+        if page.key:
+            self._join_what_runs(page.key, owner)
         identifier = preview.id if preview.id and (part is None or part.role == "hybrid") else None
         self.generation: Generation = STORE.open(owner, identifier, page.key, recorder, about=self.about)
         self.stopping = Stopping(p, self.generation, self.about.stop)
         self._failed = ""
+
+    def _join_what_runs(self, key: str, owner: str) -> None:
+        """Requests that a script makes within the page's own (ADetailer's, with its arguments) are shown beside it."""
+        running = [about(x) for x in STORE.under(key, owner) if x.state is State.RUNNING]
+        if running and not self.about.group:
+            running[0].group = self.about.group = running[0].group or secrets.token_urlsafe(24)
 
     def take_over(self) -> None:
         """Put the recording around this request's `p.sample` and `p.close`."""
