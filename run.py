@@ -178,28 +178,39 @@ def run_side_by_side(stages: Stages, at_once: int = 2) -> dict[str, int]:
     codes: dict[str, int] = {}
     started: dict[str, tuple[subprocess.Popen[Any], IO[bytes]]] = {}
     waiting = list(stages)
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for shown in stages:
-            say(shown)
-            while shown not in codes:
-                codes |= {name: status(code) for name, (p, _) in started.items() if (code := p.poll()) is not None}
-                while waiting and len(started) - len(codes) < at_once:
-                    name = waiting.pop(0)
-                    started[name] = start_apart(stack, folder / str(len(waiting)), *stages[name])
-                time.sleep(0.1)
-                show_new(started[shown][1])
-            show_new(started[shown][1])
+    with contextlib.ExitStack() as files:
+        folder = Path(files.enter_context(tempfile.TemporaryDirectory()))
+        try:
+            with contextlib.ExitStack() as children:
+                for shown in stages:
+                    say(shown)
+                    while shown not in codes:
+                        codes |= {
+                            name: status(p.returncode) for name, (p, _) in started.items() if p.poll() is not None
+                        }
+                        while waiting and len(started) - len(codes) < at_once:
+                            name = waiting.pop(0)
+                            started[name] = start_apart(files, children, folder / str(len(waiting)), *stages[name])
+                        time.sleep(0.1)
+                        show_new(started[shown][1])
+                    show_new(started[shown][1])
+        finally:  # what they had to say when they were interrupted
+            for _, printed in started.values():
+                show_new(printed)
     return codes
 
 
 def start_apart(
-    stack: contextlib.ExitStack, printed: Path, command: list[str], environ: dict[str, str]
+    files: contextlib.ExitStack,
+    children: contextlib.ExitStack,
+    printed: Path,
+    command: list[str],
+    environ: dict[str, str],
 ) -> tuple[subprocess.Popen[Any], IO[bytes]]:
     """Start a child that prints to a file; returns it and the file to read."""
     with printed.open("wb") as to:
-        process = stack.enter_context(child(command, environ, interrupt=True, stdout=to, stderr=subprocess.STDOUT))
-    return process, stack.enter_context(printed.open("rb"))
+        process = children.enter_context(child(command, environ, interrupt=True, stdout=to, stderr=subprocess.STDOUT))
+    return process, files.enter_context(printed.open("rb"))
 
 
 def show_new(printed: IO[bytes]) -> None:
@@ -229,7 +240,7 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
     if not args.flavour and not rest:
         stages = {name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()}
     # Browsers want two cores for themselves, so the stacks come to the page tests at different times.
-    order = [("forge", OUTSIDE), ("a1111", INSIDE), ("a1111", OUTSIDE), ("forge", INSIDE)]
+    order = [("forge", OUTSIDE), ("a1111", INSIDE), ("a1111", OUTSIDE[::-1]), ("forge", INSIDE)]
     suites = [(flavour, rest) for flavour in wanted] if rest else [suite for suite in order if suite[0] in wanted]
     tests = {
         f"{' '.join(asked)} on the {flavour} stack": suite_stage(flavour, pythons[flavour], asked, chromium)

@@ -71,7 +71,8 @@ def second_model(path: Path) -> SecondModel:
     """Our load of a distilled model, from the check of its header on."""
     from extension_core.hosts.a1111 import model
 
-    return model.second_model(Wanted(path, model.check_file(path, "auto")), SimpleNamespace(), "both")[0]
+    request = SimpleNamespace(width=512, height=512, batch_size=1)
+    return model.second_model(Wanted(path, model.check_file(path, "auto")), request, "both")[0]
 
 
 def drop() -> None:

@@ -142,11 +142,15 @@ def test_one_base_step_by_ddim_is_one_by_euler(webui: WebUI, pair: Pair) -> None
 
 
 def test_finer_base_steps_keep_prompt_editing_in_place(webui: WebUI, pair: Pair) -> None:
-    """A prompt that changes after the base's part changes nothing in it, however many steps the base takes."""
-    chosen = {**settings(pair), "switch_step": 2, "mode": "hybrid"}
-    plain = webui.generate(pair.base, {**chosen, "base_steps": 6}, prompt="a cat")
-    edited = webui.generate(pair.base, {**chosen, "base_steps": 6}, prompt="a [cat:cat:0.5]")
-    assert plain.must_work().same_as(edited.must_work())
+    """A prompt that changes in its words alone changes nothing, however many steps the base takes.
+
+    Up to rounding: a host reads both of its readings at once, which some text encoders round otherwise.
+    """
+    chosen = {**settings(pair), "switch_step": 2, "mode": "hybrid", "base_steps": 6}
+    plain = webui.generate(pair.base, chosen, prompt="a cat").must_work()
+    edited = webui.generate(pair.base, chosen, prompt="a [cat:cat:0.5]").must_work()
+    assert plain.distance(edited) < 0.01
+    assert plain.distance(webui.generate(pair.base, chosen, prompt="a [dog:cat:0.5]").must_work()) > 1
 
 
 def test_skip_first_takes_fewer_calls(webui: WebUI, pair: Pair) -> None:

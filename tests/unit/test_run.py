@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -278,6 +279,28 @@ def test_suites_run_two_at_a_time_and_each_is_shown_whole(tmp_path: Path, capfd:
     parts = (f"{a} begins", f"{a} ends", "second", f"{b} begins", f"{b} ends", "third", "failed: first")
     places = [out.index(part) for part in parts]
     assert places == sorted(places)
+
+
+def test_suites_that_are_interrupted_say_how_far_they_were(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import pathlib, sys, time\n"
+        "try:\n    pathlib.Path(sys.argv[1]).touch(); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    print('interrupted', sys.argv[1])\n"
+    )
+    begun = [tmp_path / "a", tmp_path / "b"]
+    suites = {path.name: ([sys.executable, "-c", code, str(path)], dict(os.environ)) for path in begun}
+
+    def interrupt(_seconds: float) -> None:
+        if all(path.exists() for path in begun):
+            raise environments.Terminated
+
+    monkeypatch.setattr(run, "time", SimpleNamespace(sleep=interrupt))
+    with pytest.raises(environments.Terminated):
+        run.run_side_by_side(suites)
+    out = capfd.readouterr().out
+    assert all(f"interrupted {path}" in out for path in begun)
 
 
 def test_pytest_arguments_keep_their_order() -> None:
