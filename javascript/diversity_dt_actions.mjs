@@ -40,7 +40,7 @@ export class HostTab {
     // gradio takes the value from the event, not from the element.
     set page(text) {
         const box = this.#box;
-        if (box && box.value !== text) {
+        if (box) {
             box.value = text;
             box.dispatchEvent(new Event("input", { bubbles: true }));
         }
