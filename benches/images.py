@@ -7,7 +7,7 @@ from typing import Any
 
 from benches import checkpoints
 from benches.host import Host
-from benches.timing import Clock
+from benches.timing import Clock, Seconds
 
 _BASE = {"steps": 50, "cfg_scale": 7.0, "sampler_name": "Euler"}
 
@@ -23,20 +23,24 @@ def measure(host: Host, files: checkpoints.Files, rounds: int, size: int) -> dic
         "hybrid": (hybrid, {}),
         "base": ({"enabled": False}, _BASE),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    seconds: dict[str, list[Seconds]] = {name: [] for name in kinds}
     for i in range(rounds + 1):
         for name in ("base", *(("distilled", "hybrid") if i % 2 else ("hybrid", "distilled"))):
             arguments, request = kinds[name]
             clock = Clock()
             host.generate(size, arguments, **request)
             if i > 0:  # the first round loads
-                seconds[name].append(clock.read().wall)
+                seconds[name].append(clock.read())
 
-    def ratio(one: str, other: str) -> float:
-        return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
+    def ratios(one: str, other: str) -> dict[str, float]:
+        pairs = list(zip(seconds[one], seconds[other], strict=True))
+        return {
+            f"{one}_over_{other}": statistics.median(a.wall / b.wall for a, b in pairs),
+            f"{one}_over_{other}_cpu": statistics.median(a.cpu / b.cpu for a, b in pairs),
+        }
 
     return {
-        "hybrid_over_distilled": ratio("hybrid", "distilled"),
-        "base_over_hybrid": ratio("base", "hybrid"),
-        **{f"{name}_image_seconds": statistics.median(times) for name, times in seconds.items()},
+        **ratios("hybrid", "distilled"),
+        **ratios("base", "hybrid"),
+        **{f"{name}_image_seconds": statistics.median(time.wall for time in times) for name, times in seconds.items()},
     }

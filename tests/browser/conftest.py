@@ -21,8 +21,14 @@ from tests.e2e.embedded_host import running_embedded
 
 # What the console says without us: gradio's page asks the net for this, and "Reload UI" asks until the server is back.
 _NOT_OURS = ("cdnjs.cloudflare.com", "/internal/ping")
-# gradio 4 of the stream of its events, which "Reload UI" cuts off; tests that do so are marked `server_restarts`.
-_OF_A_RESTART = ("/queue/data", "Server stopped unexpectedly")
+# ... and while the server is away, of the events that it asked for or is told of.
+_AWAY = (
+    "ERR_CONNECTION_REFUSED",
+    "Failed to fetch",
+    "Connection errored out",
+    "Server stopped unexpectedly",
+    "/queue/data",
+)
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(site: Site, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+def watched() -> list[Watched]:
+    """The pages that this test has opened."""
+    return []
+
+
+@pytest.fixture
+def open_page(site: Site, browser: Browser, watched: list[Watched]) -> Iterator[Callable[..., Page]]:
     """Opens pages (theme, width); after the test nothing of theirs may have gone wrong in the console."""
-    watched: list[Watched] = []
 
     def opened(theme: str = "light", width: int = 1280) -> Page:
         page = browser.new_context(viewport={"width": width, "height": 1000}).new_page()
@@ -89,22 +100,25 @@ def open_page(site: Site, browser: Browser, request: pytest.FixtureRequest) -> I
 
     yield opened
     complaints = [complaint for page in watched for complaint in page.close()]
-    if request.node.get_closest_marker("server_restarts") is not None:
-        complaints = [complaint for complaint in complaints if not any(x in complaint for x in _OF_A_RESTART)]
     if site.models is None:  # a real host's page has complaints of its own
         complaints = [complaint for complaint in complaints if "diversity" in complaint]
     assert complaints == []
 
 
 class Watched:
-    """A page whose console and events are watched."""
+    """A page whose console and events are watched.
+
+    Attributes:
+        server_away: whether the server is being restarted, which gradio's own page complains of.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self.server_away = False
         self._complaints: list[str] = []
         self._events: set[WebSocket] = set()
         page.on("console", self._heard)
-        page.on("pageerror", lambda error: self._complaints.append(str(error.stack)))
+        page.on("pageerror", lambda error: self._complain(str(error.stack)))
         page.on("websocket", self._event)
 
     def close(self) -> list[str]:
@@ -118,6 +132,11 @@ class Watched:
     def _heard(self, message: ConsoleMessage) -> None:
         said = f"{message.text} {message.location.get('url', '')}"
         if message.type == "error" and not any(known in said for known in _NOT_OURS):
+            self._complain(said)
+
+    def _complain(self, said: str) -> None:
+        away = self.server_away and "diversity" not in said and any(known in said for known in _AWAY)
+        if not away:
             self._complaints.append(said)
 
     def _event(self, socket: WebSocket) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, Watched
 from tests.browser.webpage import TITLE, Tab
 
 HYBRID = {"family": "lcm", "switch_step": 2, "base_cfg": 3}
@@ -114,12 +113,13 @@ def test_interrupt(txt2img: Tab, site: Site) -> None:
     expect(txt2img.infotext).to_contain_text("14 U-Net calls")
 
 
-@pytest.mark.server_restarts
-def test_reload_ui_keeps_one_working_accordion(txt2img: Tab, site: Site) -> None:
+def test_reload_ui_keeps_one_working_accordion(txt2img: Tab, site: Site, watched: list[Watched]) -> None:
     page = txt2img.page
     page.locator("#tabs > .tab-nav > button").filter(has_text="Settings").click()
+    watched[0].server_away = True
     with page.expect_navigation(timeout=120_000, wait_until="domcontentloaded"):
         page.locator("#settings_restart_gradio").click()
+    watched[0].server_away = False
     txt2img.accordion.checkbox.wait_for(timeout=120_000)
     expect(txt2img.accordion.block).to_have_count(1)
     accordion = txt2img.accordion.open()

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def quick_figures(flavour: str, folder: Path) -> dict[str, Any]:
     target = folder / "bench.json"
-    command = [sys.executable, "-m", "benches", "--quick", "--rounds", "1", "--threads", "1", "--size", "64"]
+    command = [sys.executable, "-m", "benches", "--quick", "--rounds", "3", "--threads", "1", "--size", "64"]
     command += ["--flavour", flavour, "--json", str(target)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=870)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -36,11 +36,12 @@ def quick_figures(flavour: str, folder: Path) -> dict[str, Any]:
 
 
 def check_keeping(figures: dict[str, Any], prefix: str) -> None:
+    """The ratios by processor time: the tests share their cores with other suites."""
     assert figures[f"{prefix}lora_merges_first_image"] > 0
     assert figures[f"{prefix}lora_merges_second_image"] == 0
     assert figures[f"{prefix}generations"] == 20
-    assert figures[f"{prefix}base_over_hybrid"] > 5
-    assert 0.3 < figures[f"{prefix}hybrid_over_distilled"] < 3
+    assert figures[f"{prefix}base_over_hybrid_cpu"] > 5
+    assert 0.3 < figures[f"{prefix}hybrid_over_distilled_cpu"] < 3
     assert figures[f"{prefix}bytes_grown_after_200"] <= figures[f"{prefix}bytes_grown_measured"] + 1
 
 
