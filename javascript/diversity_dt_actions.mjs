@@ -37,11 +37,12 @@ export class HostTab {
         return this.#box?.value || "";
     }
 
-    // gradio takes the value from the event, not from the element.
+    // gradio takes the value from an event, and passes it on only if it is another than the last one it heard. One that
+    // it heard before the page was ready it may have kept to itself, so an empty one goes first.
     set page(text) {
         const box = this.#box;
-        if (box) {
-            box.value = text;
+        for (const value of box ? ["", text] : []) {
+            box.value = value;
             box.dispatchEvent(new Event("input", { bubbles: true }));
         }
     }
