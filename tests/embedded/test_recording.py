@@ -435,10 +435,11 @@ def test_a_request_within_a_request_is_shown_beside_it(ours: Ours, on: On) -> No
 
             ours.args = {**ours.args, "dt": {"page": key}}
             inner = processing.StableDiffusionProcessingTxt2Img(
-                prompt="a red cat", steps=2, width=64, height=64, seed=3, sampler_name="Euler", cfg_scale=5,
+                prompt="a red cat", width=64, height=64, seed=3, cfg_scale=5,
                 do_not_save_samples=True, do_not_save_grid=True,
             )  # fmt: skip
             inner.scripts, inner.script_args = p.scripts, p.script_args
+            inner.sampler_name, inner.steps = "Euler", 2  # the host's own script has just put in the page's
             processing.process_images(inner)
 
     recorded = ours.txt2img(dt={"page": key})
