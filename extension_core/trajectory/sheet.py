@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw
 
 from extension_core.diversity.lettering import Colour, blank, fitting_line, line_of_text
 
@@ -197,16 +196,6 @@ def contact_sheet(strips: Sequence[Strip], title: str = "", columns: int | None 
     if max(sheet.size) > _LONGEST_SIDE:
         sheet.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     return sheet
-
-
-def png_of(sheet: Image.Image, infotext: str = "") -> bytes:
-    """The file, with the infotext where the hosts put it: a text chunk named "parameters"."""
-    chunks = PngImagePlugin.PngInfo()
-    if infotext:
-        chunks.add_text("parameters", infotext)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", pnginfo=chunks)
-    return buffer.getvalue()
 
 
 def header_lines(frame: FrameInfo) -> tuple[str, str, str, str]:

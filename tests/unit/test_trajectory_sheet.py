@@ -22,7 +22,6 @@ from extension_core.trajectory.sheet import (
     Strip,
     contact_sheet,
     header_lines,
-    png_of,
 )
 from tests.unit.trajectory import hybrid, recorded, tag
 
@@ -171,14 +170,6 @@ def test_what_is_missing_stands_above_the_strips() -> None:
     [(_, top, _, _)] = boxes(noted, 0, 0)
     assert has(pixels[: top - 100], INK) > has(np.asarray(plain)[: boxes(plain, 0, 0)[0][1] - 100], INK)
     assert contact_sheet([strip(hybrid(1))], note="word " * 1000).height < 1000
-
-
-@pytest.mark.parametrize("infotext", ["a cat\nSteps: 4, Seed: 1, DD mode: hybrid", "ein Bär, 猫\nSteps: 4", ""])
-def test_the_infotext_is_in_the_file(infotext: str) -> None:
-    content = png_of(contact_sheet([strip(hybrid(2))], title="ein Bär, 猫"), infotext)
-    with Image.open(io.BytesIO(content)) as opened:
-        assert opened.format == "PNG"
-        assert opened.info.get("parameters", "") == infotext
 
 
 def test_sheets_that_cannot_be_drawn_are_refused() -> None:
