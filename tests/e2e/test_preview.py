@@ -172,6 +172,13 @@ def test_compare_lays_three_generations_side_by_side(webui: WebUI, pair: Pair) -
     distilled = webui.generate(pair.base, {**settings, "dt": False, "mode": "distilled"}).must_work()
     expected = [reply.images[0] for reply in (alone, base, distilled)]
     assert all(np.array_equal(a, b) for a, b in zip(compared.images, expected, strict=True))
+    others = told(compared)["compared"]
+    counts = {}
+    for role, identifier in others.items():
+        status, update = webui.call(f"{PREFIX}/{identifier}?since=0")
+        assert (status, update["state"], update["role"]) == (200, "done", role)
+        counts[role] = len(update["frames"])
+    assert counts == {"base": 20, "distilled": 4}
 
 
 def test_unknown_ids_are_not_found(webui: WebUI) -> None:

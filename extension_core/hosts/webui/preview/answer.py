@@ -28,12 +28,14 @@ class Answer:
     Attributes:
         frames: a picture, and what `info` says of it.
         missing: sentences.
+        compared: ids of the generations that this one is compared with, by their roles.
     """
 
     id: str
     frames: list[tuple[Image.Image, dict[str, Any]]] = field(default_factory=list)
     strip: Image.Image | None = None
     missing: list[str] = field(default_factory=list)
+    compared: dict[str, str] = field(default_factory=dict)
 
     def entry(self, images: Sequence[Any]) -> dict[str, Any]:
         """What `info` says of these images; whatever another extension or script took away has no index."""
@@ -44,6 +46,7 @@ class Answer:
             "frames": frames,
             "strip": None if self.strip is None else places.get(id(self.strip)),
             "missing": " ".join(sentence for sentence in self.missing if sentence),
+            **({"compared": self.compared} if self.compared else {}),
         }
 
 

@@ -28,12 +28,16 @@ class Part:
     """One request of a comparison.
 
     Attributes:
+        id: of its recording, "" before that begins.
         others: what the requests before it have made, with the last one alone.
+        compared: the ids of those requests' recordings, with the last one alone.
     """
 
     group: str
     role: Role
+    id: str = ""
     others: list[Any] = field(default_factory=list)
+    compared: dict[str, str] = field(default_factory=dict)
 
     def changed(self, arguments: Arguments) -> Arguments:
         """What this part asks for instead; frames are sent, and the strip shown, of the request's own images alone."""
@@ -64,8 +68,10 @@ def before(p: Any, arguments: Arguments) -> None:
     group = secrets.token_urlsafe(24)
     processing.fix_seed(p)
     shared.state.job_count = (len(_ALONE) + 1) * p.n_iter
-    others = [made for role in _ALONE if (made := _alone(p, Part(group, role))) is not None]
-    setattr(p, _ATTRIBUTE, Part(group, "hybrid", others))
+    alone = [Part(group, role) for role in _ALONE]
+    others = [made for part in alone if (made := _alone(p, part)) is not None]
+    compared = {part.role: part.id for part in alone if part.id}
+    setattr(p, _ATTRIBUTE, Part(group, "hybrid", others=others, compared=compared))
 
 
 def _asked(arguments: Arguments) -> bool:

@@ -119,7 +119,7 @@ class _Finishing:
 
     def answer(self, preview: PreviewOptions) -> None:
         """Over the API: frames, then the strip, and what `info` says of them."""
-        answer = Answer(self.generation.id)
+        answer = Answer(self.generation.id, compared=self.about.compared)
         if preview.returned:
             self.trying("The frames could not be sent", lambda: self._add_frames(answer, preview))
         if preview.gallery or (preview.returned and preview.frames == ()):

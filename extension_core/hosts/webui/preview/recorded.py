@@ -90,6 +90,7 @@ class Recorded:
         is_api: whether it was asked for over the API.
         group: the same for generations that are to be compared, "" for others.
         role: which of them this is.
+        compared: ids of those that it is compared with, by their roles; with the hybrid alone.
         infotexts: of its images, once they are made.
         place: where its files go, None as long as it runs.
         files: those written.
@@ -101,6 +102,7 @@ class Recorded:
     is_api: bool = False
     group: str = ""
     role: Role = ""
+    compared: dict[str, str] = field(default_factory=dict)
     stop: StopRequest = field(default_factory=StopRequest)
     infotexts: tuple[str, ...] = ()
     place: Place | None = None

@@ -50,13 +50,15 @@ class Recording:
         is_api = bool(getattr(p, "is_api", False))
         self.about = Recorded(DECODERS.latent_kind(), DECODERS.vae_in_use(), is_api, decoder=preview.decoder)
         if part is not None:
-            self.about.group, self.about.role = part.group, part.role
+            self.about.group, self.about.role, self.about.compared = part.group, part.role, part.compared
         recorder = Recorder(thinning=Thinning(preview.every, preview.timesteps))
         owner = getattr(p, "user", None) or ""
         if page.key:
             self._join_what_runs(page.key, owner)
         identifier = preview.id if preview.id and (part is None or part.role == "hybrid") else None
         self.generation: Generation = STORE.open(owner, identifier, page.key, recorder, about=self.about)
+        if part is not None:
+            part.id = self.generation.id
         self.stopping = Stopping(p, self.generation, self.about.stop)
         self._failed = ""
 
