@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from benches import a1111, checkpoints, forge, residency, small
+from benches import a1111, checkpoints, forge, preview, residency, small
 from extension_core import __version__
 
 HOSTS = {"a1111": a1111.run, "forge": forge.run}
-TARGETS = {**a1111.TARGETS, **forge.TARGETS, **small.TARGETS, **residency.TARGETS}
+TARGETS = {**a1111.TARGETS, **forge.TARGETS, **small.TARGETS, **residency.TARGETS, **preview.TARGETS}
 # Figures that are to be at least as large as their target, and those that are to be equal to it.
 AT_LEAST = tuple(small.AT_LEAST)
 EXACTLY = ("extra_bytes_over_differing_bytes",)
@@ -57,6 +57,7 @@ def run(folder: Path, *, flavour: str, quick: bool, **measured: Any) -> dict[str
     figures = HOSTS[flavour](folder, files, **measured)
     figures |= small.run_apart(flavour, measured["threads"], quick)
     figures |= residency.run_apart(flavour, measured["threads"], measured["rounds"], quick)
+    figures |= preview.run_apart(flavour, measured["threads"], measured["rounds"], quick)
     return {**figures, **_surroundings(), "quick": quick, "rounds": measured["rounds"], "image_size": measured["size"]}
 
 

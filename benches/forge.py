@@ -26,8 +26,8 @@ class Forge(Host):
         from extension_core.hosts.forge import model
 
         second = model.RESIDENCY.model
-        assert second is not None, "the distilled model is not resident"
-        return [model.live_unet().diffusion_model, second.unet.patcher.model.diffusion_model]
+        beside = [] if second is None else [second.unet.patcher.model.diffusion_model]
+        return [model.live_unet().diffusion_model, *beside]
 
     def weights_on_card(self) -> int:
         """As `Host`."""

@@ -49,7 +49,7 @@ class Host(ABC):
 
     @abstractmethod
     def unets(self) -> list[torch.nn.Module]:
-        """The modules that run the U-Net calls of a hybrid request, the base's first."""
+        """The modules that run U-Net calls, the base's first."""
 
     @abstractmethod
     def weights_on_card(self) -> int:

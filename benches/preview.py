@@ -46,7 +46,7 @@ _REQUEST: dict[str, Any] = {"steps": 8, "cfg_scale": 7.0, "sampler_name": "Euler
 _PAGE = """
 import json, sys, time, urllib.error, urllib.request
 url, identifier, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-since, wanted = 0, []
+since, wanted, fetched = 0, [], 0
 while True:
     try:
         update = json.load(urllib.request.urlopen(f"{url}/{identifier}?since={since}"))
@@ -62,9 +62,11 @@ while True:
                 break
             answer.read()
         wanted.pop(0)
+        fetched += 1
     if update["state"] != "running" and not wanted:
         break
     time.sleep(seconds)
+print(fetched)
 """
 
 
@@ -75,10 +77,12 @@ class Times:
     Attributes:
         sampling: wall time of its `p.sample`.
         calls: of that, in the U-Net.
+        pictures: of frames, that a page fetched.
     """
 
     sampling: list[float] = field(default_factory=list)
     calls: list[float] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
 
     @property
     def outside(self) -> float:
@@ -114,6 +118,7 @@ def figures(times: dict[str, Times]) -> dict[str, float]:
         ),
         "preview_off_seconds": statistics.median(off.sampling),
         "recorder_ms_a_step": 1e3 * (on.outside - off.outside) / _REQUEST["steps"],
+        "pictures_a_page_fetched": min(times["panel"].pictures),
     }
 
 
@@ -126,23 +131,22 @@ def measure(host: Host, size: int, rounds: int, url: str) -> dict[str, Times]:
     times = {kind: Times() for kind in ("off", "recorder", "panel")}
     for i in range(rounds + 1):
         for kind in list(times) if i % 2 == 0 else list(reversed(times)):
-            seconds, calls = _generate(host, size, kind, url)
-            if i > 0:
-                times[kind].sampling.append(seconds)
-                times[kind].calls.append(calls)
+            _generate(host, size, kind, url, times[kind] if i > 0 else Times())
     return times
 
 
-def _generate(host: Host, size: int, kind: str, url: str) -> tuple[float, float]:
+def _generate(host: Host, size: int, kind: str, url: str, times: Times) -> None:
     identifier = secrets.token_urlsafe(24)
     preview: Any = False if kind == "off" else {"id": identifier}
     with contextlib.ExitStack() as stack:
-        if kind == "panel":
-            page = subprocess.Popen([sys.executable, "-c", _PAGE, url, identifier, str(POLL_SECONDS)])
-            stack.callback(page.wait)
         calls = stack.enter_context(Calls(host.unets()))
+        if kind == "panel":
+            command = [sys.executable, "-c", _PAGE, url, identifier, str(POLL_SECONDS)]
+            page = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(lambda: times.pictures.append(int(page.communicate()[0])))
         seconds = host.generate(size, {"enabled": False, "dt": preview}, **_REQUEST)
-    return seconds.wall, calls.seconds.wall
+    times.sampling.append(seconds.wall)
+    times.calls.append(calls.seconds.wall)
 
 
 @contextlib.contextmanager
@@ -191,7 +195,8 @@ def bound() -> dict[str, float]:
 
 def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> dict[str, float]:
     """`run` in a process of its own, for there is one host a process."""
-    return figures_of("benches.preview", flavour, threads, ["--rounds", str(rounds), *(["--quick"] if quick else [])])
+    more = ["--quick", "--rounds", "1", "--size", "64"] if quick else ["--rounds", str(rounds)]
+    return figures_of("benches.preview", flavour, threads, more)
 
 
 def main() -> int:

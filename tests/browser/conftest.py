@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocket, expect, sync_playwright
 
 from tests.browser.chromium import launch
 from tests.browser.webpage import Tab
@@ -29,6 +29,8 @@ _AWAY = (
     "Server stopped unexpectedly",
     "/queue/data",
 )
+# Other suites run beside this one; what comes at all comes within this.
+expect.set_options(timeout=20_000)
 
 
 @dataclass(frozen=True)

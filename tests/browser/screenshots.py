@@ -1,7 +1,8 @@
 """python -m tests.browser.screenshots --out docs
 
 Writes screenshot-light.png and screenshot-dark.png: the page of the embedded WebUI after a hybrid generation with the
-trained pair.
+trained pair; dt-preview-light.png, dt-preview-dark.png and dt-preview-narrow.png: the strip of such a generation;
+dt-preview-compare.png: those of a comparison.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.chromium import launch
+from tests.browser.preview.page import Panel
 from tests.browser.webpage import Tab
 from tests.e2e.client import WebUI
 from tests.e2e.embedded_host import ROOT, running_embedded
@@ -22,11 +24,12 @@ from tests.e2e.embedded_host import ROOT, running_embedded
 PAIR = ROOT / "extension_core" / "embedded" / "pair"
 PROMPT = "a monster"
 IMAGES = 4
+PREVIEW = "#script_txt2img_diversity_distillation_dt_preview"
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the two files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--pair", type=Path, default=PAIR, help="folder with monsters_base and monsters_distilled")
     parser.add_argument("--url", help="a running WebUI that has the pair; without it the embedded one is started")
     args = parser.parse_args(arguments)
@@ -37,12 +40,51 @@ def main(arguments: list[str]) -> int:
             WebUI(url).call("/sdapi/v1/options", {"sd_model_checkpoint": "monsters_base"})
             for theme in ("light", "dark"):
                 take(browser, url, theme, args.out / f"screenshot-{theme}.png")
+                take_preview(browser, url, theme, args.out / f"dt-preview-{theme}.png")
+            take_preview(browser, url, "light", args.out / "dt-preview-narrow.png", width=400)
+            take_comparison(browser, url, args.out / "dt-preview-compare.png")
     return 0
 
 
 def take(browser: Browser, url: str, theme: str, path: Path) -> None:
     """Generate on a fresh page and photograph it whole."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab = filled_in(browser, url, theme)
+    tab.generate()
+    expect(tab.infotext).to_contain_text("DD plan")
+    page = at_rest(tab.page)
+    page.screenshot(path=path, full_page=True)
+    page.close()
+
+
+def take_preview(browser: Browser, url: str, theme: str, path: Path, width: int = 1280) -> None:
+    """Generate with the DT-preview, look at one frame and at the curve, and photograph the accordion."""
+    tab = filled_in(browser, url, theme, width)
+    panel = ticked(tab)
+    tab.generate()
+    expect(panel.status).to_contain_text("Finished")
+    panel.wait_for_pictures(4 * IMAGES)
+    panel.root.locator("summary").filter(has_text="Structure curve").click()
+    expect(panel.chart.locator("path, polyline").first).to_be_visible(timeout=60_000)
+    panel.cell(1, 1).click()
+    tab.page.keyboard.press("Escape")
+    photograph(tab.page, path)
+
+
+def take_comparison(browser: Browser, url: str, path: Path) -> None:
+    """Compare, and photograph the accordion."""
+    tab = filled_in(browser, url, "light")
+    tab.settings(batch_size=2)
+    panel = ticked(tab)
+    panel.button("Compare").click()
+    expect(panel.strips).to_have_count(3, timeout=120_000)
+    expect(panel.status).to_contain_text("Finished", timeout=120_000)
+    expect(panel.chart.or_(panel.large).first).to_be_visible()
+    photograph(tab.page, path)
+
+
+def filled_in(browser: Browser, url: str, theme: str, width: int = 1280) -> Tab:
+    """A fresh page with a hybrid request."""
+    page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(f"{url}/?__theme={theme}", wait_until="domcontentloaded")
     tab = Tab(page, "txt2img")
     tab.accordion.checkbox.wait_for(timeout=120_000)
@@ -51,12 +93,26 @@ def take(browser: Browser, url: str, theme: str, path: Path) -> None:
     accordion = tab.accordion.open()
     accordion.set(distilled_model="monsters_distilled", family="dmd2")
     expect(accordion.plan).to_contain_text("base 999 -> 759")
-    tab.generate()
-    expect(tab.infotext).to_contain_text("DD plan")
+    return tab
+
+
+def ticked(tab: Tab) -> Panel:
+    """The tab's DT-preview, switched on."""
+    tab.page.locator(f"{PREVIEW} > .label-wrap > span").last.click()
+    return Panel(tab.page)
+
+
+def at_rest(page: Page) -> Page:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=path, full_page=True)
+    return page
+
+
+def photograph(page: Page, path: Path) -> None:
+    """The DT-preview's accordion, and the end of the page."""
+    page.wait_for_timeout(2000)  # it asks for what is new less and less often, and then no more
+    at_rest(page).locator(PREVIEW).screenshot(path=path)
     page.close()
 
 

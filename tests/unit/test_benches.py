@@ -45,6 +45,13 @@ def check_keeping(figures: dict[str, Any], prefix: str) -> None:
     assert figures[f"{prefix}bytes_grown_after_200"] <= figures[f"{prefix}bytes_grown_measured"] + 1
 
 
+def check_preview(figures: dict[str, Any], prefix: str) -> None:
+    """Ratios of such small U-Nets beside other suites say nothing; that all was measured and recorded does."""
+    assert {f"{prefix}{name}" for name in ("recorder_on_over_off", "panel_live_over_off")} <= set(figures)
+    assert figures[f"{prefix}pictures_a_page_fetched"] == 8
+    assert 0 < figures["recording_64x50_guided_mib"] < figures["recording_64x50_all_predictions_mib"] <= 512
+
+
 @pytest.mark.forge
 @pytest.mark.timeout(900)
 def test_quick_benchmark_on_forge(tmp_path: Path) -> None:
@@ -55,6 +62,7 @@ def test_quick_benchmark_on_forge(tmp_path: Path) -> None:
     assert figures["forge_second_load_seconds"] > 0
     assert figures["forge_switch_ms"] < 100
     check_keeping(figures, "forge_")
+    check_preview(figures, "forge_")
 
 
 @pytest.mark.a1111
@@ -67,6 +75,7 @@ def test_quick_benchmark(tmp_path: Path) -> None:
     assert 0 < figures["extra_tensors"] == figures["differing_tensors"] < figures["exchange_tensors"]
     assert figures["hybrid_over_own_calls"] > 1.0
     check_keeping(figures, "")
+    check_preview(figures, "")
 
 
 GROWING = """
