@@ -26,7 +26,7 @@ class PreviewOptions:
     every: int = option(
         1,
         "whole",
-        "Keep every n-th frame",
+        "Keep every nth frame",
         "Of long runs keep only some frames; the first, the switch and the last are kept always.",
         minimum=1,
         maximum=100,
@@ -35,7 +35,7 @@ class PreviewOptions:
         (),
         "numbers",
         "Keep frames at timesteps",
-        "Instead of every n-th: the first frame at or below each of these noise levels, e.g. 900, 700, 500.",
+        "Instead of every nth: the first frame at or below each of these noise levels, e.g. 900, 700, 500.",
         maximum=1000,
     )
     decoder: str = option(

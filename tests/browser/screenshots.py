@@ -8,6 +8,7 @@ dt-preview-compare.png: those of a comparison.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -62,11 +63,10 @@ def take_preview(browser: Browser, url: str, theme: str, path: Path, width: int 
     panel = ticked(tab)
     tab.generate()
     expect(panel.status).to_contain_text("Finished")
-    panel.wait_for_pictures(4 * IMAGES)
     panel.root.locator("summary").filter(has_text="Structure curve").click()
     expect(panel.chart.locator("path, polyline").first).to_be_visible(timeout=60_000)
-    panel.cell(1, 1).click()
-    tab.page.keyboard.press("Escape")
+    panel.cell(1, 1).hover()
+    expect(panel.large).to_have_attribute("src", re.compile("."))
     photograph(tab.page, path)
 
 
@@ -78,7 +78,9 @@ def take_comparison(browser: Browser, url: str, path: Path) -> None:
     panel.button("Compare").click()
     expect(panel.strips).to_have_count(3, timeout=120_000)
     expect(panel.status).to_contain_text("Finished", timeout=120_000)
-    expect(panel.chart.or_(panel.large).first).to_be_visible()
+    for strip in panel.strips.all():
+        strip.scroll_into_view_if_needed()
+        tab.page.wait_for_timeout(1000)  # pictures are fetched once they are in view
     photograph(tab.page, path)
 
 
@@ -110,8 +112,9 @@ def at_rest(page: Page) -> Page:
 
 
 def photograph(page: Page, path: Path) -> None:
-    """The DT-preview's accordion, and the end of the page."""
-    page.wait_for_timeout(2000)  # it asks for what is new less and less often, and then no more
+    """The DT-preview's accordion, once the pictures in view have come; then the page is closed."""
+    page.locator(f"{PREVIEW} .diversity-dt").scroll_into_view_if_needed()
+    page.wait_for_timeout(2000)
     at_rest(page).locator(PREVIEW).screenshot(path=path)
     page.close()
 

@@ -176,7 +176,9 @@ class _Run:
 
     def _take(self, call: Call | None) -> None:
         if call is not None:
-            tag = Tag(self._section, self._position(call.level), cast(PhaseName, call.phase), call.cfg, call.model)
+            # In a comparison the base alone is marked as such, though no session runs that would say so.
+            phase = call.phase or ("base" if self._recording.about.role == "base" else "")
+            tag = Tag(self._section, self._position(call.level), cast(PhaseName, phase), call.cfg, call.model)
             self._recording.add(tag, call)
 
     def _position(self, level: float) -> Position:
