@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from extension_core.trajectory.frames import Section
@@ -11,6 +12,8 @@ from extension_core.trajectory.store import Generation, State
 from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand, fresh_group
 from tests.unit.trajectory import colours, hybrid, tag
+
+pytestmark = pytest.mark.a1111  # a browser and a stand-in for the server, no host: one stack is enough
 
 
 def finished(site: StandPage, stand: Stand) -> Generation:

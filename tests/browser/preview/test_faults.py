@@ -17,6 +17,8 @@ from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand
 from tests.unit.trajectory import colours, hybrid
 
+pytestmark = pytest.mark.a1111  # a browser and a stand-in for the server, no host: one stack is enough
+
 
 def refusing(
     part: str, status: int, sentence: str, times: int = 10**9, **headers: str

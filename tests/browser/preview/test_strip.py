@@ -18,6 +18,8 @@ from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand
 from tests.unit.trajectory import colours, hybrid, tag
 
+pytestmark = pytest.mark.a1111  # a browser and a stand-in for the server, no host: one stack is enough
+
 # Counts what a host's observer of the whole page is woken for.
 _OBSERVE = """() => {
     window.woken = 0;
