@@ -6,15 +6,12 @@ The U-Net is of SD 1.5's size. `panel_live` adds what a page does: another proce
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import secrets
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,16 +22,13 @@ from typing import Any
 import torch
 
 from benches import checkpoints
-from benches.a1111 import A1111
-from benches.apart import figures_of
-from benches.forge import Forge
+from benches.apart import HOSTS, figures_of, parser, tell
 from benches.host import Host
 from benches.sampling import Calls
 from extension_core.embedded.networks.previews import taesd_decoder
 from extension_core.trajectory.frames import Position, Section, Tag
 from extension_core.trajectory.recorder import MIB, Recorder
 
-HOSTS: dict[str, type[Host]] = {"a1111": A1111, "forge": Forge}
 TARGETS = {
     f"{prefix}{name}": target
     for prefix in ("", "forge_")
@@ -201,20 +195,12 @@ def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> di
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benches.preview", description=__doc__)
-    parser.add_argument("--flavour", choices=HOSTS, default="a1111", help="the host to be like (default: a1111)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
-    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
-    parser.add_argument("--rounds", type=int, default=5, help="repeats (default: 5)")
-    parser.add_argument("--size", type=int, default=256, help="side of the image in pixels (default: 256)")
-    parser.add_argument("--quick", action="store_true", help="a U-Net of a tenth of the width: shows that it runs")
-    options = parser.parse_args()
-    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="bench") as folder:
-        figures_ = run(Path(folder), options.flavour, options.threads, options.rounds, options.size, options.quick)
-    print("\n".join(f"{name}  {value:.10g}" for name, value in figures_.items()))
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures_, indent=1) + "\n", encoding="utf-8")
-    return 0
+    arguments = parser("benches.preview", __doc__, "a U-Net of a tenth of the width")
+    arguments.add_argument("--rounds", type=int, default=5, help="repeats (default: 5)")
+    arguments.add_argument("--size", type=int, default=256, help="side of the image in pixels (default: 256)")
+    options = arguments.parse_args()
+    lengths = (options.rounds, options.size, options.quick)
+    return tell(options.json, lambda folder: run(folder, options.flavour, options.threads, *lengths))
 
 
 if __name__ == "__main__":

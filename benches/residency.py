@@ -7,12 +7,9 @@ beside the computing.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,16 +18,13 @@ from unittest import mock
 import torch
 
 from benches import checkpoints
-from benches.a1111 import A1111
-from benches.apart import figures_of
-from benches.forge import Forge
+from benches.apart import HOSTS, figures_of, parser, tell
 from benches.host import Host
 from benches.timing import Clock
 from extension_core.distill.export import build_model
 from extension_core.weights.eight_bit import packed_bytes
 from extension_core.weights.transfer import DirectLane
 
-HOSTS: dict[str, type[Host]] = {"a1111": A1111, "forge": Forge}
 RESIDENCIES = ("both", "ram", "8bit")
 GB = 1e9
 TARGETS = {f"{flavour}_residency_sdxl_base_in_8_bits_gb": 2.7 for flavour in HOSTS}
@@ -174,22 +168,11 @@ def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> di
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benches.residency", description=__doc__)
-    parser.add_argument("--flavour", choices=HOSTS, default="a1111", help="the host to be like (default: a1111)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
-    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
-    parser.add_argument("--rounds", type=int, default=5, help="repeats (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="one small image of each: shows that it runs")
-    options = parser.parse_args()
+    arguments = parser("benches.residency", __doc__, "one small image of each")
+    arguments.add_argument("--rounds", type=int, default=5, help="repeats (default: 5)")
+    options = arguments.parse_args()
     lengths = (1, 64) if options.quick else (options.rounds, None)
-    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="bench") as folder:
-        figures = run(Path(folder), options.flavour, options.threads, *lengths)
-    print(
-        "\n".join(f"{name}  {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in figures.items())
-    )
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return tell(options.json, lambda folder: run(folder, options.flavour, options.threads, *lengths))
 
 
 if __name__ == "__main__":

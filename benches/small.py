@@ -5,20 +5,12 @@ Its 200 generations take minutes and its sizes still show: every model that is n
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import json
 import sys
-import tempfile
 from pathlib import Path
 
 from benches import checkpoints, images, keeping
-from benches.a1111 import A1111
-from benches.apart import figures_of
-from benches.forge import Forge
-from benches.host import Host
+from benches.apart import HOSTS, figures_of, parser, tell
 
-HOSTS: dict[str, type[Host]] = {"a1111": A1111, "forge": Forge}
 GENERATIONS = 200
 ROUNDS = 5
 SIDE = 256
@@ -56,19 +48,9 @@ def run_apart(flavour: str, threads: int | None, quick: bool) -> dict[str, float
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="python -m benches.small", description=__doc__)
-    parser.add_argument("--flavour", choices=HOSTS, default="a1111", help="the host to be like (default: a1111)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
-    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
-    parser.add_argument("--quick", action="store_true", help="few repeats: shows that it runs")
-    options = parser.parse_args()
+    options = parser("benches.small", __doc__, "few repeats").parse_args()
     lengths = (20, 1, 64) if options.quick else (GENERATIONS, ROUNDS, SIDE)
-    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="bench") as folder:
-        figures = run(Path(folder), options.flavour, options.threads, *lengths)
-    print("\n".join(f"{name}  {value:.10g}" for name, value in figures.items()))
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return tell(options.json, lambda folder: run(folder, options.flavour, options.threads, *lengths))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,17 @@ from __future__ import annotations
 import base64
 import http.client
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
-from tests.e2e.embedded_host import ROOT, free_port
+from tests.e2e.embedded_host import ROOT
+from tests.embedded import servers
 from tests.embedded.previews import PREFIX, new_secret
 
 FLAVOUR = os.environ.get("DD_FLAVOUR", "a1111")
@@ -26,20 +24,7 @@ API = ("user", "secret")
 POLLS = int(os.environ.get("DD_POLLS", "2000"))
 
 
-class Server:
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        self.process, self.port, self.log = process, port, log
-        self.url = f"http://127.0.0.1:{port}"
-
-    def wait(self, condition: Callable[[str], bool]) -> None:
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            if condition(self.log.read_text()):
-                return
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            time.sleep(0.2)
-        raise AssertionError(self.log.read_text()[-3000:])
-
+class Server(servers.Server):
     def login(self, user: str, password: str) -> requests.Session:
         session = requests.Session()
         session.trust_env = False
@@ -68,22 +53,11 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", FLAVOUR, "--port", str(port)]
-    command += ["--data-dir", str(folder / "data"), "--extensions", str(ROOT / "tests/embedded/preview_extensions")]
-    command += ["--gradio-auth", "alice:a,bob:b", "--api-auth", "user:secret", "--api-server-stop", "--threads", "1"]
-    log = folder / "log.txt"
-    with log.open("wb") as output:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        running = Server(process, port, log)
-        try:
-            running.wait(lambda text: "Startup time:" in text)
-            running.txt2img(steps=1)  # Forge loads its checkpoint with the first image
-            yield running
-        finally:
-            process.terminate()
-            process.wait(60)
+    folder, opener = tmp_path_factory.mktemp("server"), str(ROOT / "tests/embedded/preview_extensions")
+    logins = ("--gradio-auth", "alice:a,bob:b", "--api-auth", "user:secret", "--api-server-stop", "--threads", "1")
+    with servers.serving(Server, folder, FLAVOUR, "--extensions", opener, *logins) as running:
+        running.txt2img(steps=1)  # Forge loads its checkpoint with the first image
+        yield running
 
 
 def test_a_page_sees_its_own(server: Server) -> None:

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.embedded_host import ROOT, free_port
+from tests.embedded import servers
 
 pytestmark = pytest.mark.a1111
 
 
-class Server:
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        self.process, self.port, self.log = process, port, log
-
-    def wait(self, condition: Callable[[str], bool]) -> str:
-        deadline = time.monotonic() + 200
-        while time.monotonic() < deadline:
-            text = self.log.read_text()
-            if condition(text):
-                return text
-            assert self.process.poll() is None, text
-            time.sleep(0.2)
-        raise AssertionError(self.log.read_text()[-3000:])
-
+class Server(servers.Server):
     def ask(self, path: str, post: bool = False, password: str = "user:secret") -> tuple[int, str]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=b"" if post else None)
+        request = urllib.request.Request(f"{self.url}{path}", data=b"" if post else None)
         request.add_header("Authorization", "Basic " + base64.b64encode(password.encode()).decode())
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
@@ -46,21 +29,10 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", "a1111", "--port", str(port)]
-    command += ["--ckpt-dir", str(model_folder), "--data-dir", str(folder / "data"), "--api-server-stop"]
-    command += ["--api-auth", "user:secret", "--listen-timeout", "280"]
-    log = folder / "log.txt"
-    with log.open("wb") as output:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        running = Server(process, port, log)
-        try:
-            running.wait(lambda text: "Startup time:" in text)
-            yield running
-        finally:
-            process.kill()
-            process.wait(30)
+    secured = ("--api-server-stop", "--api-auth", "user:secret", "--listen-timeout", "280")
+    folder = tmp_path_factory.mktemp("server")
+    with servers.serving(Server, folder, "a1111", "--ckpt-dir", str(model_folder), *secured) as running:
+        yield running
 
 
 def test_it_says_where_it_runs(server: Server) -> None:
