@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import gradio as gr
 from gradio.context import Context
 from modules import script_callbacks
 
@@ -58,25 +59,46 @@ def keep_current(line: Line, built: Panel, settings: dict[str, Any], is_img2img:
     if not settings.keys() >= _NEEDED:
         return
     inputs = [*built.components, *settings.values()]
+    asked = gr.State(Asked())
     for component in inputs:
-        _show_on_change(component, line, tuple(settings), inputs, built)
+        _show_on_change(component, line, tuple(settings), [asked, *inputs], built)
     signs = [pattern.format(tab=_tab(is_img2img)) for pattern in _SIGNS]
 
     def listen(component: Any, **kwargs: Any) -> None:
         if Context.root_block is None:
             return  # gradio 4 makes a component anew for every answer that changes one
         if kwargs.get("elem_id") in signs:
-            _show_on_change(component, line, tuple(settings), inputs, built)
+            _show_on_change(component, line, tuple(settings), [asked, *inputs], built)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
             names = (*settings, "sd_model_checkpoint")
-            _show_on_change(component, line, names, [*inputs, component], built)
+            _show_on_change(component, line, names, [asked, *inputs, component], built)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
 def _show_on_change(component: Any, line: Line, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
-    shown = functools.partial(line, names)
+    shown = newest_alone(functools.partial(line, names))
     component.change(fn=shown, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
+
+
+class Asked:
+    """Which plan a page has asked for last; the host keeps one for each page."""
+
+    newest: object = None
+
+
+def newest_alone(line: Line) -> Callable[..., Any]:
+    """`line`, called with `Asked` first; changes nothing if the page has asked again meanwhile.
+
+    A page sends what follows two quick changes at once, and the answers come in any order.
+    """
+
+    def shown(asked: Asked, *values: Any) -> Any:
+        mine = asked.newest = object()
+        answer = line(*values)
+        return answer if asked.newest is mine else gr.update()
+
+    return shown
 
 
 def _tab(is_img2img: bool) -> str:

@@ -1,0 +1,32 @@
+"""The plan line shows what the page has asked for last, in whatever order the answers come."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+from tests.embedded.conftest import Host
+
+
+def test_an_older_answer_changes_nothing(host: Host) -> None:
+    import gradio as gr
+
+    from extension_core.hosts.webui.following import Asked, newest_alone
+
+    asked, begun, overtaken = Asked(), Event(), Event()
+
+    def line(text: str) -> str:
+        if text == "older":
+            begun.set()
+            assert overtaken.wait(30)
+        return text
+
+    shown = newest_alone(line)
+    with ThreadPoolExecutor() as threads:
+        older = threads.submit(shown, asked, "older")
+        assert begun.wait(30)
+        assert shown(asked, "newer") == "newer"
+        assert shown(Asked(), "another page's") == "another page's"
+        overtaken.set()
+        assert older.result(30) == gr.update()
+    assert shown(asked, "newest") == "newest"
