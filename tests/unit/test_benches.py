@@ -97,6 +97,7 @@ print(json.dumps(keeping.growth(generations(), path, 100)))
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kept", [0, 1 << 20])
 def test_growth_sees_what_is_kept(tmp_path: Path, kept: int) -> None:
     """A mebibyte a generation shows; what safetensors leaks with every tensor read does not.

@@ -118,6 +118,7 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc/self").exists() else True
 
 
+@pytest.mark.once
 def test_an_environment_is_built_once_killed_or_not_and_statuses_come_through(project: Project) -> None:
     killed = project.start("python", "-c", "print('never')")
     wait_for(lambda: any(project.envs.glob("a1111-*/pyvenv.cfg")))
@@ -142,6 +143,7 @@ def test_an_environment_is_built_once_killed_or_not_and_statuses_come_through(pr
     project.pin(test=["ddtool==1.0"])
 
 
+@pytest.mark.once
 def test_a_package_that_cannot_be_had_is_one_sentence_and_leaves_nothing_whole(project: Project) -> None:
     project.pin(a1111=["torch==2.13.0", "ddabsent==1"])
     before = project.environments()

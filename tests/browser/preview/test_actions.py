@@ -13,7 +13,7 @@ from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand, fresh_group
 from tests.unit.trajectory import colours, hybrid, tag
 
-pytestmark = pytest.mark.a1111  # a browser and a stand-in for the server, no host: one stack is enough
+pytestmark = pytest.mark.once  # a browser and a stand-in for the server, no host
 
 
 def finished(site: StandPage, stand: Stand) -> Generation:

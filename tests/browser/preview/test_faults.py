@@ -17,7 +17,7 @@ from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand
 from tests.unit.trajectory import colours, hybrid
 
-pytestmark = pytest.mark.a1111  # a browser and a stand-in for the server, no host: one stack is enough
+pytestmark = pytest.mark.once  # a browser and a stand-in for the server, no host
 
 
 def refusing(
