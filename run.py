@@ -239,8 +239,8 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
     stages: Stages = {}
     if not args.flavour and not rest:
         stages = {name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()}
-    # Browsers want two cores for themselves, so the stacks come to the page tests at different times; longest first.
-    order = [*(("forge", (folder,)) for folder in OUTSIDE), ("a1111", OUTSIDE), ("a1111", INSIDE), ("forge", INSIDE)]
+    # Browsers want two cores for themselves, so the stacks come to the page tests at different times.
+    order = [*(("forge", (folder,)) for folder in OUTSIDE), ("a1111", INSIDE), ("a1111", OUTSIDE), ("forge", INSIDE)]
     suites = [(flavour, rest) for flavour in wanted] if rest else [suite for suite in order if suite[0] in wanted]
     tests = {
         f"{' '.join(asked)} on the {flavour} stack": suite_stage(flavour, pythons[flavour], asked, chromium)
