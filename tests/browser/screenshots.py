@@ -31,25 +31,28 @@ PREVIEW = "#script_txt2img_diversity_distillation_dt_preview"
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--pair", type=Path, default=PAIR, help="folder with monsters_base and monsters_distilled")
+    parser.add_argument("--pair", type=Path, default=PAIR, help="folder with the pair's files")
+    parser.add_argument(
+        "--name", default="monsters", help="of the pair: NAME_base and NAME_distilled (default: monsters)"
+    )
     parser.add_argument("--url", help="a running WebUI that has the pair; without it the embedded one is started")
     args = parser.parse_args(arguments)
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         host = nullcontext(args.url) if args.url else running_embedded(Path(folder), "--ckpt-dir", str(args.pair))
         with host as url, sync_playwright() as playwright, launch(playwright) as browser:
-            WebUI(url).call("/sdapi/v1/options", {"sd_model_checkpoint": "monsters_base"})
+            WebUI(url).call("/sdapi/v1/options", {"sd_model_checkpoint": f"{args.name}_base"})
             for theme in ("light", "dark"):
-                take(browser, url, theme, args.out / f"screenshot-{theme}.png")
-                take_preview(browser, url, theme, args.out / f"dt-preview-{theme}.png")
-            take_preview(browser, url, "light", args.out / "dt-preview-narrow.png", width=400)
-            take_comparison(browser, url, args.out / "dt-preview-compare.png")
+                take(filled_in(browser, url, theme, args.name), args.out / f"screenshot-{theme}.png")
+                take_preview(filled_in(browser, url, theme, args.name), args.out / f"dt-preview-{theme}.png")
+            narrow = filled_in(browser, url, "light", args.name, width=400)
+            take_preview(narrow, args.out / "dt-preview-narrow.png")
+            take_comparison(filled_in(browser, url, "light", args.name), args.out / "dt-preview-compare.png")
     return 0
 
 
-def take(browser: Browser, url: str, theme: str, path: Path) -> None:
-    """Generate on a fresh page and photograph it whole."""
-    tab = filled_in(browser, url, theme)
+def take(tab: Tab, path: Path) -> None:
+    """Generate and photograph the page whole."""
     tab.generate()
     expect(tab.infotext).to_contain_text("DD plan")
     page = at_rest(tab.page)
@@ -57,9 +60,8 @@ def take(browser: Browser, url: str, theme: str, path: Path) -> None:
     page.close()
 
 
-def take_preview(browser: Browser, url: str, theme: str, path: Path, width: int = 1280) -> None:
+def take_preview(tab: Tab, path: Path) -> None:
     """Generate with the DT-preview, look at one frame and at the curve, and photograph the accordion."""
-    tab = filled_in(browser, url, theme, width)
     panel = ticked(tab)
     tab.generate()
     expect(panel.status).to_contain_text("Finished")
@@ -70,9 +72,8 @@ def take_preview(browser: Browser, url: str, theme: str, path: Path, width: int 
     photograph(tab.page, path)
 
 
-def take_comparison(browser: Browser, url: str, path: Path) -> None:
+def take_comparison(tab: Tab, path: Path) -> None:
     """Compare, and photograph the accordion."""
-    tab = filled_in(browser, url, "light")
     tab.settings(batch_size=2)
     panel = ticked(tab)
     panel.button("Compare").click()
@@ -84,7 +85,7 @@ def take_comparison(browser: Browser, url: str, path: Path) -> None:
     photograph(tab.page, path)
 
 
-def filled_in(browser: Browser, url: str, theme: str, width: int = 1280) -> Tab:
+def filled_in(browser: Browser, url: str, theme: str, name: str, width: int = 1280) -> Tab:
     """A fresh page with a hybrid request."""
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(f"{url}/?__theme={theme}", wait_until="domcontentloaded")
@@ -93,7 +94,7 @@ def filled_in(browser: Browser, url: str, theme: str, width: int = 1280) -> Tab:
     tab.prompt(PROMPT)
     tab.settings(steps=4, width=128, height=128, batch_size=IMAGES, seed=1)
     accordion = tab.accordion.open()
-    accordion.set(distilled_model="monsters_distilled", family="dmd2")
+    accordion.set(distilled_model=f"{name}_distilled", family="dmd2")
     expect(accordion.plan).to_contain_text("base 999 -> 759")
     return tab
 
