@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from modules import sd_models, sd_vae, shared
 
-from extension_core.hosts.webui.preview.host import Decoding
+from extension_core.hosts.webui.preview.decoding import CommonDecoding
 
 
-class A1111Decoding(Decoding):
+class A1111Decoding(CommonDecoding):
     """As `webui.preview.host.Decoding`."""
 
     def loaded(self) -> Any:
-        """As `webui.preview.host.Decoding`; `shared.sd_model` would load one (modules/sd_models.py, 1.10.1)."""
+        """As `CommonDecoding`; `shared.sd_model` would load one (modules/sd_models.py, 1.10.1)."""
         return sd_models.model_data.sd_model
 
     def latent_kind(self) -> str:

@@ -10,17 +10,17 @@ from backend import memory_management
 from modules import sd_models, shared
 
 from extension_core.hosts.forge import model
-from extension_core.hosts.webui.preview.host import Decoding
+from extension_core.hosts.webui.preview.decoding import CommonDecoding
 
 # States in which the host itself moves parts of models (backend/memory_management.py, dfdcbab6).
 _MOVING = ("LOW_VRAM", "NO_VRAM")
 
 
-class ForgeDecoding(Decoding):
+class ForgeDecoding(CommonDecoding):
     """As `webui.preview.host.Decoding`."""
 
     def loaded(self) -> Any:
-        """As `webui.preview.host.Decoding`; before the first load a stand-in is there (modules/sd_models.py)."""
+        """As `CommonDecoding`; before the first load a stand-in is there (modules/sd_models.py)."""
         return sd_models.model_data.sd_model if model.is_loaded() else None
 
     def latent_kind(self) -> str:
