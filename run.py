@@ -232,29 +232,34 @@ def lint(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def test(args: argparse.Namespace, rest: list[str]) -> int:
-    """Lint, then pytest in each stack; --flavour, or arguments for pytest, ask for tests alone."""
+    """Lint, then pytest in each stack; --flavour, --slow, or arguments for pytest, ask for tests alone."""
     wanted = [args.flavour] if args.flavour else ["forge", "a1111"]
     pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
     chromium = find_chromium(pythons[wanted[-1]])
     stages: Stages = {}
-    if not args.flavour and not rest:
+    if not (args.flavour or args.slow or rest):
         stages = {name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()}
     # Browsers want two cores for themselves, so the stacks come to the page tests at different times.
     order = [*(("forge", (folder,)) for folder in OUTSIDE), ("a1111", INSIDE), ("a1111", OUTSIDE), ("forge", INSIDE)]
-    suites = [(flavour, rest) for flavour in wanted] if rest else [suite for suite in order if suite[0] in wanted]
+    if rest or args.slow:
+        order = [(flavour, rest or INSIDE) for flavour in wanted]
+    marked = "slow" if args.slow else "" if rest else "not slow"
     tests = {
-        f"{' '.join(asked)} on the {flavour} stack": suite_stage(flavour, pythons[flavour], asked, chromium)
-        for flavour, asked in suites
+        f"{' '.join(asked)} on the {flavour} stack": suite_stage(flavour, pythons[flavour], asked, marked, chromium)
+        for flavour, asked in order
+        if flavour in wanted
     }
     return verdict(run_in_turn(stages) | run_side_by_side(tests))
 
 
-def suite_stage(flavour: str, python: Path, asked: Sequence[str], chromium: str) -> tuple[list[str], dict[str, str]]:
+def suite_stage(
+    flavour: str, python: Path, asked: Sequence[str], marked: str, chromium: str
+) -> tuple[list[str], dict[str, str]]:
     command = [str(python), "-m", "pytest", "-q", "--durations=10", *asked]
     if flavour not in flavours_built():  # no host of this flavour to test on: what needs none still runs on its stack
         command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
-    if flavour != "a1111":
-        command += ["-m", "not a1111 and not once"]
+    if wanted := " and ".join(filter(None, (marked, "" if flavour == "a1111" else "not a1111 and not once"))):
+        command += ["-m", wanted]
     # One thread each: image bytes depend on the number, and two suites share two cores.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return command, child_environ(DD_FLAVOUR=flavour, DD_CHROMIUM=chromium, **threads)
@@ -296,6 +301,7 @@ def parser() -> argparse.ArgumentParser:
     p.set_defaults(run=demo)
     p = commands.add_parser("test", allow_abbrev=False, help="lint and every test; more arguments go to pytest alone")
     p.add_argument("--flavour", choices=FLAVOURS, help="run the tests of this stack alone")
+    p.add_argument("--slow", action="store_true", help="run the tests alone that take a minute or more")
     p.set_defaults(run=test)
     commands.add_parser("lint", help="ruff, pyright and the import rules").set_defaults(run=lint)
     p = commands.add_parser("bench", allow_abbrev=False, help="print the benchmark")

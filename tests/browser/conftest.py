@@ -29,6 +29,11 @@ _AWAY = (
     "Server stopped unexpectedly",
     "/queue/data",
 )
+# Gradio 4's image editor draws sixty times a second, and by software where there is no graphics card.
+_FEWER_DRAWINGS = """
+window.requestAnimationFrame = drawn => setTimeout(() => drawn(performance.now()), 100);
+window.cancelAnimationFrame = clearTimeout;
+"""
 # Other suites run beside this one; what comes at all comes within this.
 expect.set_options(timeout=20_000)
 
@@ -96,6 +101,7 @@ def open_page(site: Site, browser: Browser, watched: list[Watched]) -> Iterator[
     def opened(theme: str = "light", width: int = 1280) -> Page:
         page = browser.new_context(viewport={"width": width, "height": 1000}).new_page()
         watched.append(Watched(page))
+        page.add_init_script(_FEWER_DRAWINGS)
         page.goto(f"{site.url}/?__theme={theme}", wait_until="domcontentloaded")
         Tab(page, "txt2img").accordion.checkbox.wait_for(timeout=120_000)
         return page

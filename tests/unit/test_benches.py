@@ -53,7 +53,7 @@ def check_preview(figures: dict[str, Any], prefix: str) -> None:
 
 
 @pytest.mark.forge
-@pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_quick_benchmark_on_forge(tmp_path: Path) -> None:
     figures = quick_figures("forge", tmp_path)
     assert set(figures) >= set(forge.TARGETS)
@@ -66,7 +66,7 @@ def test_quick_benchmark_on_forge(tmp_path: Path) -> None:
 
 
 @pytest.mark.a1111
-@pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_quick_benchmark(tmp_path: Path) -> None:
     figures = quick_figures("a1111", tmp_path)
     assert set(figures) >= set(a1111.TARGETS)

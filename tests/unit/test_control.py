@@ -116,6 +116,7 @@ def test_students_are_taught_at_their_own_timesteps(base: LatentDiffusion, role:
     assert torch.cdist(clean.flatten(1), known).min(dim=1).values.max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("control", [CONTROLS[0], CONTROLS[-1]], ids=lambda control: control.name)
 def test_training_gets_nearer_to_what_is_taught(base: LatentDiffusion, tmp_path: Path, control) -> None:

@@ -211,6 +211,7 @@ def test_student_moves_towards_a_guided_teacher(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_whole_run_writes_a_pair_that_installs_and_measures(tmp_path: Path) -> None:
     written = Run(TINY, tmp_path / "run").train("all")
