@@ -171,11 +171,12 @@ def test_polls_without_pause_do_the_generation_no_harm(server: Server) -> None:
 
 
 def test_full_size_waits_for_the_generation(server: Server) -> None:
-    alone = server.txt2img(steps=40)
+    long = {"steps": 150}  # a request for a picture waits a second before it is told to come again
+    alone = server.txt2img(**long)
     opened = server.open(owner="bob")
     bob, images = server.login("bob", "b"), []
     path = f"{opened['id']}/frames/1/0.png"
-    thread = threading.Thread(target=lambda: images.append(server.txt2img(steps=40)))
+    thread = threading.Thread(target=lambda: images.append(server.txt2img(**long)))
     thread.start()
     while not requests.get(f"{server.url}/sdapi/v1/progress", auth=API, timeout=60).json()["state"]["sampling_step"]:
         time.sleep(0.02)
