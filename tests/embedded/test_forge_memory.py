@@ -161,18 +161,18 @@ class Ours:
 
     def __call__(self, residency: str, values: dict[str, Any] | None = None, **request: Any) -> Answer:
         from extension_core.hosts.forge.host import Forge
-        from extension_core.hosts.webui import request as life
+        from extension_core.hosts.webui import hooks
 
         chosen = {"distilled_model": "second", "family": "custom", "base_cfg": 5, "distilled_cfg": 5}
         chosen |= {"switch_step": 2, "residency": residency, **(values or {})}
-        self.on("process")(lambda p, *_: life.begin(Forge(), p, [chosen]))
+        self.on("process")(lambda p, *_: hooks.begin(Forge(), p, [chosen]))
         before = self.host.library.actions.get("process_before_every_sampling")
 
         @self.on("process_before_every_sampling")
         def attach(p: Any, *args: Any) -> None:
             if before is not None:
                 before(p, *args)
-            life.before_sampling(p)
+            hooks.before_sampling(p)
 
         self.card.seen.clear()
         self.card.loads.clear()
