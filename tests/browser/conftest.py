@@ -98,10 +98,11 @@ def watched() -> list[Watched]:
 def open_page(site: Site, browser: Browser, watched: list[Watched]) -> Iterator[Callable[..., Page]]:
     """Opens pages (theme, width); after the test nothing of theirs may have gone wrong in the console."""
 
-    def opened(theme: str = "light", width: int = 1280) -> Page:
+    def opened(theme: str = "light", width: int = 1280, fewer_drawings: bool = True) -> Page:
         page = browser.new_context(viewport={"width": width, "height": 1000}).new_page()
         watched.append(Watched(page))
-        page.add_init_script(_FEWER_DRAWINGS)
+        if fewer_drawings:
+            page.add_init_script(_FEWER_DRAWINGS)
         page.goto(f"{site.url}/?__theme={theme}", wait_until="domcontentloaded")
         Tab(page, "txt2img").accordion.checkbox.wait_for(timeout=120_000)
         return page
