@@ -144,7 +144,7 @@ def create_interface(buttons: dict[str, Any], txt2img_gallery: Any) -> Any:
             PasteField(toprow.negative_prompt, "Negative prompt", api="negative_prompt"),
             PasteField(cfg_scale, "CFG scale", api="cfg_scale"),
             *size.paste_fields,
-            PasteField(toprow.styles, lambda d: d.get("Styles array", None), api="styles"),
+            PasteField(toprow.styles, lambda d: d.get("Styles array", gr.update()), api="styles"),
             PasteField(strength, "Denoising strength", api="denoising_strength"),
             *inpainting.paste_fields,
             *runner.infotext_fields,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
 import gradio as gr
 from fastapi.exceptions import HTTPException
@@ -79,12 +79,21 @@ def _lay_over(merged: list[Any], script: Any, given: list[Any]) -> None:
         merged[place] = value
 
 
+def _type_of(field: Any) -> type:
+    """What is given of an optional field; pydantic 1 says it itself."""
+    if hasattr(field, "type_"):
+        return field.type_
+    given = [kind for kind in get_args(field.annotation) if kind is not type(None)]
+    return given[0] if len(given) == 1 and get_origin(field.annotation) is Union else field.annotation
+
+
 def _field_value(field: Any, params: dict[str, Any], request: Any) -> Any:
     read = field.function or (lambda known: known.get(field.label))
     value = read(params)
     if value is None:
         return None
-    kind = request.__fields__[field.api].type_ if field.api in request.__fields__ else type(field.component.value)
+    known = request.__fields__
+    kind = _type_of(known[field.api]) if field.api in known else type(field.component.value)
     if kind is type(None):
         return None
     if isinstance(value, dict) and value.get("__type__") == "generic_update":
