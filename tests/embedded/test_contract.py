@@ -136,6 +136,32 @@ def test_a_network_is_loaded_by_name_and_file(kind: str) -> None:
     assert parameters(arguments) == ["name", "network_on_disk"]
 
 
+# What is used of the hosts' X/Y/Z plot, whose file is found among the scripts and never imported by name.
+PLOT_NAMES = {
+    "scripts.xyz_grid": "axis_options AxisOption AxisOptionTxt2Img AxisOptionImg2Img Script.title Script.ui Script.run "
+    "AxisOption.label AxisOption.type AxisOption.apply AxisOption.format_value AxisOption.confirm AxisOption.cost "
+    "AxisOption.choices AxisOption.prepare",
+    "modules.scripts": "scripts_data ScriptClassData.module ScriptClassData.path ScriptRunner.selectable_scripts",
+    "modules.script_callbacks": "on_before_ui on_image_grid ImageGridLoopParams.imgs ImageGridLoopParams.cols "
+    "ImageGridLoopParams.rows",
+    "modules.images": "image_grid draw_grid_annotations GridAnnotation.text",
+}
+
+
+@pytest.mark.parametrize(("flavour", "kind"), TREES)
+@pytest.mark.parametrize(("module", "name"), [(m, x) for m, names in PLOT_NAMES.items() for x in names.split()])
+def test_the_plot_has_what_is_used_of_it(flavour: str, kind: str, module: str, name: str) -> None:
+    assert _tree(flavour, kind).find(module, name) is not None
+
+
+@pytest.mark.parametrize(("flavour", "kind"), TREES)
+def test_the_plot_takes_its_arguments_in_one_order(flavour: str, kind: str) -> None:
+    mine, theirs = (tree.signature("scripts.xyz_grid", "Script.run") for tree in (MINE[flavour], _tree(flavour, kind)))
+    assert mine is not None
+    assert theirs is not None
+    assert parameters(mine) == parameters(theirs)
+
+
 @pytest.mark.parametrize(("flavour", "module", "name"), _attributes())
 def test_objects_have_what_is_read_from_them(flavour: str, module: str, name: str) -> None:
     assert MINE[flavour].find(module, name) is not None

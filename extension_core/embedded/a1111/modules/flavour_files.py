@@ -6,6 +6,8 @@ from typing import Any
 
 RENAMED_IS_TOLD = False
 """Whether `save_image` returns a name to which a number was added because the file was there; else the name wanted."""
+GRID_MODE = "RGB"
+"""What grids of pictures are made as."""
 
 
 def own_pattern(p: Any) -> str | None:

@@ -9,24 +9,34 @@ from typing import Any
 import numpy as np
 import piexif
 import piexif.helper
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageColor, ImageOps, PngImagePlugin
 
 from modules import flavour_files, script_callbacks, shared
 from modules.filenames import FilenameGenerator, get_next_sequence_number, sanitize_filename_part
+from modules.grid_annotations import GridAnnotation, draw_grid_annotations, get_font
 from modules.image_files import save_image, save_image_with_geninfo
 from modules.shared import opts
 
 LANCZOS = Image.Resampling.LANCZOS
 
 
+def _rows(count: int, batch_size: int) -> int:
+    """Of a grid of so many pictures, by the settings."""
+    if opts.n_rows >= 0:
+        return int(opts.n_rows) or batch_size
+    if opts.grid_prevent_empty_spots:
+        return next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
+    return round(math.sqrt(count))
+
+
 def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = None) -> Image.Image:
-    if rows is None:
-        rows = {0: batch_size}.get(opts.n_rows, opts.n_rows) if opts.n_rows >= 0 else round(math.sqrt(len(imgs)))
-    rows = max(1, min(int(rows), len(imgs)))
+    rows = max(1, min(_rows(len(imgs), batch_size) if rows is None else rows, len(imgs)))
     params = script_callbacks.ImageGridLoopParams(imgs, math.ceil(len(imgs) / rows), rows)
     script_callbacks.image_grid_callback(params)
     w, h = max(x.width for x in imgs), max(x.height for x in imgs)
-    grid = Image.new("RGB", size=(params.cols * w, params.rows * h), color="white")
+    mode = flavour_files.GRID_MODE
+    paper = ImageColor.getcolor(opts.grid_background_color, mode)
+    grid = Image.new(mode, (params.cols * w, params.rows * h), paper)  # type: ignore[arg-type]
     for i, img in enumerate(params.imgs):
         x, y = (i % params.cols) * w + (w - img.width) // 2, (i // params.cols) * h + (h - img.height) // 2
         grid.paste(img, box=(x, y))
@@ -166,8 +176,11 @@ def to_bytes(image: Image.Image) -> bytes:
 
 __all__ = [
     "FilenameGenerator",
+    "GridAnnotation",
+    "draw_grid_annotations",
     "flatten",
     "gaussian_blur",
+    "get_font",
     "get_next_sequence_number",
     "image_grid",
     "read",

@@ -168,9 +168,10 @@ class ScriptRunner:
         self.inputs[0] = dropdown
         self.setup_ui_for_section(None, scriptlist=self.selectable_scripts)
 
-        def select_script(script_index: int | None) -> list[Any]:
+        def select_script(script_index: int | None) -> Any:
             selected = self.selectable_scripts[script_index - 1] if script_index else None
-            return [gr.update(visible=selected is s) for s in self.selectable_scripts]
+            updates = [gr.update(visible=selected is s) for s in self.selectable_scripts]
+            return updates[0] if len(updates) == 1 else updates  # gradio takes the only output's value bare
 
         groups = [s.group for s in self.selectable_scripts]
         if groups:

@@ -45,6 +45,10 @@ def _radio(default: str, label: str, choices: list[str], infotext: str | None = 
     return OptionInfo(default, label, gr.Radio, {"choices": choices}, infotext=infotext)
 
 
+def _colour(default: str, label: str) -> OptionInfo:
+    return OptionInfo(default, label, gr.ColorPicker, {})
+
+
 def _outdir(folder: str, label: str) -> OptionInfo:
     return OptionInfo(os.path.join(default_output_dir, folder) if folder else "", label, component_args=_dirs)
 
@@ -64,6 +68,10 @@ _section(
     grid_prevent_empty_spots=OptionInfo(
         False, "Choose rows so that the grid has no gaps (where the count is automatic)"
     ),
+    font=OptionInfo("", "Font of legends in grids: a file (empty: DejaVu Sans)"),
+    grid_text_active_color=_colour("#000000", "Colour of legends"),
+    grid_text_inactive_color=_colour("#999999", "Colour of legends that are struck through"),
+    grid_background_color=_colour("#ffffff", "Colour between a grid's pictures"),
     n_rows=_slider(-1, "Rows of a grid: -1 is automatic, 0 one row a batch", -1, 16, 1),
     save_images_before_face_restoration=OptionInfo(False, "Also save what face restoration starts from"),
     save_images_before_highres_fix=OptionInfo(False, "Also save what the hires pass starts from"),

@@ -34,6 +34,9 @@ class State:
     id_live_preview = 0
     textinfo: str | None = None
     time_start: float = 0.0
+    xyz_plot_x: Any
+    xyz_plot_y: Any
+    xyz_plot_z: Any
 
     def __init__(self) -> None:
         self.server_start = time.time()

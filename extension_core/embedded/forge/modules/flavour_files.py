@@ -8,6 +8,8 @@ from modules import shared, stealth_infotext
 
 RENAMED_IS_TOLD = True
 """Whether `save_image` returns a name to which a number was added because the file was there; else the name wanted."""
+GRID_MODE = "RGBA"
+"""What grids of pictures are made as."""
 
 
 def own_pattern(p: Any) -> str | None:

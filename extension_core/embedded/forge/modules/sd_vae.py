@@ -18,3 +18,7 @@ def get_loaded_vae_hash() -> str | None:
 
 def refresh_vae_list() -> None:
     """Nothing to list."""
+
+
+def reload_vae_weights(sd_model: object = None, vae_file: object = None) -> None:
+    """Does nothing on this host."""
