@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,8 @@ import torch
 
 from extension_core.weights.naming import NamedParameter
 from extension_core.weights.parameter_set import exchange_notes
+
+Merge = Callable[[torch.nn.Module], None]
 
 _FLOAT8 = torch.float8_e4m3fn
 _LARGEST = torch.finfo(_FLOAT8).max
@@ -65,28 +67,36 @@ class _Layer:
     """A layer's own values in 8 bits, with what the host has noted on it while they were in."""
 
     module: torch.nn.Module
+    merge: Merge
     parameters: list[torch.nn.Parameter] = field(default_factory=list)
     packed: list[Packed] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     replaced: list[torch.Tensor] = field(default_factory=list)
-    merged: object = None
+    has_notes: bool = False
 
     def enter(self) -> None:
+        """Merge other networks before the layer computes: its first call is to be as all that follow."""
         self.replaced = [parameter.data for parameter in self.parameters]
-        for parameter, packed in zip(self.parameters, self.packed, strict=True):
-            parameter.data = packed.unpack(parameter.data)
+        self._unpack()
         exchange_notes(self.module, self.notes)
-        self.merged = self._networks()
+        self.has_notes = True
+        held = self._networks()
+        self.merge(self.module)
+        if self._networks() != held:
+            self.packed = [pack(parameter.data) for parameter in self.parameters]
+            self._unpack()
 
     def leave(self) -> None:
-        if not self.replaced:
-            return
-        if self._networks() != self.merged:  # the host merged other networks into the unpacked values
-            self.packed = [pack(parameter.data) for parameter in self.parameters]
-        exchange_notes(self.module, self.notes)
-        for parameter, before in zip(self.parameters, self.replaced, strict=True):
+        if self.has_notes:
+            exchange_notes(self.module, self.notes)
+            self.has_notes = False
+        for parameter, before in zip(self.parameters, self.replaced, strict=bool(self.replaced)):
             parameter.data = before
         self.replaced = []
+
+    def _unpack(self) -> None:
+        for parameter, packed in zip(self.parameters, self.packed, strict=True):
+            parameter.data = packed.unpack(parameter.data)
 
     def _networks(self) -> object:
         return self.module.__dict__.get("network_current_names")
@@ -95,12 +105,12 @@ class _Layer:
 class EightBit:
     """The values that are in some layers now, in 8 bits."""
 
-    def __init__(self, parameters: Iterable[NamedParameter]) -> None:
-        """Networks that are merged into the values are left out; the host merges them again when a layer is called."""
+    def __init__(self, parameters: Iterable[NamedParameter], merge: Merge) -> None:
+        """Networks in the values are left out; `merge` brings a layer to those that are wanted now."""
         self._layers: dict[int, _Layer] = {}
         with torch.no_grad():
             for named in parameters:
-                layer = self._layers.setdefault(id(named.layer), _Layer(named.layer))
+                layer = self._layers.setdefault(id(named.layer), _Layer(named.layer, merge))
                 layer.parameters.append(getattr(named.owner, named.attribute))
                 layer.packed.append(pack(named.clean))
 

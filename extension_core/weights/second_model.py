@@ -13,7 +13,7 @@ from extension_core.errors import NotEnoughMemory
 from extension_core.weights import parameter_set
 from extension_core.weights.carry import carrying
 from extension_core.weights.cond_caches import CondCaches
-from extension_core.weights.eight_bit import EightBit
+from extension_core.weights.eight_bit import EightBit, Merge
 from extension_core.weights.naming import NamedParameter, file_keys
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.parameter_set import ParameterSet
@@ -21,6 +21,10 @@ from extension_core.weights.placement import Placement
 from extension_core.weights.reader import TensorSource, open_tensors
 from extension_core.weights.transfer import Lane
 from extension_core.weights.wanted import Carry
+
+
+def _no_networks(_module: torch.nn.Module) -> None:
+    pass
 
 
 @dataclass
@@ -58,8 +62,14 @@ class SecondModel:
     def _parts(self) -> list[ParameterSet]:
         return [self.unet, self.text] if self.text is not None else [self.unet]
 
-    def place(self, placement: Placement, lane: Lane, unet: Sequence[NamedParameter]) -> None:
-        """Have the idle values wait where a placement has them; `unet` are the parameters of the host's U-Net.
+    def place(
+        self, placement: Placement, lane: Lane, unet: Sequence[NamedParameter] = (), merge: Merge = _no_networks
+    ) -> None:
+        """Have the idle values wait where a placement has them.
+
+        Args:
+            unet: the parameters of the host's U-Net, for the base in 8 bits.
+            merge: brings one of its layers to the networks that the host wants in it.
 
         Raises:
             NotEnoughMemory: for the base in 8 bits.
@@ -75,7 +85,7 @@ class SecondModel:
             self.restore()
             layers = {id(module) for module in self.unet.modules}
             with _memory_for("the base in 8 bits beside the distilled model", "choose RAM under Memory"):
-                self.base = EightBit(named for named in unet if id(named.layer) in layers)
+                self.base = EightBit((named for named in unet if id(named.layer) in layers), merge)
 
     def keep_networks_apart(self, text: Sequence[NamedParameter]) -> None:
         """Let the distilled model have other networks than the base, also in `text`, the host's text encoders."""

@@ -172,6 +172,7 @@ def test_8_bits_matter_to_the_bases_steps_alone(webui: WebUI, pair: Pair) -> Non
     first, plain = (hybrid(webui, pair, "8bit", AMPLE, prompt=prompt) for prompt in (with_lora, "a red cat"))
     assert not plain.same_as(first)
     assert hybrid(webui, pair, "8bit", AMPLE, prompt=with_lora).same_as(first)
+    assert hybrid(webui, pair, "8bit", AMPLE, prompt=with_lora).same_as(first), "computed as the first time"
     assert hybrid(webui, pair, "8bit", AMPLE, prompt="a red cat").same_as(plain)
 
 

@@ -11,7 +11,7 @@ from modules import devices, script_callbacks, sd_models, sd_unet, shared
 
 from extension_core.errors import DiversityError, NotEnoughMemory
 from extension_core.hosts.a1111 import lora as merging
-from extension_core.hosts.a1111 import memory
+from extension_core.hosts.a1111 import memory, networks
 from extension_core.hosts.webui.files import config_beside
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
@@ -161,7 +161,7 @@ def _placed(key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], ch
         return second
 
     second = RESIDENCY.get(key, loaded)
-    second.place(choice.placement, memory.lane(), unet_parameters())
+    second.place(choice.placement, memory.lane(), unet_parameters(), networks.bring_to_wanted)
     return second
 
 
@@ -170,7 +170,7 @@ def _moved(second: SecondModel, device: torch.device) -> None:
     if device.type == "meta":
         RESIDENCY.drop()
     elif device.type == "cpu":
-        second.place(Placement.RAM, memory.lane(), [])
+        second.place(Placement.RAM, memory.lane())
 
 
 def make_room(second: SecondModel, placement: Placement) -> Choice | None:
@@ -178,7 +178,7 @@ def make_room(second: SecondModel, placement: Placement) -> Choice | None:
     if placement is Placement.RAM or memory.in_ram():
         return None
     second.ran_out = True
-    second.place(Placement.RAM, memory.lane(), [])
+    second.place(Placement.RAM, memory.lane())
     devices.torch_gc()
     return ran_out(placement, str(devices.device))
 

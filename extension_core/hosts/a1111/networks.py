@@ -10,6 +10,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
+
 from extension_core.hosts.webui import choices
 from extension_core.hosts.webui.networks import changed
 
@@ -20,6 +22,13 @@ def at_factor(factor: float) -> AbstractContextManager[None]:
     if factor == 1.0 or networks is None:
         return nullcontext()
     return changed(_Scaled(networks.loaded_networks, factor))
+
+
+def bring_to_wanted(module: torch.nn.Module) -> None:
+    """What the host does with a layer's networks when it is called."""
+    networks = choices.networks()
+    if networks is not None and hasattr(module, "network_layer_name"):
+        networks.network_apply_weights(module)
 
 
 class _Scaled:
