@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from extension_core.errors import DiversityError
@@ -35,6 +35,7 @@ POSITIONS: tuple[str, ...] = (
     "carry_strength",
     "residency",
     *(_PREVIEW_POSITION + name for name in ("preview", "every", "timesteps", "decoder", "save", "gallery", "page")),
+    "grid_diversity",
 )
 
 
@@ -44,6 +45,16 @@ class Arguments:
 
     options: Options
     preview: PreviewOptions
+
+    def at(self, cell: Mapping[str, Any]) -> Arguments:
+        """These with the values of a grid's axes; whoever sweeps an option wants it to act, so that enables.
+
+        Raises:
+            DiversityError: a value is not allowed.
+        """
+        if not cell:
+            return self
+        return replace(self, options=Options.from_mapping({**self.options.as_mapping(), "enabled": True, **cell}))
 
     @classmethod
     def read(cls, args: Sequence[Any]) -> Arguments:
@@ -84,6 +95,13 @@ class Arguments:
                 "true or false."
             )
         return cls(Options.from_mapping(rest), PreviewOptions.from_mapping(asked))
+
+
+def in_positions(options: Sequence[Any], preview: Sequence[Any]) -> list[Any]:
+    """What belongs to each of `FIELDS` and of `PAGE_FIELDS`, in the order of the positions."""
+    placed = {spec.name: item for spec, item in zip(FIELDS, options, strict=True)}
+    placed |= {_PREVIEW_POSITION + spec.name: item for spec, item in zip(PAGE_FIELDS, preview, strict=True)}
+    return [placed[name] for name in POSITIONS]
 
 
 def options_of_page(values: Sequence[Any]) -> Options:

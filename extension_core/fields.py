@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ class Field:
     Attributes:
         key: in the API's dict, "" if it is the name.
         api_only: whether the page has no component for it.
+        short: the name above a grid's column, "" for the axis's.
+        cost: how long another value keeps the next image waiting, 0 to 1 as the host's X/Y/Z plot counts it.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Field:
     maximum: float = math.inf
     key: str = ""
     api_only: bool = False
+    short: str = ""
+    cost: float = 0.0
 
     @property
     def api_key(self) -> str:
@@ -42,8 +47,39 @@ class Field:
     @property
     def infotext_key(self) -> str:
         """Key of this argument in the host's infotext, e.g. `DD switch step`."""
-        words = self.name.replace("_", " ").replace("cfg", "CFG").replace("lora", "LoRA")
-        return f"{INFOTEXT_PREFIX} {words}"
+        return f"{INFOTEXT_PREFIX} {self.words}"
+
+    @property
+    def words(self) -> str:
+        """The name as words, e.g. `base CFG`."""
+        return self.name.replace("_", " ").replace("cfg", "CFG").replace("lora", "LoRA")
+
+
+def infotext_value(value: Any) -> str:
+    """A value as the hosts' infotext is to hold it, so that what is read back is the same.
+
+    The hosts quote commas, colons and ends of lines (modules/infotext_utils.py `quote`, 1.10.1), but read as a quoted
+    value whatever stands in quotes, and strip blanks before a value and at the text's end.
+    """
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    text = str(value)
+    host_quotes = any(sign in text for sign in ",:\n")
+    in_quotes = len(text) > 1 and text[0] == text[-1] == '"'
+    if not host_quotes and (in_quotes or text != text.strip()):
+        return json.dumps(text, ensure_ascii=False)
+    return text
+
+
+def infotext_found(parsed: Mapping[str, Any], key: str) -> Any:
+    """A key's value among what a host has read of an infotext, None if it has none.
+
+    What looks like a size, such as 512x512, the host takes apart (`parse_generation_parameters`, 1.10.1).
+    """
+    if f"{key}-1" in parsed and f"{key}-2" in parsed:
+        return f"{parsed[f'{key}-1']}x{parsed[f'{key}-2']}"
+    return parsed.get(key)
 
 
 def option(default: Any, kind: Kind, label: str, tooltip: str, **limits: Any) -> Any:
@@ -130,10 +166,16 @@ def _parse_frames(spec: Field, value: Any) -> tuple[int, ...] | None:
     """None stands for all of them; negative numbers count from the last one."""
     if value is None or (isinstance(value, str) and value.strip().lower() == "all"):
         return None
-    whole = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    if whole and all(isinstance(one, int) and not isinstance(one, bool) for one in value):
-        return tuple(value)
+    listed = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if listed and all(_is_whole(one) for one in value):
+        return tuple(int(one) for one in value)
     raise _refusal(spec, value, '"all" or a list of whole numbers')
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _parse_number(spec: Field, value: Any) -> float:

@@ -21,6 +21,7 @@ class Options:
         "flag",
         "Diversity Distillation",
         "Run the loaded checkpoint for the first step and the distilled model for the rest.",
+        short="diversity",
     )
     distilled_model: str = option(
         "",
@@ -28,6 +29,8 @@ class Options:
         "Distilled model",
         "The few-step model (DMD2, Lightning, Turbo, LCM, ...) that finishes the image: a checkpoint, a U-Net or a "
         "LoRA of the loaded checkpoint's architecture.",
+        short="",
+        cost=0.9,
     )
     family: str = option(
         "auto",
@@ -36,6 +39,7 @@ class Options:
         "How the distilled model was trained. It sets steps, sampler and schedule. Auto reads the file's name and "
         "metadata; custom keeps the sampler, steps and schedule chosen above.",
         choices=("auto", "dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "custom"),
+        short="family",
     )
     mode: str = option(
         "hybrid",
@@ -44,6 +48,7 @@ class Options:
         "Hybrid: base first, then distilled. Distilled: only the distilled model. Base: only the loaded checkpoint. "
         "Skip first: no base at all, the distilled model starts at the switch step from pure noise.",
         choices=("hybrid", "distilled", "base", "skip_first"),
+        short="",
     )
     switch_step: int = option(
         1,
@@ -52,6 +57,7 @@ class Options:
         "How many of the distilled model's steps the base replaces. More gives more variety and follows the prompt a "
         "little less.",
         maximum=150,
+        short="k",
     )
     base_steps: int | None = option(
         None,
@@ -60,6 +66,7 @@ class Options:
         "How many steps the base takes down to the same noise level; same as k unless you want them finer.",
         minimum=1,
         maximum=150,
+        short="N",
     )
     base_cfg: float = option(
         1.0,
@@ -68,6 +75,7 @@ class Options:
         "Guidance of the base's steps. 1 is no guidance (half the work); higher follows the prompt more and varies "
         "less.",
         maximum=100,
+        short="base CFG",
     )
     distilled_cfg: float = option(
         1.0,
@@ -75,12 +83,14 @@ class Options:
         "Distilled CFG",
         "Guidance of the distilled model's steps. Almost all distilled models want 1.",
         maximum=100,
+        short="dist. CFG",
     )
     base_sampler: str = option(
         "same",
         "sampler",
         "Base sampler",
         "Sampler of the base's steps: the same as the distilled model's (as in the paper), or another of the host's.",
+        short="base by",
     )
     schedule: str = option(
         "family",
@@ -88,6 +98,7 @@ class Options:
         "Schedule",
         "Noise levels of the steps: those the family was trained on, or the host's schedule type.",
         choices=("family", "host"),
+        short="schedule",
     )
     text_encoder: str = option(
         "auto",
@@ -96,6 +107,8 @@ class Options:
         "Whose reading of the prompt the distilled model gets. Auto: the base's if both are the same or the second "
         "file has none, its own if they differ or the LoRA changes it.",
         choices=("auto", "base", "own"),
+        short="text by",
+        cost=0.6,
     )
     passes: str = option(
         "first",
@@ -104,6 +117,7 @@ class Options:
         "Where the base takes part: the first pass, the hires pass, or both. The other pass runs on the distilled "
         "model alone.",
         choices=("first", "hires", "both"),
+        short="passes",
     )
     lora_strength: float = option(
         1.0,
@@ -111,6 +125,8 @@ class Options:
         "LoRA strength",
         "Weight of a LoRA that was chosen as distilled model; no effect on checkpoints and U-Nets. Almost all want 1.",
         maximum=10,
+        short="LoRA",
+        cost=0.7,
     )
     lora_targets: str = option(
         "both",
@@ -119,6 +135,8 @@ class Options:
         "Which model the LoRAs in the prompt change: both (what steers the base steers the distilled model), the base "
         "alone, or the distilled model alone.",
         choices=("both", "base", "distilled"),
+        short="LoRAs on",
+        cost=0.3,
     )
     base_lora_factor: float = option(
         1.0,
@@ -126,6 +144,8 @@ class Options:
         "Base LoRAs ×",
         "Weights of the prompt's LoRAs are multiplied by this for the base's steps.",
         maximum=10,
+        short="base LoRAs ×",
+        cost=0.3,
     )
     distilled_lora_factor: float = option(
         1.0,
@@ -133,6 +153,8 @@ class Options:
         "Distilled LoRAs ×",
         "Weights of the prompt's LoRAs are multiplied by this for the distilled model's steps.",
         maximum=10,
+        short="dist. LoRAs ×",
+        cost=0.3,
     )
     carry_from: str = option(
         "",
@@ -140,6 +162,8 @@ class Options:
         "Carry style: origin",
         "The model that the loaded checkpoint was fine-tuned from. What the fine-tune changed is added to the "
         "distilled model: distilled + s (loaded - origin). None adds nothing.",
+        short="from",
+        cost=0.8,
     )
     carry_strength: float = option(
         1.0,
@@ -147,6 +171,8 @@ class Options:
         "Carry style: s",
         "How much of the fine-tune the distilled model gets; 1 is all of it.",
         maximum=4,
+        short="s",
+        cost=0.7,
     )
     residency: str = option(
         "auto",
@@ -155,6 +181,16 @@ class Options:
         "Where the two models live. Both: on the graphics card. RAM: the idle one waits in RAM. 8bit: the base's steps "
         "are computed from a copy in 8 bits, which changes them a little. Auto: both if they fit, else RAM.",
         choices=("auto", "both", "ram", "8bit"),
+        short="memory",
+        cost=0.5,
+    )
+    grid_diversity: bool = option(
+        False,
+        "flag",
+        "Diversity under grids",
+        "Write under a batch's grid, and so under each cell of an X/Y/Z plot with several seeds a cell, how different "
+        "its images are: the mean distance of its pairs, 0 to 1, by a built-in measure of structure.",
+        short="measure",
     )
 
     @classmethod

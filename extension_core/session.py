@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from extension_core import __version__
-from extension_core.fields import INFOTEXT_PREFIX
+from extension_core.fields import INFOTEXT_PREFIX, infotext_value
 from extension_core.options import BY_NAME, Options
 from extension_core.sampling.plan import PassPlan, Plan
 from extension_core.sampling.routing import Phase
+
+HASH_KEY = f"{INFOTEXT_PREFIX} distilled model hash"
 
 
 @dataclass
@@ -18,12 +20,14 @@ class Session:
 
     Attributes:
         model_title: the distilled model as the host names it, "" if none takes part.
+        model_hash: the distilled model's, as short as the host writes it; "" if not known.
         family_found: what `auto` found and why, "" if the user named the family.
     """
 
     options: Options
     plan: Plan
     model_title: str
+    model_hash: str = ""
     family_found: str = ""
     calls: Counter[Phase] = field(default_factory=Counter)
 
@@ -58,9 +62,11 @@ class Session:
         for name, value in self.options.as_mapping().items():
             key = BY_NAME[name].infotext_key
             if name == "distilled_model" and self.model_title:
-                result[key] = self.model_title
+                result[key] = infotext_value(self.model_title)
+                if self.model_hash:
+                    result[HASH_KEY] = self.model_hash
             elif name == "mode" or (name != "enabled" and value != getattr(defaults, name)):
-                result[key] = f"{value:g}" if isinstance(value, float) else str(value)
+                result[key] = infotext_value(value)
         return {**result, **self._what_ran()}
 
     def _what_ran(self) -> dict[str, str]:

@@ -43,6 +43,10 @@ class DiversityDistillation(scripts.Script):
         """Build the accordion."""
         return HOST.build_panel(self, dict(self._host_settings))
 
+    def setup(self, p: Any, *args: Any) -> None:
+        """Look whether the request is a plot of many."""
+        HOST.setup(p)
+
     def before_process(self, p: Any, *args: Any) -> None:
         """Make what the request is to be compared with."""
         HOST.before(p, args)

@@ -41,3 +41,16 @@ def fitting_line(words: str, height: int, width: int, ink: Colour, paper: Colour
         kept = min(kept - 1, kept * width // line.width)
         line = line_of_text(words[:kept].rstrip() + "..", height, ink, paper)
     return line
+
+
+def wrapped(words: str, height: int, width: int) -> list[str]:
+    """The words in lines at most `width` pixels wide; a word that is wider has a line of its own."""
+    ink = (0, 0, 0)
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and line_of_text(longer, height, ink, ink).width <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from extension_core.diversity.lettering import Colour, blank, fitting_line, line_of_text
+from extension_core.diversity.lettering import Colour, blank, fitting_line, line_of_text, wrapped
 
 from .frames import FrameInfo, PhaseName
 
@@ -183,7 +183,7 @@ def contact_sheet(strips: Sequence[Strip], title: str = "", columns: int | None 
         for words, size, ink in (
             (title, _TITLE_LETTER, INK),
             (_legend(strips), letter, MUTED),
-            *((line, letter, INK) for line in _wrapped(note, letter, width - 2 * _GAP)),
+            *((line, letter, INK) for line in wrapped(note, letter, width - 2 * _GAP)[:_MOST_LINES]),
         )
         if words
     ]
@@ -297,15 +297,3 @@ def _padded_line(words: str, letter: int, width: int, ink: Colour) -> Image.Imag
     padded = blank(width, line.height, PAPER)
     padded.paste(line, (_GAP, 0))
     return padded
-
-
-def _wrapped(words: str, letter: int, width: int) -> list[str]:
-    """The words in lines that fit, few enough to leave room for the strips."""
-    lines: list[str] = []
-    for word in words.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and line_of_text(longer, letter, INK, PAPER).width <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines[:_MOST_LINES]

@@ -23,7 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("lora_targets",),
     ("base_lora_factor", "distilled_lora_factor"),
     ("carry_from", "carry_strength"),
-    ("residency",),
+    ("residency", "grid_diversity"),
 )
 _FACTOR = Reach(2, 0.05)
 _REACHES = {

@@ -64,6 +64,7 @@ def test_a_pasted_infotext_restores_the_panel(txt2img: Tab, site: Site, open_pag
     accordion.set(
         distilled_model=site.distilled, family="lcm", mode="hybrid", switch_step=2, base_steps=3, base_cfg=2.5,
         distilled_cfg=1.5, base_sampler="Heun", schedule="host", text_encoder="base", passes="both",
+        grid_diversity=True,
     )  # fmt: skip
     expect(accordion.plan).to_contain_text("CFG 2.5/1.5")
     wanted = accordion.values()
@@ -106,6 +107,7 @@ def test_interrupt(txt2img: Tab, site: Site) -> None:
     txt2img.interrupt_button.click()
     txt2img.wait_until_idle()
     site.wait_until_ended()
+    expect(txt2img.infotext).to_contain_text("150 U-Net calls")
     expect(txt2img.error).to_have_count(0)
     assert site.api.fingerprint() == before
     txt2img.settings(steps=14, width=64, height=64)

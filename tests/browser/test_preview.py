@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from extension_core.options import FIELDS
+from extension_core.arguments import POSITIONS
+from extension_core.options import BY_NAME
 from extension_core.preview_options import PAGE_FIELDS
 from tests.browser.conftest import Site
 from tests.browser.preview.page import Panel
@@ -46,10 +47,11 @@ def test_both_tabs_have_the_accordion_with_everything_in_it(page: Page, name: st
         expect(panel.button(button)).to_be_visible()
 
 
-def test_the_hosts_know_its_arguments_after_the_others(site: Site) -> None:
+def test_the_hosts_know_its_arguments_by_their_positions(site: Site) -> None:
+    specs = {**BY_NAME, **{f"dt.{spec.name}": spec for spec in PAGE_FIELDS}}
     for told in site.api.get("/sdapi/v1/script-info"):
         if told["name"] == TITLE.lower():
-            labels = [spec.label for spec in (*FIELDS, *PAGE_FIELDS)]
+            labels = [specs[name].label for name in POSITIONS]
             assert [argument["label"].removesuffix(" (0 = k)") for argument in told["args"]] == labels
             break
     else:

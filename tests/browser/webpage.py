@@ -81,6 +81,8 @@ class Accordion:
         for name, value in values.items():
             if BY_NAME[name].kind in ("choice", "model", "sampler"):
                 self.choose(name, value)
+            elif BY_NAME[name].kind == "flag":
+                self.field(name).locator("input").set_checked(value)
             else:
                 self.enter(name, value)
 
@@ -90,7 +92,9 @@ class Accordion:
         for name, spec in BY_NAME.items():
             if spec.kind in ("choice", "model", "sampler"):
                 shown[name] = self.field(name).locator("input").input_value()
-            elif spec.kind != "flag":
+            elif spec.kind == "flag":
+                shown.setdefault(name, self.field(name).locator("input").first.is_checked())
+            else:
                 shown[name] = float(self.field(name).locator("input[type=number]").input_value())
         return shown
 

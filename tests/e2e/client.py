@@ -142,7 +142,11 @@ class WebUI:
             payload["alwayson_scripts"][TITLE] = {"args": [settings]}
         if faults is not None:
             payload["alwayson_scripts"][FAULTS] = {"args": [faults]}
-        status, body = self.call(path, payload)
+        return self.read(*self.call(path, payload))
+
+    @staticmethod
+    def read(status: int, body: Any) -> Reply:
+        """What txt2img or img2img answered."""
         if status != 200:
             return Reply(status, [], {}, body)
         images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))) for image in body["images"]]

@@ -11,18 +11,24 @@ from typing import Any
 
 from extension_core.arguments import Arguments
 from extension_core.hosts.refusal import refuse
-from extension_core.hosts.webui import request
+from extension_core.hosts.webui import grid_diversity, request
 from extension_core.hosts.webui.attributes import fresh_stack
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.preview import comparing, recording
 from extension_core.hosts.webui.preview.recording import Recording
+from extension_core.hosts.webui.xyz import cells
 from extension_core.trajectory.frames import PhaseName
+
+
+def setup(p: Any) -> None:
+    """The request has its scripts; called in the `setup` hook, for a plot's cells not again."""
+    cells.begin(p)
 
 
 def before(p: Any, args: Sequence[Any]) -> None:
     """Nothing is settled yet; called in the `before_process` hook."""
     try:
-        comparing.before(p, Arguments.read(args))
+        comparing.before(p, _arguments(p, args))
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
         refuse(p, error)
 
@@ -30,16 +36,28 @@ def before(p: Any, args: Sequence[Any]) -> None:
 def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     """Settle a request; called in the `process` hook, when the checkpoint is known."""
     try:
-        arguments, part = Arguments.read(args), comparing.part_of(p)
-        if part is not None:
-            arguments = part.changed(arguments)
-        preview = Recording(host, p, arguments.preview, part) if arguments.preview.preview else None
-        if arguments.options.enabled:
-            _settle(host, p, arguments)
-        if preview is not None:
-            preview.take_over()
+        _begin(host, p, args)
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
         refuse(p, error)
+    cells.watch(p)
+
+
+def _begin(host: Host, p: Any, args: Sequence[Any]) -> None:
+    cells.forget_others(p)
+    arguments, part = _arguments(p, args), comparing.part_of(p)
+    if part is not None:
+        arguments = part.changed(arguments)
+    preview = Recording(host, p, arguments.preview, part) if arguments.preview.preview else None
+    if arguments.options.enabled:
+        _settle(host, p, arguments)
+    if preview is not None:
+        preview.take_over()
+    if arguments.options.grid_diversity:
+        grid_diversity.want(p)
+
+
+def _arguments(p: Any, args: Sequence[Any]) -> Arguments:
+    return Arguments.read(args).at(cells.values_of(p))
 
 
 def _settle(host: Host, p: Any, arguments: Arguments) -> None:
@@ -70,6 +88,7 @@ def _one_model() -> tuple[PhaseName, str]:
 
 def after(p: Any, processed: Any) -> None:
     """The request has its images; called in the `postprocess` hook."""
+    grid_diversity.write(p, processed)
     preview = recording.of_request(p)
     if preview is not None:
         comparing.after(p, processed)

@@ -5,6 +5,7 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "inside": raise in the function with this dotted name while the request runs
     "record": keep the request's noises, conditioning and final latents; GET /dd-faults/record gives them
     "count":  calls of the functions with these dotted names while the request runs; GET /dd-faults/counts tells
+    "together": counted on from request to request while this name stays the same, as over a plot's cells
     "card":   play a card with memory of its own and this many bytes of it free
     "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, oom for good, interrupt, skip
     "replace": true: a fresh denoiser takes the place of the sampler's when it starts, whatever was put on that
@@ -141,7 +142,9 @@ def _arm(faults: dict[str, Any]) -> None:
         patch = mock.patch.object(_resolve(module), name, _raise)
         patch.start()
         _UNDO.append(patch.stop)
-    _COUNTS.clear()
+    if _COUNTED["together"] != faults.get("together") or "together" not in faults:
+        _COUNTS.clear()
+    _COUNTED["together"] = faults.get("together")
     _UNDO.extend(_arm_count(path) for path in faults.get("count", ()))
     if "oom_inside" in faults:
         _UNDO.append(_arm_oom(*faults["oom_inside"]))
@@ -182,13 +185,14 @@ def _arm_card(free: int) -> list[Any]:
 
 
 _COUNTS: dict[str, int] = {}
+_COUNTED: dict[str, Any] = {"together": None}
 
 
 def _arm_count(path: str) -> Any:
     module, _, name = path.rpartition(".")
     owner = _resolve(module)
     original = getattr(owner, name)
-    _COUNTS[path] = 0
+    _COUNTS.setdefault(path, 0)
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         _COUNTS[path] += 1

@@ -1,0 +1,1 @@
+"""The hosts' X/Y/Z plot: an axis for each option, and what becomes of a cell."""
