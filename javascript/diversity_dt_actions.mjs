@@ -95,7 +95,7 @@ export class Server {
 
     async #post(path, body) {
         try {
-            const answer = await fetch(`./diversity-distillation/dt/${path}`, {
+            const answer = await fetch(`./diversity-distillation/v1/dt/${path}`, {
                 method: "POST",
                 headers: { "Content-Type": "application/json" },
                 body: JSON.stringify(body),

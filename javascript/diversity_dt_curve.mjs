@@ -74,7 +74,7 @@ export class Curve {
 
     async #fetch(kind, signal) {
         const { say } = this.#elements;
-        const url = `./diversity-distillation/dt/${this.generation.id}/curve?kind=${kind}`;
+        const url = `./diversity-distillation/v1/dt/${this.generation.id}/curve?kind=${kind}`;
         try {
             while (!signal.aborted && this.element.isConnected) {
                 const answer = await fetch(url, { signal, cache: "no-store" });

@@ -79,11 +79,11 @@ export class Generation {
     }
 
     picture(frame, image, kind) {
-        return `./diversity-distillation/dt/${this.id}/frames/${frame.number}/${image}.jpg?kind=${kind}&side=256`;
+        return `./diversity-distillation/v1/dt/${this.id}/frames/${frame.number}/${image}.jpg?kind=${kind}&side=256`;
     }
 
     fullPicture(frame, image, kind) {
-        return `./diversity-distillation/dt/${this.id}/frames/${frame.number}/${image}.png?kind=${kind}`;
+        return `./diversity-distillation/v1/dt/${this.id}/frames/${frame.number}/${image}.png?kind=${kind}`;
     }
 }
 
@@ -97,7 +97,7 @@ export class Strips {
     // Where to ask for what is new.
     get url() {
         const cursors = this.generations.map(({ cursor, id }) => `since=${cursor}&of=${id}`);
-        return ["./diversity-distillation/dt/newest", cursors.join("&")].filter(Boolean).join("?");
+        return ["./diversity-distillation/v1/dt/newest", cursors.join("&")].filter(Boolean).join("?");
     }
 
     // Returns whether other generations are shown than before.

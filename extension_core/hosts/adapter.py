@@ -22,6 +22,7 @@ class Adapter:
         register: callbacks of the host; on every execution of the script, for "Reload UI" clears them.
         note_setting: keeps a component of the host's that the plan line depends on.
         build_panel: builds the accordion, returns its inputs in the options' order.
+        setup: looks whether a request is a plot of many.
         before: makes what a request is to be compared with.
         begin: settles a request.
         before_sampling: takes over the pass that is about to run.
@@ -31,6 +32,7 @@ class Adapter:
     register: Callable[[], None]
     note_setting: Callable[[dict[str, Any], Any, str | None, bool], None]
     build_panel: Callable[[Any, dict[str, Any]], list[Any]]
+    setup: Callable[[Any], None]
     before: Callable[[Any, Sequence[Any]], None]
     begin: Callable[[Any, Sequence[Any]], None]
     before_sampling: Callable[[Any], None]
@@ -76,21 +78,28 @@ def _forge() -> Adapter:
 
 
 def _over(host: Host, register: Callable[[], None]) -> Adapter:
-    from modules import script_callbacks
+    from modules import script_callbacks, shared
 
     from extension_core.hosts.webui import following, hooks, ui
+    from extension_core.hosts.webui.api import routes
     from extension_core.hosts.webui.preview.decoders import DECODERS
     from extension_core.hosts.webui.preview.routes import add_routes
+    from extension_core.hosts.webui.xyz.axes import add_axes
 
     def register_all() -> None:
         register()
         DECODERS.use(host.decoding)
+        script_callbacks.on_before_ui(add_axes)
+        if shared.cmd_opts.nowebui:  # the API alone lists the axes before that callback (webui.py `api_only`, 1.10.1)
+            add_axes()
         script_callbacks.on_app_started(lambda _demo, app: add_routes(app))
+        script_callbacks.on_app_started(lambda _demo, app: routes.add_routes(host, app))
 
     return Adapter(
         register_all,
         following.note_setting,
         functools.partial(ui.build, host),
+        hooks.setup,
         hooks.before,
         functools.partial(hooks.begin, host),
         hooks.before_sampling,
@@ -115,4 +124,7 @@ def unavailable(sentence: str) -> Adapter:
         if args and args[0]:
             refuse(p, DiversityError(sentence))
 
-    return Adapter(lambda: None, lambda *_: None, build_panel, lambda *_: None, begin, lambda _p: None, lambda *_: None)
+    def nothing(*_: Any) -> None:
+        pass
+
+    return Adapter(nothing, nothing, build_panel, nothing, nothing, begin, nothing, nothing)

@@ -14,7 +14,9 @@ class RequestRefused(HTTPException, DiversityError):
     """A refusal that the API answers with HTTP 422 and its sentence, and the page shows as the same sentence."""
 
     def __init__(self, sentence: str) -> None:
-        HTTPException.__init__(self, status_code=422, detail=sentence)
+        # What UTF-8 has no bytes for, such as half of a pair in a name, the hosts could not send.
+        sayable = sentence.encode(errors="replace").decode()
+        HTTPException.__init__(self, status_code=422, detail=sayable)
 
     def __str__(self) -> str:
         return str(self.detail)

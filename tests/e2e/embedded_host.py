@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +68,8 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if "Startup time:" in log.read_text():
-            urllib.request.urlopen(url + "/sdapi/v1/samplers", timeout=30).close()
-            return
+            with contextlib.suppress(urllib.error.URLError):  # without a page that is said before it listens
+                urllib.request.urlopen(url + "/sdapi/v1/samplers", timeout=30).close()
+                return
         time.sleep(0.3)
     raise RuntimeError(f"the embedded WebUI did not start:\n{log.read_text()[-4000:]}")

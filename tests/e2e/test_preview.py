@@ -22,7 +22,7 @@ from tests.e2e.client import Pair, Reply, WebUI
 from tests.e2e.test_paper_oracle import CASES, TRAINED, both_unets, by_the_paper, described, initial, record
 
 __all__ = ["described"]
-PREFIX = "/diversity-distillation/dt"
+PREFIX = "/diversity-distillation/v1/dt"
 HYBRID = {"family": "dmd2"}
 # Bytes of pictures: the same latents, decoded by another implementation and rounded.
 TOLERANCE = 2

@@ -11,7 +11,7 @@ import torch
 from tests.embedded.conftest import Host
 from tests.unit.trajectory import tag
 
-PREFIX = "/diversity-distillation/dt"
+PREFIX = "/diversity-distillation/v1/dt"
 
 
 def new_secret() -> str:

@@ -205,5 +205,5 @@ def test_reload_ui_leaves_one_set_of_routes_and_threads(server: Server) -> None:
     assert server.get(f"{opened['id']}/frames/1/0.jpg", again).status_code == 200
     after = server.census()
     assert after == before
-    assert after["routes"] == 7
+    assert after["routes"] == 10
     assert len(after["threads"]) == len(set(after["threads"])) == 2

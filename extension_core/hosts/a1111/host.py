@@ -101,6 +101,10 @@ class A1111:
         """As `webui.host.Host`."""
         return model.file_notes(path)
 
+    def planning_disturbs(self) -> bool:
+        """As `webui.host.Host`."""
+        return False
+
     def planning(self) -> AbstractContextManager[None]:
         """The host answers alike before and while it samples."""
         return nullcontext()

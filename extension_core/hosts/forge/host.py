@@ -42,6 +42,10 @@ class Forge:
         """As `webui.host.Host`."""
         return model.file_notes(path)
 
+    def planning_disturbs(self) -> bool:
+        """As `webui.host.Host`."""
+        return model.has_zero_terminal_snr()
+
     def planning(self) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
         return model.planning()

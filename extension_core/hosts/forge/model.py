@@ -53,6 +53,14 @@ def noise_schedule() -> NoiseSchedule:
     return NoiseSchedule(live_unet().predictor.sigmas.detach().double().cpu().numpy())
 
 
+def has_zero_terminal_snr() -> bool:
+    """Whether the host rescales the noise levels of the loaded model when it samples."""
+    if not is_loaded():
+        return False
+    chosen = shared.opts.sd_noise_schedule == "Zero Terminal SNR"
+    return chosen or bool(getattr(shared.sd_model.model_config, "ztsnr", False))
+
+
 @contextmanager
 def planning() -> Iterator[None]:
     """Zero terminal SNR, which the host puts on just before it samples (modules/processing.py, dfdcbab6), put on now.
@@ -64,10 +72,10 @@ def planning() -> Iterator[None]:
         raise DiversityError(
             "The plan is shown once a checkpoint is loaded, which this host does with the first image."
         )
-    predictor, config = live_unet().predictor, shared.sd_model.model_config
-    if shared.opts.sd_noise_schedule != "Zero Terminal SNR" and not getattr(config, "ztsnr", False):
+    if not has_zero_terminal_snr():
         yield
         return
+    predictor = live_unet().predictor
     before = predictor.sigmas
     predictor.set_sigmas(rescale_zero_terminal_snr_sigmas(before))
     try:

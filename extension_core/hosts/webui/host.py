@@ -94,6 +94,10 @@ class Host(Protocol):
         """What the user should know of a distilled model's file that may be used."""
         ...
 
+    def planning_disturbs(self) -> bool:
+        """Whether `planning` changes the live model for its length, which no generation may see."""
+        ...
+
     def planning(self) -> AbstractContextManager[None]:
         """While noise levels are asked for: the host answers as it will when the request runs."""
         ...

@@ -15,9 +15,10 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
-from extension_core.hosts.webui import choices, files
+from extension_core.hosts.webui import choices, files, hashes
 from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.host import Host, Second
+from extension_core.hosts.webui.notes import notes_on
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.options import Options
@@ -26,8 +27,6 @@ from extension_core.sampling.families import (
     Detection,
     check_one_step,
     detect_family,
-    distilled_twice,
-    guidance_note,
     steps_for,
 )
 from extension_core.sampling.plan import Plan, plan_pass
@@ -61,14 +60,15 @@ class Request:
         self.path, title, detection = distilled_file(options)
         self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
         self.carry = carry_of(host, options, self.path)
-        self.notes = (*self._notes(detection), *guidance_note(detection, options))
+        self.notes = notes_on(host, self.path, detection, options)
         self._told: list[str] = []
         grid = apply_family(p, options, detection)
         with host.planning():
             schedule = host.noise_schedule()
             self.passes = Passes(p, options, grid, schedule)
             plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
-        self.session = Session(options, plan, title, detection.why if options.family == "auto" else "")
+        found = detection.why if options.family == "auto" else ""
+        self.session = Session(options, plan, title, hash_of(self.path), found)
         self.second: Second | None = None
         self._error: Exception | None = None
         self._running: RunningPass | None = None
@@ -83,19 +83,11 @@ class Request:
         self.host.settle(p, session)
         p.setup_conds = self._read_with_networks(p.setup_conds)
         p.extra_generation_params.update(session.infotext())
-        self._tell((*session.plan.notes, *_same_model_note(self.path), *self.notes))
+        self._tell((*session.plan.notes, *self.notes))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         if self.passes.own_levels:
             p.sampler_noise_scheduler_override = self._sigmas_for_host
         p.sample = self._guarded(p.sample)
-
-    def _notes(self, detection: Detection) -> tuple[str, ...]:
-        """What the user should know of the distilled model beside this base."""
-        if self.path is None:
-            return ()
-        base = Path(shared.sd_model.sd_checkpoint_info.filename)
-        twice = distilled_twice(detect_family(base.stem, {}), detection) if files.is_lora_file(self.path) else ()
-        return (*self.host.file_notes(self.path), *twice)
 
     def _tell(self, notes: Sequence[str]) -> None:
         """Bring notes to the user, under the image and in its infotext."""
@@ -261,6 +253,17 @@ def loaded_name() -> str:
     return shared.sd_model.sd_checkpoint_info.name_for_extra
 
 
+def hash_of(path: Path | None) -> str:
+    """The distilled model's hash for the infotext, "" if there is none or users do not want hashes there."""
+    if path is None or not shared.opts.add_model_hash_to_info:
+        return ""
+    shared.state.textinfo = "Calculating the distilled model's hash"
+    try:
+        return hashes.calculated(path)
+    finally:
+        shared.state.textinfo = None
+
+
 def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
     """Path, title and detected family of the distilled model; no path if only the base runs."""
     if options.mode == "base" and not options.distilled_model:
@@ -311,9 +314,3 @@ def apply_family(p: Any, options: Options, detection: Detection) -> str:
         if p.hr_second_pass_steps:
             p.hr_second_pass_steps = steps_for(detection, p.hr_second_pass_steps)
     return grid
-
-
-def _same_model_note(path: Path | None) -> tuple[str, ...]:
-    if path is None or Path(shared.sd_model.sd_checkpoint_info.filename) != path:
-        return ()
-    return (f"The distilled model '{path.name}' is the loaded checkpoint itself, so switching has no effect.",)

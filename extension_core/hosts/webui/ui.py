@@ -7,21 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from modules import sd_models, sd_samplers, shared, ui_common, ui_components
+from modules import sd_models, sd_samplers, ui_common, ui_components
 
-from extension_core.arguments import options_of_page
+from extension_core.arguments import in_positions, options_of_page
 from extension_core.errors import DiversityError
-from extension_core.hosts.webui import choices, files, following
+from extension_core.hosts.webui import choices, files, following, pasting
 from extension_core.hosts.webui.host import Host
-from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.request import apply_family, carry_of, check_conflicts, distilled_file
+from extension_core.hosts.webui.planned import planned, request_of
 from extension_core.options import FIELDS, Options
-from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
-from extension_core.session import Session
 from extension_core.ui import components, infotext, panel, preview, summary
 from extension_core.ui.summary import Model, summary_html
-from extension_core.weights.placement import residency_for
 from extension_core.weights.wanted import Carry
 
 
@@ -36,10 +32,10 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
         tooltip=lambda text: {"tooltip": text},
     )
     built = panel.build(parts)
-    script.infotext_fields = infotext.paste_fields(built.components, _title_of)
+    script.infotext_fields = infotext.paste_fields(built.components, pasting.label_of)
     line = functools.partial(plan_line, host, script.is_img2img)
     following.keep_current(line, built, host_settings, script.is_img2img)
-    return [*built.components, *preview.build(parts, "img2img" if script.is_img2img else "txt2img")]
+    return in_positions(built.components, preview.build(parts, "img2img" if script.is_img2img else "txt2img"))
 
 
 def _refresh_button(component: Any, elem_id: str) -> Any:
@@ -52,13 +48,6 @@ def _labels() -> list[str]:
     return [choice.label for choice in choices.choices()]
 
 
-def _title_of(name: str) -> str:
-    try:
-        return choices.find_choice(name).label
-    except DiversityError:
-        return name
-
-
 def plan_line(host: Host, is_img2img: bool, names: tuple[str, ...], *values: Any) -> str:
     """The plan of the page's settings as HTML, or the sentence that says why there is none.
 
@@ -69,51 +58,20 @@ def plan_line(host: Host, is_img2img: bool, names: tuple[str, ...], *values: Any
         options = options_of_page(values[: len(FIELDS)])
         if not options.enabled:
             return ""
-        return _preview(host, options, _request(dict(zip(names, values[len(FIELDS) :], strict=True)), is_img2img))
+        settings = dict(zip(names, values[len(FIELDS) :], strict=True))
+        return _preview(host, options, request_of(settings, is_img2img))
     except DiversityError as error:
         return panel.problem_html(str(error))
 
 
-def _request(settings: dict[str, Any], is_img2img: bool) -> SimpleNamespace:
-    """The page's settings as the fields of a processing object that a plan reads."""
-    request = SimpleNamespace(
-        denoising_strength=0.75,
-        width=512,
-        height=512,
-        batch_size=1,
-        sd_model_checkpoint=shared.opts.sd_model_checkpoint,
-        is_hr_pass=False,
-        sampler_noise_scheduler_override=None,
-        extra_generation_params={},
-        **({} if is_img2img else {"enable_hr": False, "firstpass_image": None}),
-    )
-    request.hr_sampler_name = request.hr_scheduler = None
-    request.hr_second_pass_steps = request.hr_resize_x = request.hr_resize_y = 0
-    request.hr_scale = 1.0
-    for name, value in settings.items():
-        unset = name.startswith("hr_") and isinstance(value, str) and value.startswith("Use same")
-        setattr(request, name, None if unset else value)
-    return request
-
-
 def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
-    check_conflicts(request)
-    host.check_request(request)
-    path, title, detection = distilled_file(options)
-    if path is not None and host.is_loaded():
-        host.check_file(path, options.text_encoder)
-    carry = carry_of(host, options, path) if host.is_loaded() else None
-    grid = apply_family(request, options, detection)
-    with host.planning():
-        schedule = host.noise_schedule()
-        passes = Passes(request, options, grid, schedule).read()
-        plan = Plan(tuple(plan_pass(item, options, schedule) for item in passes), schedule)
-    settings = f"{request.sampler_name}, {request.steps} steps" if detection.family.sampler else ""
-    found = f"{detection.family.label}: {detection.why}" if options.family == "auto" else detection.family.label
-    said = "; ".join(part for part in (found, settings, *plan.notes) if part)
-    models = _models(options, request.sd_model_checkpoint, path, carry)
-    lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
-    return panel.plan_html(plan.describe(), said, summary_html(Session(options, plan, title), models, lives))
+    found = planned(host, options, request)
+    family = found.detection.family
+    settings = f"{request.sampler_name}, {request.steps} steps" if family.sampler else ""
+    named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
+    said = "; ".join(part for part in (named, settings, *found.plan.notes) if part)
+    models = _models(options, request.sd_model_checkpoint, found.path, found.carry)
+    return panel.plan_html(found.plan.describe(), said, summary_html(found.session, models, found.lives))
 
 
 def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry | None) -> dict[Phase, Model]:

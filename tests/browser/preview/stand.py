@@ -234,7 +234,7 @@ def app_of(stand: Stand) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, stand: Stand) -> None:
-    root = "/diversity-distillation/dt"
+    root = "/diversity-distillation/v1/dt"
 
     def find(identifier: str) -> Generation:
         generation = stand.store.find(identifier, stand.owner)

@@ -20,34 +20,30 @@ from fastapi import Request, Response
 from modules import call_queue, devices
 
 from extension_core.errors import DiversityError, first_line
-from extension_core.hosts.webui.preview import output
-from extension_core.hosts.webui.preview.access import Doors, Rate, Visitor
+from extension_core.hosts.webui.access import Doors, Visitor
+from extension_core.hosts.webui.openapi import Operation, described
+from extension_core.hosts.webui.preview import operations, output
+from extension_core.hosts.webui.preview.access import Rate, generation_for, newest_for
 from extension_core.hosts.webui.preview.curves import curve_as_json
 from extension_core.hosts.webui.preview.decoders import DECODERS, FULL, VaeChanged
+from extension_core.hosts.webui.preview.operations import LONGEST_WISH, MOST_PAIRS
 from extension_core.hosts.webui.preview.recorded import Recorded, about
 from extension_core.hosts.webui.preview.workers import FULL_SIZE, LATER, PICTURES, Busy, Once
+from extension_core.hosts.webui.serving import PREFIX, bytes_answer, json_answer
 from extension_core.trajectory.etags import etag_of, matches
 from extension_core.trajectory.frames import KINDS, Kind
 from extension_core.trajectory.images import PANEL_SIDE, Form, NotRecorded, Picture, View, check
 from extension_core.trajectory.recorder import Frame
 from extension_core.trajectory.store import Generation, State, Update
 
-PREFIX = "/diversity-distillation/dt"
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "private, no-cache",
-    "Content-Encoding": "identity",  # A1111's compression would work on JPEGs (initialize_util.py, 1.10.1)
-}
 _FOR_GOOD = "private, max-age=3600, immutable"
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _FILE = re.compile(r"([0-9]{1,9})\.(jpg|webp|png)", re.ASCII)
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _FORMS: Mapping[str, Form] = {"jpg": "jpeg", "webp": "webp"}
-_LONGEST_BODY = 1000
-_MOST_PAIRS = 16
 # Seconds for which a request waits for a thread.
 _PATIENCE, _PATIENCE_FOR_SMALL = 1.0, 30.0
 
@@ -67,7 +63,7 @@ class Answer(Exception):
 
     def response(self) -> Response:
         retry = {"Retry-After": "1"} if self.retry else {}
-        return _json({"wait" if self.status == 202 else "error": self.sentence}, self.status, **retry)
+        return json_answer({"wait" if self.status == 202 else "error": self.sentence}, self.status, **retry)
 
 
 # Of an exception that is raised again and again the traceback would grow, so each is made anew.
@@ -78,9 +74,14 @@ _too_often = partial(Answer, 429, "This preview is asked for too often; wait a s
 
 def add_routes(app: Any) -> None:
     """Give an application its routes. "Reload UI" makes a new application and calls this again."""
-    routes = _Routes(app)
-    for path, methods, handler in routes.table():
-        app.add_api_route(PREFIX + path, handler, methods=methods, include_in_schema=False, response_model=None)
+    doors = Doors(app)
+    routes = _Routes(doors)
+    for path, operation, handler in routes.table():
+        method = "POST" if operation in operations.WISHES else "GET"
+        told = described(app, operation, doors.api_guarded)
+        app.add_api_route(f"{PREFIX}/dt{path}", handler, methods=[method], **told)
+    rest = {"methods": _METHODS, "include_in_schema": False, "response_model": None}
+    app.add_api_route(f"{PREFIX}/dt/{{rest:path}}", routes.no_such, **rest)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -90,23 +91,23 @@ Inner = Callable[[Request, Generation], Awaitable[Response]]
 class _Routes:
     """The routes of one application."""
 
-    def __init__(self, app: Any) -> None:
-        self._doors = Doors(app)
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
         self._polls = Rate(burst=40, per_second=10)
         self._pictures = Rate(burst=1000, per_second=100)
         self._wishes = Rate(burst=10, per_second=1)
+        self.no_such = self._guarded(self._no_such)
 
-    def table(self) -> list[tuple[str, list[str], Handler]]:
-        """Path, methods and handler of each."""
-        get, post, any_method = ["GET"], ["POST"], ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    def table(self) -> list[tuple[str, Operation, Handler]]:
+        """Path, description and handler of each, the catch-all excepted."""
+        one = "/{identifier}"
         return [
-            ("/newest", get, self._guarded(self._newest)),
-            ("/{identifier}", get, self._of_one(self._one, self._polls)),
-            ("/{identifier}/frames/{number}/{file}", get, self._of_one(self._picture, self._pictures)),
-            ("/{identifier}/curve", get, self._of_one(self._curve, self._polls)),
-            ("/{identifier}/stop", post, self._of_one(self._stop, self._wishes)),
-            ("/{identifier}/save", post, self._of_one(self._save, self._wishes)),
-            ("/{rest:path}", any_method, self._guarded(self._no_such)),
+            ("/newest", operations.NEWEST, self._guarded(self._newest)),
+            (one, operations.ONE, self._of_one(self._one, self._polls)),
+            (f"{one}/frames/{{number}}/{{file}}", operations.PICTURE, self._of_one(self._picture, self._pictures)),
+            (f"{one}/curve", operations.CURVE, self._of_one(self._curve, self._polls)),
+            (f"{one}/stop", operations.STOP, self._of_one(self._stop, self._wishes)),
+            (f"{one}/save", operations.SAVE, self._of_one(self._save, self._wishes)),
         ]
 
     def _guarded(self, inner: Callable[[Request, Visitor], Awaitable[Response]]) -> Handler:
@@ -135,7 +136,7 @@ class _Routes:
         """A route of one generation, found by its id."""
 
         async def found(request: Request, visitor: Visitor) -> Response:
-            generation = visitor.generation(request.path_params["identifier"])
+            generation = generation_for(visitor, request.path_params["identifier"])
             if generation is None:
                 raise _nothing()
             if not rate.allows(generation):
@@ -148,7 +149,7 @@ class _Routes:
         raise _nothing()
 
     async def _newest(self, request: Request, visitor: Visitor) -> Response:
-        generations = visitor.newest(request.headers.get("x-dt-key", ""))
+        generations = newest_for(visitor, request.headers.get("x-dt-key", ""))
         if generations and not self._polls.allows(generations[-1]):
             raise _too_often()
         known = dict(zip(request.query_params.getlist("of"), _cursors(request), strict=False))
@@ -174,9 +175,9 @@ class _Routes:
             made = PICTURES.submit(lambda: DECODERS.picture(generation, frame, view))
             picture = await _awaited(made, _PATIENCE_FOR_SMALL, Answer(503, "Decoding takes long; ask again.", True))
         if matches(request.headers.get("if-none-match", ""), picture.etag):
-            return _response(b"", 304, ETag=picture.etag, **{"Cache-Control": _FOR_GOOD})
+            return bytes_answer(b"", 304, ETag=picture.etag, **{"Cache-Control": _FOR_GOOD})
         headers = {"ETag": picture.etag, "Cache-Control": _FOR_GOOD, "Content-Type": picture.media_type}
-        return _response(picture.content, 200, **headers)
+        return bytes_answer(picture.content, 200, **headers)
 
     async def _curve(self, request: Request, generation: Generation) -> Response:
         kind = _kind(request)
@@ -187,12 +188,12 @@ class _Routes:
             f"{snapshot.version} {kind} {DECODERS.live(about(generation).latents, about(generation).decoder)[0].name}"
         )
         if matches(request.headers.get("if-none-match", ""), etag_of(state.encode())):
-            return _response(b"", 304, ETag=etag_of(state.encode()))
+            return bytes_answer(b"", 304, ETag=etag_of(state.encode()))
         key = (generation.id, kind)
         made = _CURVES.ask(key, lambda: {**curve_as_json(generation, kind, PICTURES.give_way), "state": state}, LATER)
         curve = await _awaited(made, _PATIENCE, Answer(202, "The curve is being computed.", retry=True), _CURVES, key)
         told = {name: value for name, value in curve.items() if name != "state"}
-        return _json(told, 200, ETag=etag_of(curve["state"].encode()))
+        return json_answer(told, 200, ETag=etag_of(curve["state"].encode()))
 
     async def _stop(self, request: Request, generation: Generation) -> Response:
         number = await _wished_number(request)
@@ -201,7 +202,7 @@ class _Routes:
         if number is not None and generation.recorder.frame(number) is None:
             raise Answer(409, f"Frame {number} is not kept any more; stop at another one.")
         about(generation).stop.ask(number)
-        return _json({}, 202)
+        return json_answer({}, 202)
 
     async def _save(self, request: Request, generation: Generation) -> Response:
         if generation.state is State.RUNNING:
@@ -209,7 +210,7 @@ class _Routes:
         key = generation.id
         made = _FILES.ask(key, lambda: _save_later(generation))
         wait = Answer(202, "The strip is being saved; ask again.", retry=True)
-        return _json({"files": await _awaited(made, _PATIENCE, wait, _FILES, key)}, 200)
+        return json_answer({"files": await _awaited(made, _PATIENCE, wait, _FILES, key)}, 200)
 
 
 @dataclass(frozen=True)
@@ -329,8 +330,8 @@ def _view(image: int, kind: Kind, request: Request, form: Form) -> View:
 
 def _cursors(request: Request) -> list[int]:
     given = request.query_params.getlist("since")
-    if len(given) > _MOST_PAIRS or not all(_NUMBER.fullmatch(since) for since in given):
-        raise Answer(400, f"'since' is a number of a frame, given at most {_MOST_PAIRS} times.")
+    if len(given) > MOST_PAIRS or not all(_NUMBER.fullmatch(since) for since in given):
+        raise Answer(400, f"'since' is a number of a frame, given at most {MOST_PAIRS} times.")
     return [int(since) for since in given]
 
 
@@ -338,7 +339,7 @@ async def _wished_number(request: Request) -> int | None:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LONGEST_BODY:
+        if len(body) > LONGEST_WISH:
             raise Answer(413, "A wish to stop is a short JSON object.")
     try:
         wish = json.loads(body or b"{}")
@@ -354,14 +355,5 @@ def _unless_known(request: Request, state: str, content: Callable[[], dict[str, 
     """304 for a page that knows this state. What it has asked with decides what it is told, so it is in the tag."""
     etag = etag_of(f"{request.url.query} {state}".encode(errors="replace"))
     if matches(request.headers.get("if-none-match", ""), etag):
-        return _response(b"", 304, ETag=etag)
-    return _json(content(), 200, ETag=etag)
-
-
-def _json(content: dict[str, Any], status: int, **headers: str) -> Response:
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    return _response(body, status, **{"Content-Type": "application/json; charset=utf-8", **headers})
-
-
-def _response(body: bytes, status: int, **headers: str) -> Response:
-    return Response(body, status, {**_HEADERS, **headers})
+        return bytes_answer(b"", 304, ETag=etag)
+    return json_answer(content(), 200, ETag=etag)

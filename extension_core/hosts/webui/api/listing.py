@@ -1,0 +1,103 @@
+"""What may be chosen as distilled model, with the family that each file's name and header tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modules import sd_models
+
+from extension_core.api import Schema
+from extension_core.errors import DiversityError
+from extension_core.hosts.webui import choices, files
+from extension_core.hosts.webui.openapi import TEXT, WHOLE, list_of, of, or_null
+from extension_core.sampling.families import FAMILIES, detect_family
+from extension_core.weights.choices import LORA_LABEL, UNET_LABEL, Choice
+from extension_core.weights.reader import PICKLE_SUFFIXES
+
+MODELS: Schema = list_of(
+    of(
+        {
+            "name": {"type": "string", "description": "What to send as distilled_model."},
+            "kind": {"type": "string", "enum": ["checkpoint", "unet", "lora"]},
+            "file": {"type": "string", "description": "The file's name without its folder."},
+            "hash": {**or_null(TEXT), "description": "SHA-256, where the host has calculated it already."},
+            "family": {**or_null({"type": "string", "enum": list(FAMILIES)}), "description": "Null: unreadable."},
+            "why": {"type": "string", "description": "Where the family was found, or why the file cannot be read."},
+            "steps": {**or_null(WHOLE), "description": "The number of steps that the file is made for, if it says."},
+        }
+    )
+)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a file tells."""
+
+    family: str | None
+    why: str
+    steps: int | None = None
+    is_lora: bool = False
+
+
+class Listing:
+    """Everything that may be chosen. Headers are read once, as long as their files stay as they are."""
+
+    def __init__(self) -> None:
+        self._known: Mapping[Path, tuple[tuple[int, int], _Told]] = {}
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """One entry for each of the drop-down's."""
+        choices.look_for_unets()
+        listed, hashes = choices.choices(), _hashes()
+        told = {choice.path: self._told(choice) for choice in listed}
+        self._known = {path: (stamp, said) for path, (stamp, said) in told.items() if stamp is not None}
+        return [_entry(choice, told[choice.path][1], hashes.get(choice.path)) for choice in listed]
+
+    def _told(self, choice: Choice) -> tuple[tuple[int, int] | None, _Told]:
+        """What the file tells, and when and how large it was when it did; None if it could not be asked."""
+        try:
+            stat = choice.path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
+        except OSError:
+            stamp = None
+        known = self._known.get(choice.path)
+        return (stamp, known[1]) if known is not None and known[0] == stamp else (stamp, _read(choice))
+
+
+def _read(choice: Choice) -> _Told:
+    """Pickles have no header and would have to be loaded, so of those the name alone is read."""
+    try:
+        pickled = choice.path.suffix.lower() in PICKLE_SUFFIXES
+        metadata = {} if pickled else files.header_metadata(choice.path)
+        is_lora = not pickled and files.is_lora_file(choice.path)
+    except DiversityError as error:
+        return _Told(None, str(error))
+    found = detect_family(choice.name, metadata)
+    return _Told(found.family.name, found.why, found.steps, is_lora)
+
+
+def _entry(choice: Choice, told: _Told, sha256: str | None) -> dict[str, Any]:
+    return {
+        "name": choice.label,
+        "kind": "lora" if told.is_lora else _kind(choice.label),
+        "file": choice.path.name,
+        "hash": sha256 or None,
+        "family": told.family,
+        "why": told.why,
+        "steps": told.steps,
+    }
+
+
+def _kind(label: str) -> str:
+    kinds = {UNET_LABEL: "unet", LORA_LABEL: "lora"}
+    return next((kind for prefix, kind in kinds.items() if label.startswith(prefix)), "checkpoint")
+
+
+def _hashes() -> dict[Path, str | None]:
+    """Hashes that the host knows already; reading a whole file for one would take long."""
+    checkpoints = {Path(info.filename): info.sha256 for info in list(sd_models.checkpoints_list.values())}
+    loras = getattr(choices.networks(), "available_networks", {})
+    return {**checkpoints, **{Path(entry.filename): entry.hash for entry in loras.values()}}
