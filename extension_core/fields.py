@@ -23,7 +23,7 @@ class Field:
     Attributes:
         key: in the API's dict, "" if it is the name.
         api_only: whether the page has no component for it.
-        short: the name above a grid's column, "" for the axis's.
+        short: what a grid's legend says before a value, "" where the value speaks for itself.
         cost: how long another value keeps the next image waiting, 0 to 1 as the host's X/Y/Z plot counts it.
     """
 
