@@ -146,6 +146,18 @@ def test_a_sweep_over_seeds_reads_nothing_and_merges_nothing_again(webui: WebUI,
         assert sum(factors[name] for name in MERGES[webui.flavour]) >= 1
 
 
+def test_each_model_of_a_sweep_is_read_once(webui: WebUI, pair: Pair) -> None:
+    """Its axis is outermost, though it is the first, which hosts put innermost."""
+    webui.generate(pair.base).must_work()
+    reads = READS[webui.flavour][:1]
+    axes = (Along(label("distilled_model"), [pair.base, pair.distilled]), Along(label("switch_step"), "0-2"))
+    faults = {"count": reads, "together": "models"}
+    swept = plot(webui, pair.base, *axes, settings=settings(pair), faults=faults).must_work()
+    counts = webui.get("/dd-faults/counts")
+    assert 1 <= counts[reads[0]] <= 2
+    assert len(swept.images) == 1 + 6
+
+
 def test_a_refused_cell_shows_its_sentence_and_the_others_their_images(webui: WebUI, pair: Pair) -> None:
     webui.generate(pair.base).must_work()
     before = webui.fingerprint()
