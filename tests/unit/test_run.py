@@ -257,7 +257,7 @@ def test_another_python_hands_over_to_3_11_or_says_what_is_missing(
     assert (tmp_path / "asked").read_text().split() == [str(ROOT / "run.py"), "test", "-k", "x"]
 
 
-def test_suites_run_two_at_a_time_and_each_is_shown_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_suites_run_side_by_side_and_each_is_shown_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Each of two waits for the other to have begun, so in turn neither would end; a third waits for one's end."""
     code = (
         "import pathlib, sys, time\n"
@@ -274,7 +274,7 @@ def test_suites_run_two_at_a_time_and_each_is_shown_whole(tmp_path: Path, capfd:
         "second": ([sys.executable, "-c", code, b, a, "0"], environ),
         "third": ([sys.executable, "-c", third, a, b], environ),
     }
-    codes = run.run_side_by_side(suites)
+    codes = run.run_side_by_side(suites, at_once=2)
     assert codes == {"first": 3, "second": 0, "third": 0}
     assert run.verdict(codes) == 3
     out = capfd.readouterr().out
