@@ -35,7 +35,7 @@ window.requestAnimationFrame = drawn => setTimeout(() => drawn(performance.now()
 window.cancelAnimationFrame = clearTimeout;
 """
 # Other suites run beside this one; what comes at all comes within this.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=30_000)
 
 
 @dataclass(frozen=True)

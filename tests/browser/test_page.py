@@ -184,7 +184,7 @@ def _expect_contrast(page: Page, selector: str, least: float) -> None:
         const element = document.querySelector(selector);
         return element && ({CONTRAST})(element) >= least;
     }}"""
-    page.wait_for_function(reached, arg=[selector, least], timeout=10_000)
+    page.wait_for_function(reached, arg=[selector, least], timeout=30_000)
 
 
 def _add_checkpoint(site: Site) -> Path | None:

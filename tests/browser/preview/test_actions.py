@@ -34,7 +34,7 @@ def test_full_size_shows_the_small_picture_until_the_whole_one_is_there(site: St
     picture, status = panel.full.locator("img"), panel.full.get_by_role("status")
     expect(picture).to_have_attribute("src", re.compile(r"frames/1/1\.jpg"))
     expect(status).to_have_text("After the image that is being made.")
-    expect(picture).to_have_attribute("data-full", "", timeout=10_000)
+    expect(picture).to_have_attribute("data-full", "")
     expect(status).to_have_text("Decoded by the whole VAE.")
     assert picture.evaluate("img => img.naturalWidth") == 96
     assert (stand.answers["1.png", 202], stand.answers["1.png", 200]) == (2, 1)
