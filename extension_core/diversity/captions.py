@@ -13,7 +13,7 @@ _SMALLEST = 11
 
 def captioned(picture: Image.Image, words: str) -> Image.Image:
     """The picture with a line of words below it, RGB; what else it carries (`info`) stays."""
-    height = max(2 * _SMALLEST, picture.height // 16)
+    height = max(2 * _SMALLEST, picture.height // 10)
     line = _fitting(words, height * 6 // 10, picture.width - 4)
     sheet = blank(picture.width, picture.height + height, _PAPER)
     sheet.paste(picture.convert("RGB"), (0, 0))

@@ -42,9 +42,10 @@ def _write(processed: Any) -> None:
     if len({image.size for image in own}) != 1 or len(own) < 2:
         return
     pixels = np.stack([np.asarray(image.convert("RGB")) for image in own])
-    said = f"{pairwise_mean(distance_matrix(pixels, MEASURE)):.3f} ({MEASURE} distance of {len(own)} images)"
+    value = f"{pairwise_mean(distance_matrix(pixels, MEASURE)):.3f}"
+    said = f"{value} ({MEASURE} distance of {len(own)} images)"
     if first:
-        processed.images[0] = captioned(processed.images[0], f"diversity {said}")
+        processed.images[0] = captioned(processed.images[0], f"diversity {value}")
     for index, text in enumerate(processed.infotexts):
         processed.infotexts[index] = f"{text}, {KEY}: {infotext_utils.quote(said)}"
         if index < len(processed.images) and "parameters" in processed.images[index].info:
