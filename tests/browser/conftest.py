@@ -132,7 +132,7 @@ class Watched:
 
     def close(self) -> list[str]:
         """What the console complained of. A page closed during an event keeps gradio 3's server from ever stopping."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 10
         while self._events and time.monotonic() < deadline:
             self.page.wait_for_timeout(20)
         self.page.context.close()

@@ -129,7 +129,7 @@ def test_stop_here_keeps_the_frame_as_the_image(txt2img: Tab, panel: Panel, site
     txt2img.settings(steps=60, seed=1, width=256, height=256)
     txt2img.generate_button.click()
     expect(panel.button("Stop here")).to_be_enabled(timeout=30_000)
-    panel.page.wait_for_function(f"root => ({_SHOWN})(root) >= 2", arg=panel.root.element_handle())
+    expect(panel.cells.nth(1)).to_be_visible()
     panel.button("Stop here").click()
     expect(txt2img.infotext).to_contain_text("DD stopped at", timeout=60_000)
     txt2img.wait_until_idle()
@@ -190,7 +190,8 @@ def test_unticked_nothing_is_recorded(txt2img: Tab, panel: Panel, page: Page) ->
 def test_an_interrupted_generation_shows_what_it_has(txt2img: Tab, panel: Panel, site: Site) -> None:
     txt2img.settings(steps=60, seed=1, width=256, height=256)
     txt2img.generate_button.click()
-    panel.page.wait_for_function(f"root => ({_SHOWN})(root) >= 2", arg=panel.root.element_handle())
+    expect(txt2img.interrupt_button).to_be_visible()
+    expect(panel.cells.nth(1)).to_be_visible()
     txt2img.interrupt_button.click()
     expect(panel.status).to_contain_text("Ended early")
     assert 2 <= panel.cells.count() < 60

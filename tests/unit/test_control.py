@@ -21,6 +21,8 @@ from extension_core.distill.sampling import ALPHAS
 from extension_core.embedded.networks import LatentDiffusion, load_checkpoint
 from extension_core.monsters import from_labels, parse_prompt
 
+pytestmark = pytest.mark.once
+
 QUICK = Recipe(
     control=ControlTraining(pictures=12, captions=2, batch=6, concept_updates=12, slider_updates=8, tune_updates=6)
 )

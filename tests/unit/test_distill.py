@@ -23,6 +23,8 @@ from extension_core.distill.tokenizer import learn_merges, write_tokenizer
 from extension_core.embedded.networks import AutoencoderKL, load_checkpoint
 from extension_core.monsters import ATTRIBUTES, VOCABULARY
 
+pytestmark = pytest.mark.once
+
 SMALL = Networks(unet_channels=32, text_width=64, text_heads=2)
 TINY = Recipe(
     pictures=12,

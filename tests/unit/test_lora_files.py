@@ -20,6 +20,8 @@ from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
 from extension_core.weights.lora import LoraFile, check_lora, is_lora, lora_tensors, read_lora, uses_text_encoder
 from extension_core.weights.reader import read_header
 
+pytestmark = pytest.mark.once
+
 RANK, ALPHA = 4, 6
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2",
            "time_emb_proj", "conv_shortcut", "conv_in", "conv_out", "linear_1", "downsamplers.0.conv",

@@ -15,6 +15,8 @@ from extension_core.monsters.check_reader import accuracy, damaged_copy, rejecte
 from extension_core.monsters.reader import LEGIBLE, READER_FILE, Reader, ReaderNetwork, load_reader, to_tensor
 from extension_core.monsters.train_reader import save, train
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:

@@ -25,6 +25,8 @@ from extension_core.trajectory.sheet import (
 )
 from tests.unit.trajectory import hybrid, recorded, tag
 
+pytestmark = pytest.mark.once
+
 HIRES = Section("hires pass")
 
 
