@@ -9,9 +9,10 @@ from typing import Any
 
 from modules import sd_models
 
-from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks
+from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks, noise
 from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
+from extension_core.hosts.webui.noise import Noise
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
@@ -101,17 +102,13 @@ class A1111:
         """As `webui.host.Host`."""
         return model.file_notes(path)
 
-    def planning_disturbs(self) -> bool:
+    def noise(self, live: bool = False) -> Noise:
         """As `webui.host.Host`."""
-        return False
-
-    def planning(self) -> AbstractContextManager[None]:
-        """The host answers alike before and while it samples."""
-        return nullcontext()
+        return noise.live() if live else noise.in_force()
 
     def noise_schedule(self) -> NoiseSchedule:
         """As `webui.host.Host`."""
-        return model.noise_schedule()
+        return noise.in_force().schedule
 
     def settle(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""

@@ -13,7 +13,6 @@ from extension_core.errors import DiversityError, NotEnoughMemory
 from extension_core.hosts.a1111 import lora as merging
 from extension_core.hosts.a1111 import memory, networks
 from extension_core.hosts.webui.files import config_beside
-from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
@@ -32,15 +31,6 @@ RESIDENCY: Residency[SecondModel] = Residency()
 def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
-
-
-def noise_schedule() -> NoiseSchedule:
-    """The schedule of the loaded model, or Stable Diffusion's if none is loaded yet."""
-    model = sd_models.model_data.sd_model
-    alphas = getattr(model, "alphas_cumprod", None)
-    if alphas is None:
-        return NoiseSchedule.stable_diffusion()
-    return NoiseSchedule.from_alphas_cumprod(alphas.detach().float().cpu().numpy())
 
 
 def check_host_model() -> None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.preview.host import Decoding
 from extension_core.hosts.webui.preview.watching import Watched
 from extension_core.sampling.plan import PassPlan
@@ -94,16 +95,16 @@ class Host(Protocol):
         """What the user should know of a distilled model's file that may be used."""
         ...
 
-    def planning_disturbs(self) -> bool:
-        """Whether `planning` changes the live model for its length, which no generation may see."""
-        ...
+    def noise(self, live: bool = False) -> Noise:
+        """The noise schedule that a request of now will sample over, or the model's own at this moment; reads alone.
 
-    def planning(self) -> AbstractContextManager[None]:
-        """While noise levels are asked for: the host answers as it will when the request runs."""
+        Raises:
+            DiversityError: no checkpoint is loaded, so nobody knows the noise levels.
+        """
         ...
 
     def noise_schedule(self) -> NoiseSchedule:
-        """The schedule of the loaded model."""
+        """The first of these as plans have it."""
         ...
 
     def settle(self, p: Any, session: Session) -> None:

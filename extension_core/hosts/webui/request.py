@@ -18,6 +18,7 @@ from extension_core.hosts.refusal import RequestRefused
 from extension_core.hosts.webui import choices, files, hashes
 from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.host import Host, Second
+from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.notes import notes_on
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass, Watch
@@ -29,7 +30,6 @@ from extension_core.sampling.families import (
     detect_family,
     steps_for,
 )
-from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.trajectory.frames import PhaseName
@@ -63,10 +63,8 @@ class Request:
         self.notes = notes_on(host, self.path, detection, options)
         self._told: list[str] = []
         grid = apply_family(p, options, detection)
-        with host.planning():
-            schedule = host.noise_schedule()
-            self.passes = Passes(p, options, grid, schedule)
-            plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
+        self.passes = Passes(p, options, grid, host.noise())
+        plan = self.passes.plan()
         found = detection.why if options.family == "auto" else ""
         self.session = Session(options, plan, title, hash_of(self.path), found)
         self.second: Second | None = None
@@ -106,6 +104,7 @@ class Request:
             watch: as in `RunningPass`.
         """
         try:
+            self._plan_over(self.host.noise(live=True))
             conds = self._own_conds()
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
             self._running = RunningPass(
@@ -116,6 +115,18 @@ class Request:
         except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
             self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
+
+    def _plan_over(self, noise: Noise) -> None:
+        """Plan anew where the model's noise schedule, now that it samples, is not the one that was planned for."""
+        if noise.is_same(self.passes.noise):
+            return
+        self.passes = self.passes.over(noise)
+        self.session.plan = self.passes.plan()
+        for name in self.session.infotext_of_plan():
+            self.p.extra_generation_params.pop(name, None)
+        self.p.extra_generation_params.update(self.session.infotext())
+        self._tell(self.session.plan.notes)
+        _LOG.info("over the noise levels in force: %s", self.session.plan.describe())
 
     def model_now(self) -> tuple[PhaseName, str]:
         """(the phase of the denoiser's call that is being made, or was last; the name of its model)."""
@@ -198,11 +209,20 @@ class Request:
         self.p.extra_generation_params[f"{INFOTEXT_PREFIX} memory"] = lives
 
     def _check_ran(self) -> None:
-        """The host drops a script's hook silently if another script breaks the chain; the image would be the base's."""
-        if self._attached == 0 and not (shared.state.interrupted or shared.state.skipped):
+        """What ran is what was planned, or no image leaves.
+
+        The host drops a script's hook silently if another script breaks the chain; the image would be the base's.
+        """
+        ended = shared.state.interrupted or shared.state.skipped
+        if self._attached == 0 and not ended:
             raise RequestRefused(
                 "Diversity Distillation was not asked before sampling, so this image would be the base model's; "
                 "the host is too old or another extension replaced its sampling: see the requirements in the README."
+            )
+        if found := self.session.difference(stopped=ended or shared.state.stopping_generation):
+            raise RequestRefused(
+                f"This image is not what Diversity Distillation planned: {found}; another extension has changed the "
+                "sampling, so switch that extension off."
             )
 
     def _sigmas_for_host(self, steps: int) -> torch.Tensor:
