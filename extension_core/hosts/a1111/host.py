@@ -124,17 +124,17 @@ class A1111:
     def base_alone(self) -> None:
         """The U-Net's networks are set at each call."""
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.at_factor(factor)
+        return networks.text_at_factor(p, factor)
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.at_factor(factor)
+        return networks.unet_at_factor(denoiser, factor)
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """Without the unconditional half where the result does not need it; `cfg` is an argument of the call."""
-        return guidance.without_uncond(p) if guidance.needs_no_uncond(denoiser, cond, cfg) else nullcontext()
+        return guidance.around(denoiser, cond, cfg)
 
     def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
         """As `webui.host.Host`."""

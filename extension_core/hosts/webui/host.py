@@ -131,11 +131,11 @@ class Host(Protocol):
         """What runs where no distilled model is named, None if the host needs nothing for it."""
         ...
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
-        """While a prompt is read: weights of its networks times `factor`."""
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
+        """While this request reads a prompt: weights of its networks times `factor`."""
         ...
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """Around one call of the denoiser: the same for the U-Net, where `Second.sampling` has not done it."""
         ...
 
