@@ -63,7 +63,7 @@ class ExchangedModel:
             self.model.unet.activate(True)
         return nullcontext()
 
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
+    def phase(self, phase: Phase, denoiser: Any) -> AbstractContextManager[None]:
         """Put the phase's parameters in; they stay in until another phase's are wanted."""
         if self._base_in_8_bits and self.model.base is not None and phase is Phase.BASE:
             return self.model.base.active()
@@ -127,7 +127,7 @@ class A1111:
     def base_alone(self) -> None:
         """The U-Net's networks are set at each call."""
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
         return networks.at_factor(factor)
 

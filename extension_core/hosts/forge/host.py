@@ -77,9 +77,9 @@ class Forge:
         """As `webui.host.Host`."""
         return SwappedModel(None, memory.of_one_model())
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.on_text_at_factor(factor)
+        return networks.on_text_at_factor(p, factor)
 
     def unet_networks(self, factor: float) -> AbstractContextManager[None]:
         """Nothing: each patcher has its own."""

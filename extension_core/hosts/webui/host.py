@@ -45,8 +45,8 @@ class Second(Protocol):
         """Around one run of the host's sampler: the models, and their networks, are where the run needs them."""
         ...
 
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        """Around one call of the denoiser: the phase's model is the one that the host runs."""
+    def phase(self, phase: Phase, denoiser: Any) -> AbstractContextManager[None]:
+        """Around one call of the host's denoiser: the phase's model is the one that it runs."""
         ...
 
     def restore(self) -> None:
@@ -130,8 +130,8 @@ class Host(Protocol):
         """What runs where no distilled model is named, None if the host needs nothing for it."""
         ...
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
-        """While a prompt is read: weights of its networks times `factor`."""
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
+        """While a request reads its prompts: weights of its networks times `factor`."""
         ...
 
     def unet_networks(self, factor: float) -> AbstractContextManager[None]:

@@ -149,7 +149,7 @@ class Request:
             phase = Phase.DISTILLED if self._own_reading else self.session.prompt_phase
             factor = self.session.lora_factor(phase)
             with _memory_for("reading the prompt"), ExitStack() as stack:
-                stack.enter_context(self.host.text_networks(factor))
+                stack.enter_context(self.host.text_networks(self.p, factor))
                 if factor != 1.0 and not self._own_reading:
                     stack.enter_context(other_caches(self.p, _PROMPT_CACHES.of(factor)))
                 setup_conds()
