@@ -64,7 +64,7 @@ class ExchangedModel:
             self.model.unet.activate(True)
         return nullcontext()
 
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
+    def phase(self, phase: Phase, denoiser: Any) -> AbstractContextManager[None]:
         """Put the phase's parameters in; they stay in until another phase's are wanted."""
         if self._base_in_8_bits and self.model.base is not None and phase is Phase.BASE:
             return self.model.base.active()

@@ -14,7 +14,6 @@ from extension_core.hosts.forge.loaded import (
     host_unet_tensors,
     memory_for,
     second_unet,
-    unets_stored_in,
 )
 from extension_core.hosts.forge.memory import EIGHT_BITS
 from extension_core.hosts.forge.second_unet import SecondUnet
@@ -59,11 +58,14 @@ def base_in_8_bits(stack: ExitStack, requested: UnetPatcher, lora_factor: float)
 def _load_in_8_bits() -> LoadedModel:
     """The base without networks, stored as the host stores U-Nets in low bits and cast to its number type at each call.
 
+    The host keeps a file's float8 as it is (backend/loader.py, dfdcbab6), so it is given such tensors.
+
     Raises:
         DiversityError: memory does not suffice.
     """
-    with memory_for("the base in 8 bits"), unets_stored_in(EIGHT_BITS):
-        return LoadedModel(SecondUnet(second_unet(host_unet_tensors())), None)
+    with memory_for("the base in 8 bits"):
+        tensors = {name: tensor.to(EIGHT_BITS) for name, tensor in host_unet_tensors().items()}
+        return LoadedModel(SecondUnet(second_unet(tensors)), None)
 
 
 def _without_networks(requested: UnetPatcher) -> SecondUnet:

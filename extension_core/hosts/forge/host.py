@@ -76,7 +76,7 @@ class Forge:
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.on_text_at_factor(factor)
+        return networks.on_text_at_factor(p, factor)
 
     def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """Nothing: each patcher has its own."""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from backend import loader, memory_management
-from backend.args import dynamic_args
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
@@ -81,17 +80,6 @@ def memory_for(what: str) -> Iterator[None]:
             f"There is not enough memory for {what} beside the loaded checkpoint ({error}); close other programs or "
             "choose a smaller model."
         ) from error
-
-
-@contextmanager
-def unets_stored_in(dtype: torch.dtype) -> Iterator[None]:
-    """While U-Nets are made: stored so, as by the host's "Diffusion in Low Bits" (backend/loader.py, dfdcbab6)."""
-    before = dynamic_args.get("forge_unet_storage_dtype")
-    dynamic_args["forge_unet_storage_dtype"] = dtype
-    try:
-        yield
-    finally:
-        dynamic_args["forge_unet_storage_dtype"] = before
 
 
 def base_key() -> tuple[Hashable, ...]:

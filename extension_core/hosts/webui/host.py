@@ -46,8 +46,8 @@ class Second(Protocol):
         """Around one run of the host's sampler: the models, and their networks, are where the run needs them."""
         ...
 
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        """Around one call of the denoiser: the phase's model is the one that the host runs."""
+    def phase(self, phase: Phase, denoiser: Any) -> AbstractContextManager[None]:
+        """Around one call of the host's denoiser: the phase's model is the one that it runs."""
         ...
 
     def restore(self) -> None:

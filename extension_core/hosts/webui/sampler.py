@@ -143,7 +143,7 @@ class RunningPass:
             self._calls.made.append(Call(phase, level, of.unit))
 
             def call() -> Any:
-                active = self.second.phase(phase) if self.second is not None else nullcontext()
+                active = self.second.phase(phase, denoiser) if self.second is not None else nullcontext()
                 networks = self.host.unet_networks(denoiser, self.session.lora_factor(phase))
                 with active, networks, self.host.guidance(self.p, denoiser, cond, cfg):
                     return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
