@@ -11,6 +11,7 @@ import torch
 from benches import checkpoints, sampling
 from benches.host import Host
 from benches.timing import Clock, Seconds, return_free_memory
+from extension_core.weights.reader import read_header
 from extension_core.weights.wanted import Wanted
 
 TARGETS = {"forge_hybrid_over_bare_calls": 1.01, "forge_switch_ms": 5.0, "forge_second_load_over_host_load": 1.0}
@@ -87,7 +88,7 @@ def _our_load(_host: Forge, _base: Path, distilled: Path) -> Seconds:
     from extension_core.hosts.forge import model
 
     clock = Clock()
-    model.second_model(Wanted(distilled, model.check_file(distilled, "auto")))
+    model.second_model(Wanted(read_header(distilled), model.check_file(distilled, "auto")))
     seconds = clock.read()
     model.RESIDENCY.drop()
     return seconds

@@ -123,12 +123,13 @@ def _loading(wanted: Wanted) -> tuple[tuple[Any, ...], Callable[[Lane | None], S
     lora = read_lora(wanted.header, [named.name for named in unet]) if is_lora(wanted.header.shapes) else None
     key = (
         *wanted.key(lora is not None),
-        *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
+        # What is loaded, whatever has become of its file since: the host goes on with it too.
+        *(id(shared.sd_model), base.filename),
         *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),
     )
     text = text_parameters() if wanted.own_text_encoder else []
     if lora is None:
-        return key, lambda lane: load_second_model(wanted.path, unet, text, wanted.carry, lane)
+        return key, lambda lane: load_second_model(wanted.header, unet, text, wanted.carry, lane)
     return key, lambda lane: merging.load_lora(lora, wanted.lora_strength, unet, text, lane)
 
 

@@ -12,6 +12,7 @@ from backend import loader, memory_management
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from modules import shared
 
+from extension_core.errors import DiversityError
 from extension_core.hosts.forge.engine_view import view_of
 from extension_core.hosts.forge.networks import clip_with, of_prompt, read_by, scaled
 from extension_core.hosts.webui.attributes import during
@@ -68,12 +69,20 @@ def is_overridden() -> bool:
     return any(_has_text_encoder(Path(module)) for module in shared.opts.forge_additional_modules)
 
 
+# What the modules in use hold, for they may go away while they are loaded.
+_HAVE_TEXT_ENCODER: dict[Path, bool] = {}
+
+
 def _has_text_encoder(path: Path) -> bool:
     if path.suffix.lower() == ".gguf":
         return True
-    return any(
-        "text_model." in key or "resblocks." in key or "SelfAttention" in key for key in read_header(path).shapes
-    )
+    try:
+        keys = read_header(path).shapes
+    except DiversityError:
+        return _HAVE_TEXT_ENCODER.get(path, False)
+    found = any("text_model." in key or "resblocks." in key or "SelfAttention" in key for key in keys)
+    _HAVE_TEXT_ENCODER[path] = found
+    return found
 
 
 def as_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -37,7 +37,8 @@ from extension_core.trajectory.frames import PhaseName
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
-from extension_core.weights.wanted import Carry, Wanted
+from extension_core.weights.reader import read_header
+from extension_core.weights.wanted import Carry, Wanted, as_origin
 
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
@@ -61,8 +62,10 @@ class Request:
         host.check_model()
         host.check_request(p)
         self.path, title, detection = distilled_file(options)
+        header = None if self.path is None else read_header(self.path)  # before it is checked: what is read is that
         self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
-        self.carry = carry_of(host, options, self.path)
+        carry = carry_of(host, options, self.path)
+        self.wanted = header and Wanted(header, self.own_text_encoder, options.lora_strength, carry)
         self.notes = notes_on(host, self.path, detection, options)
         self._told: list[str] = []
         grid = apply_family(p, options, detection)
@@ -198,14 +201,13 @@ class Request:
         self._attached = 0
         self.session.calls.clear()
         stack.callback(lambda: self.p.extra_generation_params.update(self.session.infotext_calls()))
-        if self.path is None:
+        if self.wanted is None:
             self.second = self.host.base_alone()
             return
         shared.state.textinfo = "Loading the distilled model"
         options = self.session.options
-        wanted = Wanted(self.path, self.own_text_encoder, options.lora_strength, self.carry)
         residency = residency_for(options.residency, self.session.plan.takes_turns)
-        self.second = self.host.second_model(wanted, self.p, residency)
+        self.second = self.host.second_model(self.wanted, self.p, residency)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         if self.session.loras_differ:
@@ -319,14 +321,13 @@ def carry_of(host: Host, options: Options, path: Path | None) -> Carry | None:
             f"carry_from is '{options.carry_from}' but the distilled model '{path.name}' is a LoRA, which acts on the "
             "loaded checkpoint and so has its style already; set carry_from to none."
         )
-    try:
+    with as_origin():
         origin = choices.find_choice(options.carry_from).path
+        header = read_header(origin)
         host.check_file(origin, "base")
         if files.is_lora_file(origin):
             raise DiversityError(f"The distilled model '{origin.name}' is a LoRA; choose a checkpoint.")
-    except DiversityError as error:  # found and checked as a distilled model would be
-        raise DiversityError(str(error).replace("The distilled model", "The origin to carry from", 1)) from error
-    return Carry(origin, options.carry_strength)
+    return Carry(header, options.carry_strength)
 
 
 def apply_family(p: Any, options: Options, detection: Detection) -> str:
