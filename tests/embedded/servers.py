@@ -39,12 +39,20 @@ S = TypeVar("S", bound=Server)
 @contextmanager
 def serving(kind: type[S], folder: Path, flavour: str, *arguments: str) -> Iterator[S]:
     """Start one, its data in a folder, and end it however the tests end."""
+    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", flavour]
+    with started(kind, [*command, "--data-dir", str(folder / "data"), *arguments], folder) as server:
+        yield server
+
+
+@contextmanager
+def started(kind: type[S], command: list[str], folder: Path) -> Iterator[S]:
+    """The same by a command that takes a port, its log in a folder."""
     port, log = free_port(), folder / "log.txt"
-    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", flavour, "--port", str(port)]
-    command += ["--data-dir", str(folder / "data"), *arguments]
     with log.open("wb") as output:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
         server = kind(process, port, log)
         try:
             server.wait(lambda text: "Startup time:" in text)
