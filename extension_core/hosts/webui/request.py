@@ -15,14 +15,17 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
-from extension_core.hosts.webui import choices, files, hashes
+from extension_core.hosts.webui import choices, files, hashes, told
 from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import other_caches
+from extension_core.hosts.webui.conflicts import check_conflicts
 from extension_core.hosts.webui.host import Host, Second
+from extension_core.hosts.webui.inner_passes import PAINTED, InnerPasses
 from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.notes import notes_on
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass, Watch
+from extension_core.hosts.webui.takeover import READINGS, TakeOver
 from extension_core.options import Options
 from extension_core.sampling.families import (
     FAMILIES,
@@ -43,21 +46,24 @@ from extension_core.weights.wanted import Carry, Wanted, as_origin
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
 _PROMPT_CACHES = CondCaches()
-# What hosts read a request's prompts by; the second, for the hires pass, inside of the first or by itself.
-_READINGS = ("setup_conds", "calculate_hr_conds")
 _LOG = logging.getLogger("diversity_distillation")
+_REPLACED = (
+    "Another extension has put its own way of sampling in the place of the host's, so this image would be the base "
+    "model's; switch that extension off."
+)
 
 
 def of_request(p: Any) -> Request | None:
-    """What this extension does for a processing object, None if nothing."""
-    return getattr(p, _ATTRIBUTE, None)
+    """What this extension does for a processing object, None if nothing; a copy's may be the original's."""
+    known: Request | None = getattr(p, _ATTRIBUTE, None)
+    return known if known is not None and known.p is p else None
 
 
 class Request:
     """Everything the extension does for one processing object."""
 
-    def __init__(self, host: Host, p: Any, options: Options) -> None:
-        self.host, self.p = host, p
+    def __init__(self, host: Host, p: Any, options: Options, taken: TakeOver) -> None:
+        self.host, self.p, self.taken = host, p, taken
         check_conflicts(p)
         host.check_model()
         host.check_request(p)
@@ -68,7 +74,8 @@ class Request:
         self.wanted = header and Wanted(header, self.own_text_encoder, options.lora_strength, carry)
         self.notes = notes_on(host, self.path, detection, options)
         self._told: list[str] = []
-        grid = apply_family(p, options, detection)
+        with taken.changes():
+            grid = apply_family(p, options, detection)
         self.passes = Passes(p, options, grid, host.noise())
         plan = self.passes.plan()
         found = detection.why if options.family == "auto" else ""
@@ -79,22 +86,28 @@ class Request:
         self._attached = 0
         self._own_reading = False
         self._reading = False
+        self._opened = False
+        self._others = InnerPasses()
 
     def take_over(self) -> None:
         """Tell what will run and put this request between the host and its `p.sample`."""
         p, session = self.p, self.session
         setattr(p, _ATTRIBUTE, self)
-        p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
-        self.host.settle(p, session)
-        for name in _READINGS:
-            if hasattr(p, name):
-                setattr(p, name, self._read_with_networks(getattr(p, name)))
-        p.extra_generation_params.update(session.infotext())
+        with self.taken.changes():
+            p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
+            self.host.settle(p, session)
+            for name in READINGS:
+                if hasattr(p, name):
+                    setattr(p, name, self._read_with_networks(getattr(p, name)))
+            if self.passes.own_levels:
+                p.sampler_noise_scheduler_override = self._sigmas_for_host
+            if getattr(p, "enable_hr", False):
+                p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
+        told.tell_settings(p, self.taken.ours())
+        told.tell(p, session.infotext())
         self._tell((*session.plan.notes, *self.notes))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
-        if self.passes.own_levels:
-            p.sampler_noise_scheduler_override = self._sigmas_for_host
-        p.sample = self._guarded(p.sample)
+        self.taken.layer("sample", self._guarded)
 
     def _tell(self, notes: Sequence[str]) -> None:
         """Bring notes to the user, under the image and in its infotext."""
@@ -103,7 +116,18 @@ class Request:
                 self._told.append(note)
                 self.p.comment(note)
         if self._told:
-            self.p.extra_generation_params[f"{INFOTEXT_PREFIX} note"] = " ".join(self._told)
+            told.tell(self.p, {f"{INFOTEXT_PREFIX} note": " ".join(self._told)})
+
+    def image_finished(self) -> None:
+        """Every extension has had its turn at an image, which has no infotext yet: say it if one has painted in it."""
+        if self._others.found():
+            self._tell([PAINTED])
+
+    def finish(self, processed: Any) -> None:
+        """The request has its images: the host's `Processed`, made of the user's settings, is to tell what ran."""
+        ran = self.taken.ours()
+        for name in {"steps", "sampler_name", "cfg_scale"} & set(ran):
+            setattr(processed, name, ran[name])
 
     def attach(self, stack: ExitStack, watch: Watch | None) -> None:
         """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard.
@@ -113,6 +137,8 @@ class Request:
             watch: as in `RunningPass`.
         """
         try:
+            if not self._opened:
+                raise RequestRefused(_REPLACED)
             self._plan_over(self.host.noise(live=True))
             conds = self._own_conds()
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
@@ -131,9 +157,8 @@ class Request:
             return
         self.passes = self.passes.over(noise)
         self.session.plan = self.passes.plan()
-        for name in self.session.infotext_of_plan():
-            self.p.extra_generation_params.pop(name, None)
-        self.p.extra_generation_params.update(self.session.infotext())
+        told.take_back(self.p, self.session.infotext_of_plan())
+        told.tell(self.p, self.session.infotext())
         self._tell(self.session.plan.notes)
         _LOG.info("over the noise levels in force: %s", self.session.plan.describe())
 
@@ -186,6 +211,7 @@ class Request:
 
     def _guarded(self, sample: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            jobs = shared.state.job_no
             try:
                 with _memory_for("sampling"), ExitStack() as stack:
                     self._open(stack)
@@ -193,6 +219,7 @@ class Request:
             except DiversityError as error:
                 raise error if isinstance(error, RequestRefused) else RequestRefused(str(error)) from error
             self._check_ran()
+            self._others.sampled(jobs)
             return result
 
         return guarded
@@ -200,7 +227,10 @@ class Request:
     def _open(self, stack: ExitStack) -> None:
         self._attached = 0
         self.session.calls.clear()
-        stack.callback(lambda: self.p.extra_generation_params.update(self.session.infotext_calls()))
+        told.take_back(self.p, [told.ENDED])
+        told.tell(self.p, self.session.infotext())
+        stack.callback(self._tell_what_ran)
+        stack.enter_context(during(self, _opened=True))
         if self.wanted is None:
             self.second = self.host.base_alone()
             return
@@ -215,10 +245,17 @@ class Request:
         self._tell(self.second.notes)
         self._tell_memory(self.second)
 
+    def _tell_what_ran(self) -> None:
+        told.tell(self.p, self.session.infotext_calls())
+        if not self.session.calls[Phase.DISTILLED]:
+            state = shared.state
+            how = "interrupted" if state.interrupted else "skipped" if state.skipped else "stopped"
+            told.ended_before_the_switch(self.p, how)
+
     def _tell_memory(self, second: Second) -> None:
         lives = str(second.lives)
         _LOG.info("memory: %s", lives)
-        self.p.extra_generation_params[f"{INFOTEXT_PREFIX} memory"] = lives
+        told.tell(self.p, {f"{INFOTEXT_PREFIX} memory": lives})
 
     def _check_ran(self) -> None:
         """What ran is what was planned, or no image leaves.
@@ -259,25 +296,6 @@ def _memory_for(doing: str) -> Iterator[None]:
             f"Memory ran out while {doing} ({str(error).splitlines()[0]:.200}); make the image or the batch smaller, "
             "or close other programs."
         ) from error
-
-
-def check_conflicts(p: Any) -> None:
-    """Refuse what switches models by itself.
-
-    Raises:
-        DiversityError: the native Refiner or a hires checkpoint is asked for.
-    """
-    refiner = getattr(p, "refiner_checkpoint", None)
-    if refiner not in (None, "", "None", "none"):
-        raise DiversityError(
-            f"Diversity Distillation and the Refiner ('{refiner}') both switch models; switch one of them off."
-        )
-    hires = getattr(p, "hr_checkpoint_name", None) if getattr(p, "enable_hr", False) else None
-    if hires not in (None, "", "Use same checkpoint"):
-        raise DiversityError(
-            f"Diversity Distillation and the hires checkpoint '{hires}' both switch models; set Hires checkpoint to "
-            "'Use same checkpoint' or untick Diversity Distillation."
-        )
 
 
 def loaded_name() -> str:
