@@ -37,6 +37,7 @@ NEUTRAL = {
     "use_downcasted_alpha_bar": False,
     "img2img_fix_steps": False,
     "s_churn": 0.0,
+    "inpainting_mask_weight": 1.0,
 }
 
 

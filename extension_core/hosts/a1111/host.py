@@ -9,7 +9,7 @@ from typing import Any
 
 from modules import sd_models
 
-from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks, noise
+from extension_core.hosts.a1111 import conditioning, guidance, kinds, memory, model, networks, noise
 from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
 from extension_core.hosts.webui.noise import Noise
@@ -92,7 +92,9 @@ class A1111:
         model.check_host_model()
 
     def check_request(self, p: Any) -> None:
-        """A1111 offers nothing of its own that would not go together with a second model."""
+        """Refuse what the host cannot make with a model of the loaded one's kind."""
+        if self.is_loaded():
+            kinds.check_request(sd_models.model_data.sd_model, p)
 
     def check_file(self, path: Path, text_encoder: str) -> bool:
         """As `webui.host.Host`."""

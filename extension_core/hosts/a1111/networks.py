@@ -173,7 +173,7 @@ class _Modules:
     def __init__(self, modules: dict[str, Any], network: Any) -> None:
         self._modules, self._network = modules, network
 
-    def get(self, name: str | None, default: Any = None) -> Any:
+    def get(self, name: str, default: Any = None) -> Any:
         module = self._modules.get(name)
         if module is None:
             return default
