@@ -123,7 +123,7 @@ def _roots() -> Iterator[tuple[str, Any]]:
 
 
 def _is_hosts(name: str, module: Any) -> bool:
-    return isinstance(module, ModuleType) and name.split(".")[0] in HOSTS_PACKAGES
+    return isinstance(module, ModuleType) and name.split(".", maxsplit=1)[0] in HOSTS_PACKAGES
 
 
 def _differences(name: str, before: dict[str, Any], owner: Any) -> Iterator[str]:

@@ -259,10 +259,11 @@ def _arm_exchange(amount: float) -> Any:
 
 def _exchange(_params: Any) -> None:
     """As extensions do that follow the steps; the host takes its patcher from there at each."""
-    for amount in _EXCHANGING:
-        objects = shared.sd_model.forge_objects
-        objects.unet = objects.unet.clone()
-        objects.unet.set_model_sampler_post_cfg_function(lambda args: args["denoised"] + amount)
+    if not _EXCHANGING:
+        return
+    amount, objects = _EXCHANGING[0], shared.sd_model.forge_objects
+    objects.unet = objects.unet.clone()
+    objects.unet.set_model_sampler_post_cfg_function(lambda args: args["denoised"] + amount)
 
 
 def _unet() -> torch.nn.Module:
