@@ -33,6 +33,7 @@ NEUTRAL = {
     "eta_noise_seed_delta": 0,
     "use_old_karras_scheduler_sigmas": False,
     "no_dpmpp_sde_batch_determinism": False,
+    "inpainting_mask_weight": 1.0,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from modules import sd_models
 
-from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks
+from extension_core.hosts.a1111 import conditioning, guidance, kinds, memory, model, networks
 from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
 from extension_core.sampling.plan import PassPlan
@@ -91,7 +91,9 @@ class A1111:
         model.check_host_model()
 
     def check_request(self, p: Any) -> None:
-        """A1111 offers nothing of its own that would not go together with a second model."""
+        """Refuse what the host cannot make with a model of the loaded one's kind."""
+        if self.is_loaded():
+            kinds.check_request(sd_models.model_data.sd_model, p)
 
     def check_file(self, path: Path, text_encoder: str) -> bool:
         """As `webui.host.Host`."""
@@ -129,15 +131,15 @@ class A1111:
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.at_factor(factor)
+        return networks.text_at_factor(p, factor)
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.at_factor(factor)
+        return networks.unet_at_factor(denoiser, factor)
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """Without the unconditional half where the result does not need it; `cfg` is an argument of the call."""
-        return guidance.without_uncond(p) if guidance.needs_no_uncond(denoiser, cond, cfg) else nullcontext()
+        return guidance.around(denoiser, cond, cfg)
 
     def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
         """As `webui.host.Host`."""

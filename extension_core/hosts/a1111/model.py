@@ -10,8 +10,8 @@ import torch
 from modules import devices, script_callbacks, sd_models, sd_unet, shared
 
 from extension_core.errors import DiversityError, NotEnoughMemory
+from extension_core.hosts.a1111 import kinds, memory, networks
 from extension_core.hosts.a1111 import lora as merging
-from extension_core.hosts.a1111 import memory, networks
 from extension_core.hosts.webui.files import config_beside
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
@@ -60,6 +60,7 @@ def check_host_model() -> None:
             f"Diversity Distillation needs the host's own U-Net but the option SD Unet has put "
             f"'{sd_unet.current_unet_option.label}' in its place; set SD Unet to None."
         )
+    kinds.check_kind(shared.sd_model)
 
 
 def unet_parameters() -> list[NamedParameter]:

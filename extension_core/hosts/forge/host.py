@@ -83,7 +83,7 @@ class Forge:
         """As `webui.host.Host`."""
         return networks.on_text_at_factor(p, factor)
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """Nothing: each patcher has its own."""
         return nullcontext()
 

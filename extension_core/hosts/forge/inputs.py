@@ -1,6 +1,6 @@
 """Networks for 4 input channels on a U-Net that takes a mask and a picture beside the latent (9 channels).
 
-A1111 lets such a network leave the further channels as they are (network_apply_weights, extensions-builtin/Lora, 1.10.1).
+A1111 lets such a network leave the further channels as they are (network_apply_weights of its Lora extension, 1.10.1).
 Forge's own merging fails (backend/patcher/lora.py, dfdcbab6), so it is given the change of 9 channels, with zeros.
 """
 

@@ -89,8 +89,8 @@ def check_host_model() -> None:
     """Refuse a loaded model that cannot take turns with another.
 
     Raises:
-        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, takes what the host has not, or its U-Net is stored in
-            a packed format.
+        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, takes what the host has not, or its U-Net is stored
+            in a packed format.
     """
     name = shared.sd_model.sd_checkpoint_info.name
     if not hasattr(live_unet().diffusion_model, "input_blocks"):

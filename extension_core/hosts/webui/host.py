@@ -131,10 +131,10 @@ class Host(Protocol):
         ...
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
-        """While a request reads its prompts: weights of its networks times `factor`."""
+        """While this request reads a prompt: weights of its networks times `factor`."""
         ...
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """Around one call of the denoiser: the same for the U-Net, where `Second.sampling` has not done it."""
         ...
 

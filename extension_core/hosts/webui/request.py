@@ -16,6 +16,7 @@ from extension_core.errors import DiversityError
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.hosts.webui import choices, files, hashes
+from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.notes import notes_on
@@ -41,6 +42,8 @@ from extension_core.weights.wanted import Carry, Wanted
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
 _PROMPT_CACHES = CondCaches()
+# What hosts read a request's prompts by; the second, for the hires pass, inside of the first or by itself.
+_READINGS = ("setup_conds", "calculate_hr_conds")
 _LOG = logging.getLogger("diversity_distillation")
 
 
@@ -74,6 +77,7 @@ class Request:
         self._running: RunningPass | None = None
         self._attached = 0
         self._own_reading = False
+        self._reading = False
 
     def take_over(self) -> None:
         """Tell what will run and put this request between the host and its `p.sample`."""
@@ -81,7 +85,9 @@ class Request:
         setattr(p, _ATTRIBUTE, self)
         p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
         self.host.settle(p, session)
-        p.setup_conds = self._read_with_networks(p.setup_conds)
+        for name in _READINGS:
+            if hasattr(p, name):
+                setattr(p, name, self._read_with_networks(getattr(p, name)))
         p.extra_generation_params.update(session.infotext())
         self._tell((*session.plan.notes, *self.notes))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
@@ -142,17 +148,21 @@ class Request:
         finally:
             self._own_reading = False
 
-    def _read_with_networks(self, setup_conds: Callable[[], None]) -> Callable[[], None]:
+    def _read_with_networks(self, original: Callable[[], None]) -> Callable[[], None]:
         """The host's reading of a prompt, with the networks' weights of the phase that it is for."""
 
         def read() -> None:
+            if self._reading:
+                original()
+                return
             phase = Phase.DISTILLED if self._own_reading else self.session.prompt_phase
             factor = self.session.lora_factor(phase)
             with _memory_for("reading the prompt"), ExitStack() as stack:
                 stack.enter_context(self.host.text_networks(self.p, factor))
                 if factor != 1.0 and not self._own_reading:
                     stack.enter_context(other_caches(self.p, _PROMPT_CACHES.of(factor)))
-                setup_conds()
+                stack.enter_context(during(self, _reading=True))
+                original()
 
         return read
 

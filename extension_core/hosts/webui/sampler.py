@@ -94,7 +94,7 @@ class RunningPass:
 
             def call() -> Any:
                 active = self.second.phase(phase, denoiser) if self.second is not None else nullcontext()
-                networks = self.host.unet_networks(self.session.lora_factor(phase))
+                networks = self.host.unet_networks(denoiser, self.session.lora_factor(phase))
                 with active, networks, self.host.guidance(self.p, denoiser, cond, cfg):
                     return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
 
