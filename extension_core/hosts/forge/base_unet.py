@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from backend.patcher.unet import UnetPatcher
 
+from extension_core.hosts.forge.inputs import fitted
 from extension_core.hosts.forge.loaded import (
     LoadedModel,
     base_key,
@@ -35,8 +36,12 @@ KEPT_IN_8_BITS: Residency[LoadedModel] = Residency()
 
 
 def base_patcher(stack: ExitStack, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
-    """The request's own patcher, or one with its networks' weights times `lora_factor` until the stack is closed."""
-    if lora_factor == 1.0:
+    """The request's own patcher, or one with its networks' weights times `lora_factor` until the stack is closed.
+
+    Raises:
+        DiversityError: a network is for another kind of model.
+    """
+    if lora_factor == 1.0 and fitted(requested.lora_patches, requested.model) is requested.lora_patches:
         return requested
     kept = KEPT.get(id(requested.model), lambda: _Kept(_without_networks(requested)))
     stack.callback(kept.unet.forget_request)

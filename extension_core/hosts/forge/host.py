@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from extension_core.hosts.forge import memory, model, networks, noise, sampling
+from extension_core.hosts.forge import kinds, memory, model, networks, noise, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.decoding import ForgeDecoding
 from extension_core.hosts.forge.predictions import Watched
@@ -32,8 +32,10 @@ class Forge:
         model.check_host_model()
 
     def check_request(self, p: Any) -> None:
-        """Refuse modules of its own for the hires pass."""
+        """Refuse modules of its own for the hires pass, and what goes with no model of the loaded kind."""
         model.check_hires_modules(p)
+        if model.is_loaded():
+            kinds.check_request(p)
 
     def check_file(self, path: Path, text_encoder: str) -> bool:
         """As `webui.host.Host`."""

@@ -12,6 +12,7 @@ from modules import script_callbacks, sd_models, shared
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge import text
 from extension_core.hosts.forge.base_unet import KEPT, KEPT_IN_8_BITS
+from extension_core.hosts.forge.kinds import check_kind
 from extension_core.hosts.forge.loaded import LoadedModel, base_key, load_model
 from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui.files import config_beside
@@ -49,7 +50,8 @@ def check_host_model() -> None:
     """Refuse a loaded model that cannot take turns with another.
 
     Raises:
-        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, or its U-Net is stored in a packed format.
+        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, takes what the host has not, or its U-Net is stored
+            in a packed format.
     """
     name = shared.sd_model.sd_checkpoint_info.name
     if not hasattr(live_unet().diffusion_model, "input_blocks"):
@@ -57,6 +59,7 @@ def check_host_model() -> None:
             f"Diversity Distillation works with SD 1.x, SD 2.x and SDXL but the loaded checkpoint '{name}' is of "
             "another kind; load one of those."
         )
+    check_kind()
     stored = live_unet().storage_dtype
     if not isinstance(stored, torch.dtype):
         raise DiversityError(

@@ -5,7 +5,6 @@ Read in modules/sd_samplers_cfg_denoiser.py and backend/sampling/sampling_functi
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -83,7 +82,8 @@ class Watched:
 
 def _with(unet: Any, guided: Callable[[dict[str, Any]], Any]) -> Any:
     """A patcher as it is, for one call of the denoiser, with a function more that is shown what it guided."""
-    heard = copy.copy(unet)
+    heard = object.__new__(type(unet))  # copy.copy would note something on the host's class
+    vars(heard).update(vars(unet))
     before = unet.model_options.get(_AFTER_GUIDANCE, [])
     heard.model_options = {**unet.model_options, _AFTER_GUIDANCE: [*before, guided]}
     return heard

@@ -11,6 +11,7 @@ from typing import Any
 
 from backend.patcher.unet import UnetPatcher
 
+from extension_core.hosts.forge.inputs import fitted
 from extension_core.hosts.forge.networks import scaled
 
 _PLAIN: dict[str, Any] = {"transformer_options": {}}
@@ -32,7 +33,12 @@ class SecondUnet:
     """
 
     def __init__(self, patcher: UnetPatcher) -> None:
-        """Args: patcher: with the networks that are part of the distilled model, if any."""
+        """Args: patcher: with the networks that are part of the distilled model, if any.
+
+        Raises:
+            DiversityError: those are for another kind of model.
+        """
+        patcher.lora_patches = fitted(patcher.lora_patches, patcher.model)
         self.patcher = patcher
         self._own_networks = dict(patcher.lora_patches)
 
@@ -40,6 +46,9 @@ class SecondUnet:
         """The patcher to sample with, under the patches and controls of the request's own U-Net.
 
         And under its networks, their weights times `lora_factor`.
+
+        Raises:
+            DiversityError: one of them is for another kind of model.
         """
         carried = self._carried_over(requested, lora_factor)
         if not self._is_the_same(carried):
@@ -62,7 +71,8 @@ class SecondUnet:
         carried = requested.clone()
         if model is not requested.model:
             self._take_place(carried)
-        carried.lora_patches = {**self._own_networks, **scaled(carried.lora_patches, lora_factor)}
+        networks = fitted(scaled(carried.lora_patches, lora_factor), model)
+        carried.lora_patches = {**self._own_networks, **networks}
         return carried
 
     def _take_place(self, carried: UnetPatcher) -> None:
