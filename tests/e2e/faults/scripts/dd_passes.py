@@ -1,9 +1,9 @@
 """Test support, loaded by a WebUI as an extension: scripts that make several generations of one request, as the hosts'
 own and other extensions do.
 
-"DD passes", chosen from the list of scripts, processes the request's own object again and again (Loopback, SD upscale,
-Outpainting, Ultimate SD Upscale, the img2img tab's Batch). "DD inner", always on, paints in the finished images by
-requests of its own (ADetailer).
+Chosen from the list of scripts, "DD passes" processes the request's own object again and again (Loopback, SD upscale,
+Outpainting, Ultimate SD Upscale), and "DD batch" does what the img2img tab's Batch does. "DD inner", always on, paints
+in the finished images by requests of its own (ADetailer).
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tempfile
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from modules import processing, script_callbacks, scripts
+from modules import img2img, processing, script_callbacks, scripts
 from PIL import Image
 
 
@@ -57,6 +58,26 @@ class Passes(scripts.Script):
 _LOOKED_AT = ("steps", "cfg_scale", "sampler_name", "scheduler", "sampler_noise_scheduler_override")
 _METHODS = ("sample", "setup_conds", "calculate_hr_conds", "sample_hr_pass", "close")
 _SEEN: dict[str, Any] = {}
+
+
+class Batch(scripts.Script):
+    """The Batch of a real host's img2img tab, which has no address in its API."""
+
+    def title(self) -> str:
+        return "DD batch"
+
+    def show(self, is_img2img: bool) -> object:
+        return is_img2img and hasattr(img2img, "process_batch")
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        return [gr.Textbox(label="Pictures in base64, a JSON list"), gr.Textbox(label="Their infotexts' names to use")]
+
+    def run(self, p: Any, pictures: str, names: str) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            for number, text in enumerate(json.loads(pictures)):
+                (Path(folder) / f"{number}.png").write_bytes(base64.b64decode(text))
+            wanted = json.loads(names)
+            return img2img.process_batch(p, folder, "", "", [0], use_png_info=bool(wanted), png_info_props=wanted)
 
 
 class Inner(scripts.Script):
