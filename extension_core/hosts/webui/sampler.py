@@ -140,7 +140,6 @@ class RunningPass:
             if refined:
                 denoiser.step = self._unrefined_step(level)
             cfg = self.session.cfg(phase)
-            self._calls.made.append(Call(phase, level, of.unit))
 
             def call() -> Any:
                 active = self.second.phase(phase, denoiser) if self.second is not None else nullcontext()
@@ -148,7 +147,9 @@ class RunningPass:
                 with active, networks, self.host.guidance(self.p, denoiser, cond, cfg):
                     return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
 
-            return self._again_if_out_of_memory(call)
+            result = self._again_if_out_of_memory(call)
+            self._calls.made.append(Call(phase, level, of.unit))  # now: the host ends an interrupted run where a call would begin
+            return result
 
         return routed
 
