@@ -10,6 +10,8 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, oom for good, interrupt, skip
     "replace": true: a fresh denoiser takes the place of the sampler's when it starts, whatever was put on that
     "oom_inside": [name, times]: run out of memory in the function with this dotted name, so many times
+    "files":  {"batch": number, "steps": [[what, source, target], ...]}: when this batch begins (0 is the first, and
+              every request is settled by then), "rename" files, or "write" one's bytes into another
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import base64
 import copy
 import hashlib
 import importlib
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -73,10 +76,21 @@ class Faults(scripts.Script):
 def _hook(name: str) -> Any:
     def hook(self: Faults, p: Any, faults: Any, *_args: Any, **_kwargs: Any) -> None:
         self._fail(name, faults)
+        if name == "process_batch" and isinstance(faults, dict) and "files" in faults:
+            _move_files(faults["files"], _kwargs["batch_number"])
         if name == "process_before_every_sampling" and isinstance(faults, dict) and faults.get("replace"):
             _replace_denoiser(p.sampler)
 
     return hook
+
+
+def _move_files(files: dict[str, Any], batch: int) -> None:
+    if batch == files["batch"]:
+        for what, source, target in files["steps"]:
+            if what == "rename":
+                Path(source).replace(target)
+            else:
+                Path(target).write_bytes(Path(source).read_bytes())
 
 
 def _replace_denoiser(sampler: Any) -> None:
