@@ -12,6 +12,8 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "exchange": at each step another patcher in Forge's place of the U-Net, which moves what is guided by so much
     "watch":  look what others can see meanwhile; GET /dd-faults/seen tells (dd_witness.py)
     "oom_inside": [name, times]: run out of memory in the function with this dotted name, so many times
+    "files":  {"batch": number, "steps": [[what, source, target], ...]}: when this batch begins (0 is the first, and
+              every request is settled by then), "rename" files, or "write" one's bytes into another
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import base64
 import copy
 import hashlib
 import importlib
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -82,10 +85,21 @@ def _hook(name: str) -> Any:
         if name == "postprocess":
             LOOKOUT.end()
         self._fail(name, faults)
+        if name == "process_batch" and isinstance(faults, dict) and "files" in faults:
+            _move_files(faults["files"], _kwargs["batch_number"])
         if name == "process_before_every_sampling" and isinstance(faults, dict) and faults.get("replace"):
             _replace_denoiser(p.sampler)
 
     return hook
+
+
+def _move_files(files: dict[str, Any], batch: int) -> None:
+    if batch == files["batch"]:
+        for what, source, target in files["steps"]:
+            if what == "rename":
+                Path(source).replace(target)
+            else:
+                Path(target).write_bytes(Path(source).read_bytes())
 
 
 def _replace_denoiser(sampler: Any) -> None:
