@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from tests.e2e.embedded_host import ROOT, START_SECONDS, free_port
+from tests.e2e.embedded_host import ROOT, ended, free_port
+from tests.waiting import until
 
 
 class Server:
@@ -23,14 +23,13 @@ class Server:
 
     def wait(self, condition: Callable[[str], bool]) -> str:
         """Until its log is so; returns the log."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        def so() -> bool:
             text = self.log.read_text()
-            if condition(text):
-                return text
-            assert self.process.poll() is None, text[-3000:]
-            time.sleep(0.2)
-        raise AssertionError(self.log.read_text()[-3000:])
+            assert condition(text) or self.process.poll() is None, text[-3000:]
+            return condition(text)
+
+        until(so, lambda: self.log.read_text()[-3000:])
+        return self.log.read_text()
 
 
 S = TypeVar("S", bound=Server)
@@ -58,9 +57,4 @@ def started(kind: type[S], command: list[str], folder: Path) -> Iterator[S]:
             server.wait(lambda text: "Startup time:" in text)
             yield server
         finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(30)
+            ended(process)
