@@ -15,7 +15,6 @@ from extension_core.weights.reader import read_header
 from extension_core.weights.wanted import Wanted
 
 
-
 class Forge(Host):
     """The embedded WebUI's Forge flavour."""
 

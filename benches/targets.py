@@ -1,4 +1,4 @@
-"""What figures are to reach; standard library only, so that nothing a part lacks can keep its figures from the table."""
+"""What figures are to reach; standard library alone, so that nothing a part lacks keeps its figures from the table."""
 
 from __future__ import annotations
 

@@ -212,7 +212,9 @@ def test_a_part_leaves_nothing_running(tmp_path: Path, part: Callable[[str], str
 @pytest.mark.once
 def test_a_part_that_hangs_shows_where(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code = "import signal, sys\ndef stands_here(): print(flush=True); signal.pause()\nstands_here()"
-    with _group([sys.executable, "-X", "faulthandler", "-c", code], dict(os.environ), stdout=subprocess.PIPE) as hanging:
+    with _group(
+        [sys.executable, "-X", "faulthandler", "-c", code], dict(os.environ), stdout=subprocess.PIPE
+    ) as hanging:
         hanging.stdout.readline()
         _show_where_it_stands(hanging)
     assert "in stands_here" in capfd.readouterr().err

@@ -148,7 +148,8 @@ class RunningPass:
                     return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
 
             result = self._again_if_out_of_memory(call)
-            self._calls.made.append(Call(phase, level, of.unit))  # now: the host ends an interrupted run where a call would begin
+            # Now: the host ends an interrupted run where a call would begin.
+            self._calls.made.append(Call(phase, level, of.unit))
             return result
 
         return routed
