@@ -304,13 +304,14 @@ def _calls(plan: PassPlan) -> dict[Phase, int] | None:
 def _note(request: PassRequest, options: Options, nominal: Boundary, split: Split, schedule: NoiseSchedule) -> str:
     if not split.levels:
         return f"The {request.name} has no step to make at this denoising strength, so the image stays as it is."
-    return " ".join(filter(None, (_fewer(request), _no_base(request, options, nominal, split, schedule))))
+    return " ".join(filter(None, (_fewer(request, options), _no_base(request, options, nominal, split, schedule))))
 
 
-def _fewer(request: PassRequest) -> str:
+def _fewer(request: PassRequest, options: Options) -> str:
     """Where a family's grid has fewer levels than the host asks for steps."""
-    asked, made = len(drop_repeats(request.run)) - 1, len(run_levels(request)) - 1
-    if asked == made:
+    passed = drop_repeats(request.run) if options.mode == "skip_first" else request.run
+    asked, made = len(passed) - 1, len(run_levels(request)) - 1
+    if asked == made or not request.own_grid:
         return ""
     return (
         f"The {request.name} makes {made} of {asked} steps: the model was trained at no more noise levels below its "

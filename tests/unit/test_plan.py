@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from extension_core.errors import DiversityError
 from extension_core.options import Options
 from extension_core.sampling.plan import PassRequest, Plan, check_switch_step, plan_pass, skip_first_levels
 from extension_core.sampling.routing import ALL_BASE, ALL_DISTILLED, Boundary, Phase, boundary_of, split_levels
-from extension_core.sampling.schedule import Levels, NoiseSchedule, family_levels
+from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, family_levels
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 LCM4 = family_levels("lcm", 4, SCHEDULE, "sigma")
@@ -132,3 +133,38 @@ def test_switch_step_beyond_the_run_is_refused() -> None:
 def test_expected_calls(sampler: str, calls: int | None) -> None:
     plan = plan_pass(request(sampler=sampler), Options(), SCHEDULE)
     assert (sum(plan.calls.values()) if plan.calls else None) == calls
+
+
+def test_no_step_to_make() -> None:
+    for mode in ("hybrid", "base", "distilled", "skip_first"):
+        for own_grid in (False, True):
+            item = replace(request(run=()), name="img2img", run=(), own_grid=own_grid)
+            plan = plan_pass(item, Options(mode=mode), SCHEDULE)
+            assert plan.calls == {Phase.BASE: 0, Phase.DISTILLED: 0}
+            assert plan.runs == plan.levels == plan.split.levels == ()
+            assert plan.describe(SCHEDULE) == "no step, the image stays as it is, 0 U-Net calls"
+            assert "has no step to make" in plan.note
+
+
+@given(
+    st.sampled_from(["lcm", "trailing", "single_399", "single_800"]),
+    st.sampled_from(["sigma", "timestep"]),
+    st.integers(1, 3000),
+    st.integers(1, 60),
+    st.integers(0, 4),
+)
+def test_a_familys_grid_has_no_level_twice(grid: str, unit: Unit, steps: int, tail: int, k: int) -> None:
+    """Whatever tail of however long a schedule the host takes, and wherever skip first begins."""
+    levels = family_levels(grid, steps, SCHEDULE, unit)
+    assert len(levels) == steps + 1, "the hosts count on the length"
+    whole = family_levels(grid, 4, SCHEDULE, unit)
+    run = skip_first_levels(levels, whole[k])[-(tail + 1) :]
+    item = PassRequest("img2img", "Euler", unit, whole, run, unit, own_grid=True)
+    plan = plan_pass(item, Options(mode="distilled"), SCHEDULE)
+    assert all(a > b for a, b in pairwise(plan.split.levels))
+    assert set(plan.split.levels) == (set(run) if len(set(run)) > 1 else set())
+    known = set(range(1000)) if grid != "lcm" else {*range(19, 1000, 20)}
+    timesteps = [round(SCHEDULE.to_timestep(level, unit)) for level in plan.split.levels[:-1]]
+    assert grid.startswith("single") or set(timesteps) <= known
+    if len(run) - 1 > len(plan.split.levels) - 1 > 0 and k == 0:
+        assert f"makes {len(plan.split.levels) - 1} of" in plan.note

@@ -74,7 +74,7 @@ class RunningPass:
         if self.passes.own_levels and hasattr(sampler, "get_timesteps") and self.plan.sampler != "UniPC":
             set_until_closed(stack, sampler, "get_timesteps", self._timesteps_for_host)
         set_until_closed(stack, sampler, "func", self._phases(sampler, sampler.func))
-        if self.second is not None:
+        if self.second is not None and self.plan.runs:
             for name in ("sample", "sample_img2img"):
                 set_until_closed(stack, sampler, name, self._prepared(getattr(sampler, name), self.second))
 
