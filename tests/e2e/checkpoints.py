@@ -44,15 +44,26 @@ def make_pairs(folder: Path) -> Path:
 
 
 def make_inpainting(checkpoint: Path, path: Path, seed: int) -> Path:
-    """A checkpoint as an inpainting model: five more channels into its U-Net, with random weights, and its yaml."""
+    """A checkpoint as an inpainting model: mask and picture are five more channels into its U-Net; and its yaml."""
+    return _with_a_picture(checkpoint, path, 5, seed, "ldm.models.diffusion.ddpm.LatentDiffusion", "txt")
+
+
+def make_edit(checkpoint: Path, path: Path, seed: int) -> Path:
+    """A checkpoint as an InstructPix2Pix model: the picture is four more channels into its U-Net; and its yaml."""
+    return _with_a_picture(checkpoint, path, 4, seed, "modules.models.diffusion.ddpm_edit.LatentDiffusion", "edit")
+
+
+def _with_a_picture(checkpoint: Path, path: Path, channels: int, seed: int, target: str, key: str) -> Path:
     tensors, first = load_file(checkpoint), f"{_UNET}input_blocks.0.0.weight"
     weight = tensors[first]
-    more = torch.randn((weight.shape[0], 5, *weight.shape[2:]), generator=torch.Generator().manual_seed(seed))
+    more = torch.randn((weight.shape[0], channels, *weight.shape[2:]), generator=torch.Generator().manual_seed(seed))
     tensors[first] = torch.cat([weight, (more * weight.float().std()).to(weight.dtype)], dim=1)
     save_file(tensors, path)
     config = yaml.safe_load(checkpoint.with_suffix(".yaml").read_text(encoding="utf-8"))
-    config["model"]["params"]["conditioning_key"] = "hybrid"
-    config["model"]["params"]["unet_config"]["params"]["in_channels"] = 9
+    config["model"]["target"] = target
+    params = config["model"]["params"]
+    params |= {"conditioning_key": "hybrid", "cond_stage_key": key}
+    params["unet_config"]["params"]["in_channels"] = 4 + channels
     path.with_suffix(".yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
 
