@@ -277,7 +277,7 @@ HOST_SCRIPTS: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
         [None, 64, 64, 4, 8, 32, 0.4, 8, 0, False, 0, False, 4, 3, 2, 64, 64, 2.0],
         {"denoising_strength": 0.6},
     ),
-    "custom code": ("/sdapi/v1/txt2img", [CODE, 0], {}),
+    "custom code": ("/sdapi/v1/txt2img", [CODE, 2], {}),
 }  # fmt: skip
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import secrets
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -337,6 +340,21 @@ def test_stop_here_with_an_earlier_frame(ours: Ours, on: On) -> None:
     assert "step 2 of 8" in recorded.answer.infotext
 
 
+def test_stop_here_while_the_base_has_its_turn_tells_no_switch(ours: Ours, on: On) -> None:
+    dd = {**HYBRID, "family": "custom", "switch_step": 5}
+    early = stopping_at(ours, on, 2, None, steps=8, dd=dd).answer.infotext
+    assert "DD switch: sigma" not in early
+    assert "DD ended: stopped before the switch" in early
+    assert 'DD U-Net calls: "base 3, distilled 0"' in early
+    late = stopping_at(ours, on, 6, None, steps=8, dd=dd).answer.infotext
+    assert "DD switch: sigma" in late
+    assert "DD ended" not in late
+    back = stopping_at(ours, on, 6, 1, steps=8, dd=dd).answer.infotext
+    assert "step 2 of 8" in back
+    assert "DD ended: stopped before the switch" in back, "the image is one of the base's frames"
+    assert 'DD U-Net calls: "base 5, distilled 2"' in back
+
+
 def test_stop_here_leaves_out_the_hires_pass_and_the_other_batches(ours: Ours, on: On) -> None:
     hires = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7, "n_iter": 3}
     hires |= {"hr_additional_modules": ["Use same choices"], "hr_cfg": 5} if FLAVOUR == "forge" else {}
@@ -452,3 +470,53 @@ def test_a_request_within_a_request_is_shown_beside_it(ours: Ours, on: On) -> No
     assert [len(x.recorder.frames()) for x in (outer, inner)] == [4, 2]
     later = ours.txt2img(dt={"page": key})
     assert about(later.generation).group == ""
+
+
+def test_many_runs_of_one_object_stack_nothing_up(ours: Ours, on: On) -> None:
+    """A script that processes one object again and again, as Loopback does."""
+    depths: list[int] = []
+
+    @on("cfg_denoiser")
+    def look(_params: Any) -> None:
+        depths.append(sum("/hosts/webui/" in frame.filename for frame in inspect.stack(0)))
+
+    def again(p: Any, _text: str) -> None:
+        from modules import processing
+
+        for _ in range(5):
+            processing.process_images(p)
+
+    on("run")(again)
+    for dd in ({}, HYBRID):
+        depths.clear()
+        ours.txt2img(dd=dd, script_name="Selectable", script_args=["x"], steps=1)
+        assert len(depths) >= 6
+        assert len(set(depths)) == 1, dd
+
+
+def test_a_copy_that_fails_where_nobody_looks_is_ended(ours: Ours, on: On, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a plot's cells may: the plot prints what they raise, and nobody closes them."""
+    from modules import processing
+
+    from extension_core.hosts.webui.preview.recorded import STORE
+
+    key, states = secrets.token_urlsafe(24), []
+
+    def cells(p: Any, _text: str) -> None:
+        ours.args = {**ours.args, "dt": {"page": key}}
+        for broken in (True, False, True):
+            with monkeypatch.context() as patch:
+                if broken:
+                    patch.setattr(processing, "decode_latent_batch", lambda *_a, **_k: 1 / 0)
+                with contextlib.suppress(ZeroDivisionError):
+                    processing.process_images(copy(p))
+            states.append([generation.state for generation in STORE.under(key, "")])
+        p.close()
+        states.append([generation.state for generation in STORE.under(key, "")])
+
+    on("run")(cells)
+    on("setup")(lambda p, *_: ours.adapter.setup(p))
+    ours.args = {"enabled": False, "dt": {"page": key}}
+    assert ours.host.txt2img(script_name="Selectable", script_args=["x"]).status == 200
+    running, done, failed = State.RUNNING, State.DONE, State.FAILED
+    assert states == [[running], [failed, done], [failed, done, running], [failed, done, failed]]
