@@ -275,20 +275,32 @@ def suite_stage(
 
 
 def bench(args: argparse.Namespace, rest: list[str]) -> int:
-    """One flavour after the other, each in its stack; the JSON of both is one object, A1111's surroundings count."""
+    """One flavour after the other, each in its stack, also after one has failed; what is measured is kept in any case.
+
+    The JSON of both is one object, A1111's surroundings count.
+    """
     wanted = [args.flavour] if args.flavour else ["a1111", "forge"]
-    figures: dict[str, object] = {}
+    codes: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for flavour in wanted:
-            say(f"benchmark on the {flavour} flavour")
-            measured = Path(folder) / f"{flavour}.json"
-            command = [str(environment(flavour, tools=True)), "-m", "benches", "--flavour", flavour]
-            if code := run([*command, "--json", str(measured), *rest], child_environ()):
-                return code
-            figures = {**json.loads(measured.read_text(encoding="utf-8")), **figures}
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+        measured = {flavour: Path(folder) / f"{flavour}.json" for flavour in wanted}
+        try:
+            for flavour, path in measured.items():
+                say(f"benchmark on the {flavour} flavour")
+                command = [str(environment(flavour, tools=True)), "-m", "benches", "--flavour", flavour]
+                codes[flavour] = run([*command, "--json", str(path), *rest], child_environ())
+        finally:
+            if args.json and (found := [path for path in measured.values() if path.is_file()]):
+                figures = merged([json.loads(path.read_text(encoding="utf-8")) for path in found])
+                args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return verdict(codes)
+
+
+def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One object; the first counts where several tell the same, and what failed in any of them is told."""
+    figures: dict[str, Any] = {}
+    for part in parts:
+        figures = {**part, **figures}
+    return {**figures, "failed_parts": [failed for part in parts for failed in part["failed_parts"]]}
 
 
 def own_python(rest: list[str]) -> int:

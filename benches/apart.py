@@ -1,14 +1,13 @@
-"""Benches in processes of their own."""
+"""What the parts' command lines share."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,6 @@ from benches.forge import Forge
 from benches.host import Host
 
 HOSTS: dict[str, type[Host]] = {"a1111": A1111, "forge": Forge}
-
-
-def figures_of(module: str, flavour: str, threads: int | None, more: Sequence[str]) -> dict[str, Any]:
-    """What `python -m module` writes into its JSON file; what it prints goes to standard error."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "figures.json"
-        command = [sys.executable, "-m", module, "--flavour", flavour, "--json", str(target), *more]
-        subprocess.run([*command, *(["--threads", str(threads)] if threads else [])], check=True, stdout=sys.stderr)
-        return json.loads(target.read_text(encoding="utf-8"))
 
 
 def parser(module: str, description: str | None, quick: str) -> argparse.ArgumentParser:

@@ -81,24 +81,24 @@ def generations(host: Host, files: checkpoints.Files) -> Iterator[None]:
             yield
 
 
-def growth(running: Iterator[None], file: Path, count: int) -> dict[str, float]:
+def growth(running: Iterator[None], file: Path, count: int, ends: int = ENDS) -> dict[str, float]:
     """Bytes in memory after `count` generations over those before them.
 
-    One reading a turn of all the requests; the first and the last three are compared by their medians, and their spread
-    is the noise. What safetensors leaks with every tensor that anybody reads (measured on `file`) is taken off.
+    One reading a turn of all the requests; the first and the last `ends` are compared by their medians, and their
+    spread is the noise. What safetensors leaks with every tensor that anybody reads (measured on `file`) is taken off.
     """
     next(itertools.islice(running, TURN - 1, None))
     readings: list[int] = []
     reads: list[int] = []
     with _Reads() as counted:
-        for _ in range(ENDS + -(-count // TURN)):
+        for _ in range(ends + -(-count // TURN)):
             next(itertools.islice(running, TURN - 1, None))
             readings.append(_resident())
             reads.append(counted.count)
-    first, last = readings[:ENDS], readings[-ENDS:]
+    first, last = readings[:ends], readings[-ends:]
     noise = max(max(part) - min(part) for part in (first, last))
     measured = statistics.median(last) - statistics.median(first)
-    leaked = (statistics.median(reads[-ENDS:]) - statistics.median(reads[:ENDS])) * leak_of_a_read(file)
+    leaked = (statistics.median(reads[-ends:]) - statistics.median(reads[:ends])) * leak_of_a_read(file)
     grown = measured - leaked
     return {
         "bytes_grown_after_200": 0.0 if grown <= noise else grown,
@@ -106,7 +106,7 @@ def growth(running: Iterator[None], file: Path, count: int) -> dict[str, float]:
         "bytes_leaked_by_safetensors": leaked,
         "bytes_grown_noise": noise,
         "bytes_resident": statistics.median(last),
-        "generations": float(TURN * (len(readings) - ENDS)),
+        "generations": float(TURN * (len(readings) - ends)),
     }
 
 

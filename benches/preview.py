@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,46 +21,15 @@ from typing import Any
 import torch
 
 from benches import checkpoints
-from benches.apart import HOSTS, figures_of, parser, tell
+from benches.apart import HOSTS, parser, tell
 from benches.host import Host
 from benches.sampling import Calls
 from extension_core.embedded.networks.previews import taesd_decoder
 from extension_core.trajectory.frames import Position, Section, Tag
 from extension_core.trajectory.recorder import MIB, Recorder
 
-TARGETS = {
-    f"{prefix}{name}": target
-    for prefix in ("", "forge_")
-    for name, target in (("recorder_on_over_off", 1.01), ("panel_live_over_off", 1.05))
-}
 POLL_SECONDS = 0.4
 _REQUEST: dict[str, Any] = {"steps": 8, "cfg_scale": 7.0, "sampler_name": "Euler"}
-# A page, as far as the server sees it: it asks what is new and fetches the picture of every frame once.
-_PAGE = """
-import json, sys, time, urllib.error, urllib.request
-url, identifier, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-since, wanted, fetched = 0, [], 0
-while True:
-    try:
-        update = json.load(urllib.request.urlopen(f"{url}/{identifier}?since={since}"))
-    except urllib.error.HTTPError:
-        time.sleep(seconds)
-        continue
-    since = update["cursor"]
-    wanted += [(frame["number"], image) for frame in update["frames"] for image in range(frame["images"])]
-    while wanted:
-        number, image = wanted[0]
-        with urllib.request.urlopen(f"{url}/{identifier}/frames/{number}/{image}.jpg?side=256") as answer:
-            if answer.status != 200:
-                break
-            answer.read()
-        wanted.pop(0)
-        fetched += 1
-    if update["state"] != "running" and not wanted:
-        break
-    time.sleep(seconds)
-print(fetched)
-"""
 
 
 @dataclass
@@ -132,15 +100,39 @@ def measure(host: Host, size: int, rounds: int, url: str) -> dict[str, Times]:
 def _generate(host: Host, size: int, kind: str, url: str, times: Times) -> None:
     identifier = secrets.token_urlsafe(24)
     preview: Any = False if kind == "off" else {"id": identifier}
+    page = None
     with contextlib.ExitStack() as stack:
         calls = stack.enter_context(Calls(host.unets()))
         if kind == "panel":
-            command = [sys.executable, "-c", _PAGE, url, identifier, str(POLL_SECONDS)]
-            page = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-            stack.callback(lambda: times.pictures.append(int(page.communicate()[0])))
+            page = stack.enter_context(watching(f"{url}/{identifier}"))
         seconds = host.generate(size, {"enabled": False, "dt": preview}, **_REQUEST)
+        if page is not None:
+            times.pictures.append(pictures_of(page))
     times.sampling.append(seconds.wall)
     times.calls.append(calls.seconds.wall)
+
+
+@contextlib.contextmanager
+def watching(url: str) -> Iterator[subprocess.Popen[str]]:
+    """A page that watches one recording until `pictures_of` is asked; ended in any case."""
+    command = [sys.executable, "-m", "benches.page", url, str(POLL_SECONDS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as page:
+        try:
+            yield page
+        finally:
+            page.kill()
+
+
+def pictures_of(page: subprocess.Popen[str]) -> int:
+    """Tell a page that its generation is over; returns how many pictures it fetched.
+
+    Raises:
+        RuntimeError: the page met what it could not work with; it has said so on standard error.
+    """
+    fetched, _ = page.communicate()
+    if page.returncode:
+        raise RuntimeError(f"the page that watches ended with {page.returncode}")
+    return int(fetched)
 
 
 @contextlib.contextmanager
@@ -153,17 +145,17 @@ def served() -> Iterator[str]:
 
     app = FastAPI()
     add_routes(app)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}{PREFIX}"
-    server.should_exit = True
-    thread.join()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", log_level="warning"))
+    with socket.socket() as listening:  # from here on questions wait in the system until the server takes them
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}{PREFIX}/dt"
+        finally:
+            server.should_exit = True
+            thread.join(60)
 
 
 def _give_taesd() -> None:
@@ -185,12 +177,6 @@ def bound() -> dict[str, float]:
             recorder.add(tag, *[latents] * kinds)
         held[f"recording_64x50_{name}_mib"] = recorder.nbytes / MIB
     return held
-
-
-def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> dict[str, float]:
-    """`run` in a process of its own, for there is one host a process."""
-    more = ["--quick", "--rounds", "1", "--size", "64"] if quick else ["--rounds", str(rounds)]
-    return figures_of("benches.preview", flavour, threads, more)
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from unittest import mock
 import torch
 
 from benches import checkpoints
-from benches.apart import HOSTS, figures_of, parser, tell
+from benches.apart import HOSTS, parser, tell
 from benches.host import Host
 from benches.timing import Clock
 from extension_core.distill.export import build_model
@@ -27,7 +27,6 @@ from extension_core.weights.transfer import DirectLane
 
 RESIDENCIES = ("both", "ram", "8bit")
 GB = 1e9
-TARGETS = {f"{flavour}_residency_sdxl_base_in_8_bits_gb": 2.7 for flavour in HOSTS}
 _BASE = {"steps": 50, "cfg_scale": 7.0, "sampler_name": "Euler"}
 
 
@@ -158,12 +157,6 @@ def _sdxl_sizes(folder: Path) -> dict[str, float]:
         "sdxl_unet_fp16_gb": 2 * numbers / GB,
         "sdxl_base_in_8_bits_gb": sum(packed_bytes(shape, 2) for shape in shapes) / GB,
     }
-
-
-def run_apart(flavour: str, threads: int | None, rounds: int, quick: bool) -> dict[str, Any]:
-    """`run` in a process of its own, for there is one host a process."""
-    more = [*(["--quick"] if quick else []), "--rounds", str(rounds)]
-    return figures_of("benches.residency", flavour, threads, more)
 
 
 def main() -> int:

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from extension_core import __version__
 from extension_core.fields import INFOTEXT_PREFIX, infotext_value
 from extension_core.options import BY_NAME, Options
 from extension_core.sampling.plan import PassPlan, Plan
+from extension_core.sampling.ran import Call, difference
 from extension_core.sampling.routing import Phase
 
 HASH_KEY = f"{INFOTEXT_PREFIX} distilled model hash"
+
+
+@dataclass
+class PassCalls:
+    """What one pass has made of its plan.
+
+    Attributes:
+        ended_early: by an interrupt, a skip or an error.
+    """
+
+    plan: PassPlan
+    made: list[Call] = field(default_factory=list)
+    started: bool = False
+    ended_early: bool = False
+
+
+@dataclass
+class Calls:
+    """Calls of the denoiser in one run of `p.sample`, pass by pass."""
+
+    passes: list[PassCalls] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Another run begins."""
+        self.passes.clear()
+
+    def begin(self, plan: PassPlan) -> PassCalls:
+        """A pass is about to run. Forge says so twice before a hires pass, and the second time counts."""
+        if self.passes and not self.passes[-1].started and self.passes[-1].plan.name == plan.name:
+            self.passes.pop()
+        self.passes.append(PassCalls(plan))
+        return self.passes[-1]
+
+    def __getitem__(self, phase: Phase) -> int:
+        """How many calls a model has made."""
+        return sum(call.phase is phase for item in self.passes for call in item.made)
 
 
 @dataclass
@@ -29,7 +65,7 @@ class Session:
     model_title: str
     model_hash: str = ""
     family_found: str = ""
-    calls: Counter[Phase] = field(default_factory=Counter)
+    calls: Calls = field(default_factory=Calls)
 
     def pass_plan(self, hires: bool) -> PassPlan:
         """The plan of the pass that is about to run."""
@@ -67,17 +103,36 @@ class Session:
                     result[HASH_KEY] = self.model_hash
             elif name == "mode" or (name != "enabled" and value != getattr(defaults, name)):
                 result[key] = infotext_value(value)
-        return {**result, **self._what_ran()}
+        return {**result, **self.infotext_of_plan(), f"{INFOTEXT_PREFIX} version": __version__}
 
-    def _what_ran(self) -> dict[str, str]:
+    def infotext_of_plan(self) -> dict[str, str]:
+        """What the infotext says of the plan alone."""
         what = {f"{INFOTEXT_PREFIX} plan": self.plan.describe()}
         switch = self.plan.passes[0].split
         if switch.base and switch.distilled:
             level, unit = switch.base[-1], self.plan.passes[0].unit
             sigma, timestep = self.plan.schedule.to_sigma(level, unit), self.plan.schedule.to_timestep(level, unit)
             what[f"{INFOTEXT_PREFIX} switch"] = f"sigma {sigma:.4f} timestep {timestep:.0f}"
-        what[f"{INFOTEXT_PREFIX} version"] = __version__
         return what
+
+    def difference(self, stopped: bool) -> str:
+        """How what has run differs from the plan, in words for a sentence; "" if it does not.
+
+        Args:
+            stopped: whether somebody has ended the request before all passes were made.
+        """
+        for item in self.calls.passes:
+            if not item.started and item.plan.runs and not stopped:
+                return f"the {item.plan.name} was made by another sampler than the one it was given to"
+            found = "" if item.ended_early or not item.started else self._of_pass(item)
+            if found:
+                return found
+        begun = {item.plan.name for item in self.calls.passes}
+        left_out = [item.name for item in self.plan.passes if item.name not in begun]
+        return f"the {' and the '.join(left_out)} did not run" if left_out and not stopped else ""
+
+    def _of_pass(self, item: PassCalls) -> str:
+        return difference(item.plan, item.made, self.plan.schedule)
 
     def infotext_calls(self) -> dict[str, str]:
         """Model calls that were made, by phase."""

@@ -354,7 +354,7 @@ export class Panel {
             return which + step;
         }
         if (this.#comparing) {
-            return `Comparing, ${generations.filter(({ group }) => group).length} of ${RUNS} runs made.`;
+            return `Comparing, ${generations.filter(({ role }) => role).length} of ${RUNS} runs made.`;
         }
         return generations.length ? ENDS[generations.at(-1).state] || "" : HINT;
     }

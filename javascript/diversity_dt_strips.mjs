@@ -126,6 +126,6 @@ export class Strips {
     }
 
     get compared() {
-        return this.generations.some((generation) => generation.group);
+        return this.generations.some((generation) => generation.role);
     }
 }

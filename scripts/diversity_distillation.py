@@ -55,9 +55,17 @@ class DiversityDistillation(scripts.Script):
         """Settle the request."""
         HOST.begin(p, args)
 
+    def process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """Take over the batch that is about to be made."""
+        HOST.before_batch(p)
+
     def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
         """Take over the pass that is about to run."""
         HOST.before_sampling(p)
+
+    def postprocess_image_after_composite(self, p: Any, pp: Any, *args: Any) -> None:
+        """Look at what others have done to an image."""
+        HOST.image_finished(p)
 
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
         """Look at what was made."""

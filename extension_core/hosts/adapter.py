@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.refusal import refuse
+from extension_core.hosts.refusal import raising, refusal
 from extension_core.hosts.webui.capabilities import has_module
 from extension_core.hosts.webui.host import Host
 from extension_core.ui.panel import build_disabled
@@ -25,7 +25,9 @@ class Adapter:
         setup: looks whether a request is a plot of many.
         before: makes what a request is to be compared with.
         begin: settles a request.
+        before_batch: another batch of the request begins.
         before_sampling: takes over the pass that is about to run.
+        image_finished: every extension has had its turn at an image, which has no infotext yet.
         after: looks at what a request has made.
     """
 
@@ -35,7 +37,9 @@ class Adapter:
     setup: Callable[[Any], None]
     before: Callable[[Any, Sequence[Any]], None]
     begin: Callable[[Any, Sequence[Any]], None]
+    before_batch: Callable[[Any], None]
     before_sampling: Callable[[Any], None]
+    image_finished: Callable[[Any], None]
     after: Callable[[Any, Any], None]
 
 
@@ -102,7 +106,9 @@ def _over(host: Host, register: Callable[[], None]) -> Adapter:
         hooks.setup,
         hooks.before,
         functools.partial(hooks.begin, host),
+        hooks.before_batch,
         hooks.before_sampling,
+        hooks.image_finished,
         hooks.after,
     )
 
@@ -122,9 +128,9 @@ def unavailable(sentence: str) -> Adapter:
 
     def begin(p: Any, args: Sequence[Any]) -> None:
         if args and args[0]:
-            refuse(p, DiversityError(sentence))
+            p.sample = raising(refusal(DiversityError(sentence)))
 
     def nothing(*_: Any) -> None:
         pass
 
-    return Adapter(nothing, nothing, build_panel, nothing, nothing, begin, nothing, nothing)
+    return Adapter(nothing, nothing, build_panel, nothing, nothing, begin, nothing, nothing, nothing, nothing)

@@ -22,14 +22,16 @@ class RequestRefused(HTTPException, DiversityError):
         return str(self.detail)
 
 
-def refuse(p: Any, error: Exception) -> None:
-    """Let this request fail with `error` at its first sampling; `p.sample` is called unguarded by both hosts."""
+def refusal(error: Exception) -> Exception:
+    """An error of ours as the API answers it; any other as it is."""
     if isinstance(error, DiversityError) and not isinstance(error, RequestRefused):
-        error = RequestRefused(str(error))
-    p.sample = _raising(error)
+        return RequestRefused(str(error))
+    return error
 
 
-def _raising(error: Exception) -> Callable[..., Any]:
+def raising(error: Exception) -> Callable[..., Any]:
+    """What takes the place of `p.sample`, which both hosts call unguarded, where a request is to fail."""
+
     def sample(*_args: Any, **_kwargs: Any) -> Any:
         raise error
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from extension_core.errors import DiversityError
 from extension_core.options import Options
-from extension_core.sampling.calls import expected_calls
+from extension_core.sampling.calls import NO_CHURN, Stochastic, expected_calls
 from extension_core.sampling.routing import ALL_BASE, ALL_DISTILLED, Boundary, Phase, Split, boundary_of, split_levels
 from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, finer
 
@@ -23,8 +23,10 @@ class PassRequest:
         sampler: sampler of the pass, by the host's name.
         unit: unit of `whole` and `run`.
         whole: levels of the full schedule, descending; the switch step counts on it.
-        run: levels the pass really goes through: `whole`, or its tail in img2img and hires.
+        run: levels the host passes to the sampler: `whole`, or its tail in img2img and hires; () for no step at all.
         base_unit: unit of the base's sampler.
+        own_grid: whether the levels are a family's; one that its grid has once is run once, however often it is passed.
+        how: the noise that samplers add on their way.
     """
 
     name: str
@@ -33,6 +35,23 @@ class PassRequest:
     whole: Levels
     run: Levels
     base_unit: Unit
+    own_grid: bool = False
+    how: Stochastic = NO_CHURN
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one sampler.
+
+    Attributes:
+        levels: descending, in the unit of the sampler.
+        boundary: where the models change, in that unit.
+    """
+
+    sampler: str
+    unit: Unit
+    levels: Levels
+    boundary: Boundary
 
 
 @dataclass(frozen=True)
@@ -41,8 +60,11 @@ class PassPlan:
 
     Attributes:
         whole: levels of the full schedule, on which the switch step counts.
-        run: levels as the host passes them to the sampler.
+        run: levels as the host passes them to the sampler; () for no step at all.
+        levels: those that the pass goes through, before the base's steps are made finer.
         split: levels of each phase as they are run, finer base steps included.
+        base_levels: the base's in the unit of its sampler.
+        how: the noise that samplers add on their way.
         calls: model calls expected of each phase, None where the sampler chooses.
         note: what the user should know about this pass, "" if nothing.
     """
@@ -53,7 +75,11 @@ class PassPlan:
     unit: Unit
     whole: Levels
     run: Levels
+    levels: Levels
     split: Split
+    base_unit: Unit
+    base_levels: Levels
+    how: Stochastic
     base_cfg: float
     distilled_cfg: float
     calls: dict[Phase, int] | None
@@ -66,8 +92,21 @@ class PassPlan:
             return False
         return self.base_sampler != self.sampler or self.sampler in OWN_GRID_SAMPLERS
 
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """What samplers run over, in order; nothing where there is no step to make."""
+        if not self.split.levels:
+            return ()
+        if not self.in_two_runs:
+            return (Run(self.sampler, self.unit, self.split.levels, self.split.boundary),)
+        boundary = self.split.boundary if self.base_sampler == self.sampler else Boundary(self.base_levels[-1])
+        base = Run(self.base_sampler, self.base_unit, self.base_levels, boundary)
+        return base, Run(self.sampler, self.unit, self.split.distilled, self.split.boundary)
+
     def describe(self, schedule: NoiseSchedule) -> str:
         """One readable line: "base 999 -> 759, distilled 759 -> 499 -> 259 -> 0, CFG 1/1, 4 U-Net calls"."""
+        if not self.split.levels:
+            return "no step, the image stays as it is, 0 U-Net calls"
         parts = [
             f"{phase} {_arrows(levels, schedule, self.unit)}"
             for phase, levels in (("base", self.split.base), ("distilled", self.split.distilled))
@@ -160,13 +199,20 @@ def skip_first_levels(levels: Levels, start: float) -> Levels:
 
 def drop_repeats(levels: Levels) -> Levels:
     """Leading repeats removed; the counterpart of `skip_first_levels` when the run begins."""
-    first = next((i for i in range(len(levels) - 1) if levels[i + 1] != levels[i]), len(levels) - 1)
+    first = next((i for i in range(len(levels) - 1) if levels[i + 1] != levels[i]), max(len(levels) - 1, 0))
     return levels[first:]
+
+
+def run_levels(request: PassRequest) -> Levels:
+    """The levels that a pass goes through, () for no step; a family's grid is left no level twice."""
+    levels = tuple(dict.fromkeys(request.run)) if request.own_grid else drop_repeats(request.run)
+    return levels if len(levels) > 1 else ()
 
 
 def plan_split(request: PassRequest, nominal: Boundary, options: Options, schedule: NoiseSchedule) -> Split:
     """Levels of each phase: cut at the boundary, base steps refined if N differs from k."""
-    split = split_levels(drop_repeats(request.run), nominal)
+    levels = run_levels(request)
+    split = split_levels(levels, nominal) if levels else Split((), ())
     if not (split.base and split.distilled):
         return split
     if request.unit == "sigma" and request.base_unit == "timestep":
@@ -199,19 +245,34 @@ def plan_pass(request: PassRequest, options: Options, schedule: NoiseSchedule) -
     if not (split.base and split.distilled):
         base_sampler = request.sampler
     _check_samplers(request, base_sampler, split, options)
-    return PassPlan(
+    base_unit = request.unit if base_sampler == request.sampler else request.base_unit
+    plan = PassPlan(
         name=request.name,
         sampler=request.sampler,
         base_sampler=base_sampler,
         unit=request.unit,
         whole=request.whole,
         run=request.run,
+        levels=run_levels(request),
         split=split,
+        base_unit=base_unit,
+        base_levels=_in_unit(split.base, request.unit, base_unit, schedule),
+        how=request.how,
         base_cfg=options.base_cfg,
         distilled_cfg=options.distilled_cfg,
-        calls=_calls(request.sampler, base_sampler, split),
+        calls=None,
         note=_note(request, options, nominal, split, schedule),
     )
+    return replace(plan, calls=_calls(plan))
+
+
+def _in_unit(levels: Levels, unit: Unit, wanted: Unit, schedule: NoiseSchedule) -> Levels:
+    """Levels in the unit of another sampler."""
+    if unit == wanted:
+        return levels
+    if wanted == "sigma":
+        return tuple(schedule.to_sigma(level, "timestep") for level in levels)
+    return tuple(float(round(schedule.timestep(level))) for level in levels)
 
 
 def _check_samplers(request: PassRequest, base_sampler: str, split: Split, options: Options) -> None:
@@ -230,12 +291,10 @@ def _check_samplers(request: PassRequest, base_sampler: str, split: Split, optio
         )
 
 
-def _calls(sampler: str, base_sampler: str, split: Split) -> dict[Phase, int] | None:
-    if base_sampler == sampler and sampler not in OWN_GRID_SAMPLERS:
-        return expected_calls(sampler, split.levels, split.boundary)
+def _calls(plan: PassPlan) -> dict[Phase, int] | None:
     total = dict.fromkeys(Phase, 0)
-    for name, levels in ((base_sampler, split.base), (sampler, split.distilled)):
-        counted = expected_calls(name, levels, split.boundary) if levels else dict.fromkeys(Phase, 0)
+    for run in plan.runs:
+        counted = expected_calls(run.sampler, run.levels, run.boundary, plan.how)
         if counted is None:
             return None
         total = {phase: total[phase] + counted[phase] for phase in Phase}
@@ -243,6 +302,23 @@ def _calls(sampler: str, base_sampler: str, split: Split) -> dict[Phase, int] | 
 
 
 def _note(request: PassRequest, options: Options, nominal: Boundary, split: Split, schedule: NoiseSchedule) -> str:
+    if not split.levels:
+        return f"The {request.name} has no step to make at this denoising strength, so the image stays as it is."
+    return " ".join(filter(None, (_fewer(request), _no_base(request, options, nominal, split, schedule))))
+
+
+def _fewer(request: PassRequest) -> str:
+    """Where a family's grid has fewer levels than the host asks for steps."""
+    asked, made = len(drop_repeats(request.run)) - 1, len(run_levels(request)) - 1
+    if asked == made:
+        return ""
+    return (
+        f"The {request.name} makes {made} of {asked} steps: the model was trained at no more noise levels below its "
+        "start."
+    )
+
+
+def _no_base(request: PassRequest, options: Options, nominal: Boundary, split: Split, schedule: NoiseSchedule) -> str:
     if options.mode != "hybrid" or nominal == ALL_DISTILLED or split.base:
         return ""
     start, switch = (schedule.to_timestep(level, request.unit) for level in (request.run[0], nominal.level))

@@ -68,7 +68,10 @@ class NoiseSchedule:
 
 
 def lcm_timesteps(steps: int) -> list[int]:
-    """Timesteps of diffusers' `LCMScheduler` with its 50 original steps: 999, 759, 499, 259 for four."""
+    """Timesteps of diffusers' `LCMScheduler` with its 50 original steps: 999, 759, 499, 259 for four.
+
+    LCM is trained at those 50 alone: diffusers refuses more steps, here some come more than once.
+    """
     stride = TRAINING_TIMESTEPS // LCM_ORIGINAL_STEPS
     original = np.arange(1, LCM_ORIGINAL_STEPS + 1)[::-1] * stride - 1
     picked = np.floor(np.linspace(0, LCM_ORIGINAL_STEPS, num=steps, endpoint=False)).astype(int)
@@ -76,17 +79,22 @@ def lcm_timesteps(steps: int) -> list[int]:
 
 
 def trailing_timesteps(steps: int) -> list[int]:
-    """Timesteps of diffusers' "trailing" spacing: 999, 749, 499, 249 for four."""
-    return [int(t) for t in np.round(np.arange(TRAINING_TIMESTEPS, 0, -TRAINING_TIMESTEPS / steps)) - 1]
+    """Timesteps of diffusers' "trailing" spacing: 999, 749, 499, 249 for four; beyond 1000 some come more than once."""
+    spaced = np.arange(TRAINING_TIMESTEPS, 0, -TRAINING_TIMESTEPS / steps)[:steps]  # one too many by rounding, at times
+    return [max(int(t), 0) for t in np.round(spaced) - 1]
 
 
 def family_levels(grid: str, steps: int, schedule: NoiseSchedule, unit: Unit) -> Levels:
-    """The `steps + 1` levels, descending, of a family's own schedule; the last is 0 in either unit."""
+    """The `steps + 1` levels, descending, of a family's own schedule; the last is 0 in either unit.
+
+    Where the family has fewer levels than steps, some are repeated, so that the hosts may count on the length.
+    """
     single, grid = SINGLE_STEP_GRIDS.get(grid, (None, grid))
     timesteps = lcm_timesteps(steps) if grid == "lcm" else trailing_timesteps(steps)
     if single is not None and steps == 1:
         timesteps = [single]
-    return (*(schedule.in_unit(t, unit) for t in timesteps), 0.0)
+    known = {t: schedule.in_unit(t, unit) for t in set(timesteps)}
+    return (*(known[t] for t in timesteps), 0.0)
 
 
 def finer(levels: Levels, steps: int, schedule: NoiseSchedule, unit: Unit, whole_timesteps: bool) -> Levels:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from extension_core.sampling.plan import PassPlan, drop_repeats
+from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.weights.placement import Lives
@@ -92,7 +92,7 @@ def _steps_of_pass(plan: PassPlan, phase: Phase) -> str:
         return "as many as its sampler takes"
     last = len(plan.whole) - 1
     distilled = max(len(plan.split.distilled) - 1, 0)
-    run = len(drop_repeats(plan.run)) - 1 if plan.split.distilled else len(plan.split.base) - 1
+    run = len(plan.levels) - 1 if plan.split.distilled else len(plan.split.base) - 1
     if phase is Phase.DISTILLED:
         return _range(last - distilled + 1, last)
     refined = len(plan.split.base) - 1

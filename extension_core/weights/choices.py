@@ -59,32 +59,42 @@ def lora_choice(name: str, path: Path) -> Choice:
 
 def unet_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choice]:
     """Entries for model files in and below some folders, by name; files that are listed already are left out."""
-    known = {path.resolve() for path in listed}
+    known = {os.path.realpath(path) for path in listed}
     found: dict[str, Choice] = {}
     for folder in folders:
         for path in sorted(_model_files(folder)):
-            inside = path.relative_to(folder).as_posix()
-            if path.resolve() not in known and UNET_LABEL + inside not in found:
-                known.add(path.resolve())
+            inside, real = path.relative_to(folder).as_posix(), os.path.realpath(path)
+            if real not in known and UNET_LABEL + inside not in found:
+                known.add(real)
                 label = UNET_LABEL + inside
                 found[label] = Choice(label, label, path, _without_suffix(inside))
     return list(found.values())
 
 
 def _model_files(folder: Path) -> Iterator[Path]:
+    """What may go away while it is looked for is left out, and so is what leads nowhere or back to where it is."""
+    walked: set[str] = set()
     for root, inner, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in walked:
+            inner.clear()
+            continue
+        walked.add(real)
         inner[:] = [name for name in inner if name.lower() not in _OTHER_PARTS and not name.startswith(".")]
         for name in names:
             path = Path(root) / name
-            if path.suffix.lower() in MODEL_SUFFIXES and not path.stem.lower().endswith(".vae"):
+            is_model = path.suffix.lower() in MODEL_SUFFIXES and not path.stem.lower().endswith(".vae")
+            if is_model and os.path.isfile(path):  # noqa: PTH113 - pathlib raises where it may not look
                 yield path
 
 
 def unet_folders(models: Path) -> list[Path]:
     """Folders for U-Nets in a host's models folder; case does not matter."""
-    if not models.is_dir():
+    try:
+        found = [Path(entry.path) for entry in os.scandir(models) if entry.name.lower() in UNET_FOLDERS]
+    except OSError:
         return []
-    return sorted(folder for folder in models.iterdir() if folder.is_dir() and folder.name.lower() in UNET_FOLDERS)
+    return sorted(folder for folder in found if os.path.isdir(folder))  # noqa: PTH112 - as above
 
 
 def find(name: str, choices: Sequence[Choice]) -> Choice | None:

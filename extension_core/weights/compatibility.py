@@ -12,6 +12,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 _INPUT_CONV = UNET_PREFIX + "input_blocks.0.0.weight"
 _CROSS_ATTENTION = "attn2.to_k.weight"
 _GUIDANCE_EMBEDDING = "cond_proj.weight"
+# By the channels into their U-Nets (Stability's and Runway's configurations).
+_KINDS = {
+    4: "a text-to-image model",
+    5: "a depth model",
+    7: "an upscaler",
+    8: "an InstructPix2Pix model",
+    9: "an inpainting model",
+}
 _ARCHITECTURES = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL", 1280: "SDXL refiner"}
 
 
@@ -30,9 +38,9 @@ def architecture_of_width(widths: Collection[int]) -> str:
     return _ARCHITECTURES.get(width, f"an architecture with context width {width}")
 
 
-def is_inpainting(shapes: Shapes) -> bool:
-    """Whether the U-Net takes a mask and a masked image beside the latent (9 channels instead of 4)."""
-    return shapes.get(_INPUT_CONV, (0, 0))[1] == 9
+def input_channels(shapes: Shapes) -> int:
+    """Channels into a U-Net: the latent's 4, and those of the pictures that some kinds of models take beside it."""
+    return shapes.get(_INPUT_CONV, (0, 4))[1]
 
 
 def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
@@ -52,7 +60,7 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
             "diffusers' 'down_blocks.*') and no LoRA; choose a checkpoint, a U-Net or a LoRA."
         )
     _check_guidance_embedding(file_name, found)
-    _check_inpainting(file_name, file_shapes, host_shapes)
+    _check_inputs(file_name, file_shapes, host_shapes)
     unet = {name: file_shapes[name] for name in found}
     missing = sorted(set(host_shapes) - found)
     mismatched = sorted(name for name in found & set(host_shapes) if unet[name] != host_shapes[name])
@@ -92,13 +100,13 @@ def _check_guidance_embedding(file_name: str, found: Collection[str]) -> None:
         )
 
 
-def _check_inpainting(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
-    second, base = is_inpainting(file_shapes), is_inpainting(host_shapes)
+def _check_inputs(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
+    second, base = input_channels(file_shapes), input_channels(host_shapes)
     if second != base:
-        kinds = {True: "an inpainting model (9 input channels)", False: "not an inpainting model"}
+        theirs, ours = (_KINDS.get(count, "a model of an unknown kind") for count in (second, base))
         raise DiversityError(
-            f"The distilled model '{file_name}' is {kinds[second]} but the loaded checkpoint is {kinds[base]}; choose "
-            "two of the same kind."
+            f"The distilled model '{file_name}' is {theirs} ({second} input channels) but the loaded checkpoint is "
+            f"{ours} ({base} input channels); choose two of the same kind, or a LoRA."
         )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -257,7 +257,7 @@ def lora_tensors(lora: LoraFile) -> dict[str, torch.Tensor]:
     Raises:
         DiversityError: the file cannot be read.
     """
-    with open_tensors(lora.header.path) as source:
+    with open_tensors(lora.header) as source:
         tensors = {name: source.get(key).contiguous() for key, name in lora.names.items()}
     for layer in lora.layers:
         down = tensors.get(f"{layer}.lora_down.weight")
@@ -279,10 +279,12 @@ def _stated_scale(header: Header) -> float | None:
 
 def _adapter_config(header: Header) -> dict[str, Any]:
     beside = header.path.with_name("adapter_config.json")
-    is_peft = Path(header.path).stem == "adapter_model" and beside.is_file()
-    text = beside.read_text(encoding="utf-8") if is_peft else header.metadata.get("lora_adapter_metadata", "{}")
+    text = header.metadata.get("lora_adapter_metadata", "{}")
     try:
+        if header.path.stem == "adapter_model":
+            with suppress(FileNotFoundError):
+                text = beside.read_text(encoding="utf-8")
         parsed = json.loads(text)
-    except ValueError:
+    except (OSError, ValueError):
         return {}
     return parsed if isinstance(parsed, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any, Protocol
 import safetensors
 import torch
 
-from extension_core.errors import DiversityError
+from extension_core.errors import first_line
+from extension_core.weights.file_state import FileState, state_of, told, unchanged, unreadable
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".bin", ".pth")
 
@@ -37,39 +39,41 @@ class Header:
     Attributes:
         shapes: shape of every tensor by key.
         metadata: the safetensors metadata, {} for other formats.
+        state: of the file when it was asked.
     """
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
-
-
-def _unreadable(path: Path, found: str) -> DiversityError:
-    return DiversityError(f"The distilled model '{path.name}' cannot be read: {found}; download or convert it again.")
-
-
-def _missing(path: Path) -> DiversityError:
-    return DiversityError(f"The distilled model '{path.name}' is missing: no such file; choose another one.")
+    state: FileState
 
 
 @contextmanager
-def open_tensors(path: Path) -> Iterator[TensorSource]:
+def open_tensors(file: Path | Header) -> Iterator[TensorSource]:
     """Open a model file for reading.
+
+    Args:
+        file: where it is; or what it has said of itself, if it must still be that file, also after its last tensor.
 
     Raises:
         DiversityError: the file is missing, truncated, not a model, or a pickle that holds more than tensors.
     """
-    if not path.is_file():
-        raise _missing(path)
-    if path.suffix.lower() in PICKLE_SUFFIXES:
-        yield _Pickled(_load_pickle(path))
+    if isinstance(file, Header):
+        with unchanged(file.path, file.state), open_tensors(file.path) as source:
+            yield source
         return
+    state_of(file)
+    if file.suffix.lower() in PICKLE_SUFFIXES:
+        yield _Pickled(_load_pickle(file))
+        return
+    _check_whole(file)
     try:
-        handle = safetensors.safe_open(path, framework="pt", device="cpu")
+        handle = safetensors.safe_open(file, framework="pt", device="cpu")
     except (safetensors.SafetensorError, OSError, ValueError) as error:  # pyright: ignore[reportAttributeAccessIssue]
-        raise _unreadable(path, f"it is no complete safetensors file ({error})") from error
+        state_of(file)
+        raise unreadable(file, f"it is no complete safetensors file ({first_line(error):.120})") from error
     with handle as opened:  # pyright: ignore[reportGeneralTypeIssues]
-        yield _Safetensors(opened, path)
+        yield _Safetensors(opened, file)
 
 
 def read_header(path: Path) -> Header:
@@ -78,24 +82,53 @@ def read_header(path: Path) -> Header:
     Raises:
         DiversityError: as `open_tensors`.
     """
-    try:
-        stat = path.stat()
-    except OSError:
-        raise _missing(path) from None
-    return _read_header(path, stat.st_mtime_ns, stat.st_size)
+    return _read_header(path, state_of(path))
 
 
 @functools.lru_cache(maxsize=8)
-def _read_header(path: Path, _changed: int, _size: int) -> Header:
+def _read_header(path: Path, state: FileState) -> Header:
     """Pickles have no header: without remembering, every change on the page would load them."""
     with open_tensors(path) as source:
         if isinstance(source, _Pickled):
-            return Header(path, {key: tuple(tensor.shape) for key, tensor in source.tensors.items()}, {})
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        parsed: dict[str, Any] = json.loads(file.read(length))
-    metadata = parsed.pop("__metadata__", {})
-    return Header(path, {key: tuple(entry["shape"]) for key, entry in parsed.items()}, metadata)
+            return Header(path, {key: tuple(tensor.shape) for key, tensor in source.tensors.items()}, {}, state)
+        parsed = _parsed(path)[0]
+    metadata = parsed.pop("__metadata__", None) or {}
+    return Header(path, {key: tuple(entry["shape"]) for key, entry in parsed.items()}, metadata, state)
+
+
+def _parsed(path: Path) -> tuple[dict[str, Any], int, int]:
+    """(a safetensors file's header, where its tensors begin, bytes in the file)."""
+    with told(path), path.open("rb") as file:
+        start = file.read(8)
+        length, size = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size
+        if len(start) < 8 or not 1 < length <= size - 8:
+            raise unreadable(path, "it is no complete safetensors file (its header is not there)")
+        text = file.read(length)
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise unreadable(path, "it is no complete safetensors file (its header is no JSON)") from error
+    if not isinstance(parsed, dict):
+        raise unreadable(path, "it is no complete safetensors file (its header names no tensors)")
+    return parsed, 8 + length, size
+
+
+def _check_whole(path: Path) -> None:
+    """Say of a file that is still being copied how much of it is there; everything else is left to its reader."""
+    parsed, begin, size = _parsed(path)
+    entries = [entry for name, entry in parsed.items() if name != "__metadata__" and isinstance(entry, dict)]
+    ends = [entry["data_offsets"][1] for entry in entries if _is_span(entry.get("data_offsets"))]
+    whole = begin + max(ends, default=0)
+    if size < whole:
+        raise unreadable(
+            path,
+            f"it is no complete safetensors file ({size:,} of {whole:,} bytes are there)",
+            "wait until it is copied or downloaded, or download it again",
+        )
+
+
+def _is_span(found: object) -> bool:
+    return isinstance(found, list) and len(found) == 2 and all(isinstance(end, int) for end in found)
 
 
 class _Safetensors:
@@ -110,7 +143,7 @@ class _Safetensors:
         try:
             return self._handle.get_tensor(key)
         except (safetensors.SafetensorError, OSError) as error:  # pyright: ignore[reportAttributeAccessIssue]
-            raise _unreadable(self._path, f"'{key}' cannot be read ({error})") from error
+            raise unreadable(self._path, f"'{key}' cannot be read ({first_line(error):.120})") from error
 
 
 class _Pickled:
@@ -130,15 +163,15 @@ def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
     try:
         loaded = torch.serialization.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except Exception as error:  # torch raises half a dozen unrelated types for a bad file
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise _unreadable(path, f"it is not a plain file of tensors ({first_line:.120})") from error
+        state_of(path)
+        raise unreadable(path, f"it is not a plain file of tensors ({first_line(error):.120})") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise _unreadable(path, "it holds no tensors")
+        raise unreadable(path, "it holds no tensors")
     return tensors
 
 
 def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
+    with told(path), path.open("rb") as file:
         return file.read(2) == b"PK"

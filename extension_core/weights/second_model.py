@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
@@ -18,9 +17,9 @@ from extension_core.weights.naming import NamedParameter, file_keys
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.parameter_set import ParameterSet
 from extension_core.weights.placement import Placement
-from extension_core.weights.reader import TensorSource, open_tensors
+from extension_core.weights.reader import Header, TensorSource, open_tensors
 from extension_core.weights.transfer import Lane
-from extension_core.weights.wanted import Carry
+from extension_core.weights.wanted import Carry, open_origin
 
 
 def _no_networks(_module: torch.nn.Module) -> None:
@@ -125,7 +124,7 @@ class SecondModel:
 
 
 def load_second_model(
-    path: Path,
+    file: Header,
     unet: Sequence[NamedParameter],
     text: Sequence[NamedParameter],
     carry: Carry | None = None,
@@ -136,18 +135,21 @@ def load_second_model(
     The file may have its U-Net in any of the known layouts; `carry` adds what the live model has learnt since its
     origin. With a `lane` the sets are in RAM from the first tensor on.
 
+    Args:
+        file: what the file says of itself; a file that has changed since is refused.
+
     Raises:
         NotEnoughMemory: memory does not suffice.
         DiversityError: the file cannot be read.
     """
     names = [named.name for named in unet]
     with ExitStack() as stack:
-        value = _loader(stack.enter_context(open_tensors(path)), names)
+        value = _loader(stack.enter_context(open_tensors(file)), names)
         if carry is not None:
             live = {named.name: named for named in (*unet, *text)}
-            origin = _loader(stack.enter_context(open_tensors(carry.origin)), names)
+            origin = _loader(stack.enter_context(open_origin(carry)), names)
             value = carrying(value, lambda name: live[name].clean, origin, carry.strength)
-        return build_second_model(path.name, unet, text, value, lane)
+        return build_second_model(file.path.name, unet, text, value, lane)
 
 
 def build_second_model(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extension_core.weights.reader import Header, read_header
+from extension_core.errors import DiversityError
+from extension_core.weights.file_state import check_unchanged
+from extension_core.weights.reader import Header, TensorSource, open_tensors
 
 
 @dataclass(frozen=True)
@@ -17,35 +21,64 @@ class Carry:
     distillation (its Table 1) without a LoRA.
     """
 
-    origin: Path
+    origin: Header
     strength: float
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A distilled model.
+    """A distilled model, settled once for a request: what its files are later does not matter to those that are read.
 
     Attributes:
+        header: what the file said of itself when the request was settled.
         own_text_encoder: whether the file's text encoder is to be used where it differs from the host's.
         lora_strength: counts for LoRAs alone.
     """
 
-    path: Path
+    header: Header
     own_text_encoder: bool
     lora_strength: float = 1.0
     carry: Carry | None = None
 
     @property
-    def header(self) -> Header:
-        """What the file says before its tensors are read."""
-        return read_header(self.path)
+    def path(self) -> Path:
+        """The file."""
+        return self.header.path
 
     def key(self, is_lora: bool) -> tuple[Any, ...]:
         """Equal for models that hold the same values beside the same base."""
         carried = (*_identity(self.carry.origin), self.carry.strength) if self.carry else None
-        return (*_identity(self.path), self.own_text_encoder, self.lora_strength if is_lora else None, carried)
+        return (*_identity(self.header), self.own_text_encoder, self.lora_strength if is_lora else None, carried)
 
 
-def _identity(path: Path) -> tuple[str, int, int]:
-    stat = path.stat()
-    return str(path), stat.st_mtime_ns, stat.st_size
+def _identity(header: Header) -> tuple[Any, ...]:
+    return str(header.path), header.state
+
+
+@contextmanager
+def as_origin() -> Iterator[None]:
+    """While the origin to carry from is looked for, checked and read, all of which is done as with distilled models.
+
+    Raises:
+        DiversityError: names the file by the part that it has.
+    """
+    try:
+        yield
+    except DiversityError as error:
+        raise type(error)(str(error).replace("The distilled model", "The origin to carry from", 1)) from error
+
+
+@contextmanager
+def open_origin(carry: Carry) -> Iterator[TensorSource]:
+    """The origin's tensors.
+
+    Raises:
+        DiversityError: it cannot be read, or is not the file any more that the request was settled on.
+    """
+    path, state = carry.origin.path, carry.origin.state
+    with as_origin():
+        check_unchanged(path, state)
+    with open_tensors(path) as source:
+        yield source
+    with as_origin():
+        check_unchanged(path, state)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from extension_core.distill.export import random_checkpoint
@@ -23,6 +24,7 @@ def make_pairs(folder: Path) -> Path:
 
     tiny_base, tiny_distilled (same text encoder) and tiny_distilled_otherte have no yaml beside them, so that hosts
     exchange them in place as they do users' files; yaml_tiny_base and yaml_tiny_distilled are the same with one.
+    yaml_inpaint_base and yaml_inpaint_distilled are the same as inpainting models.
     """
     models, loras = folder / "models", folder / "Lora"
     loras.mkdir(parents=True, exist_ok=True)
@@ -32,11 +34,27 @@ def make_pairs(folder: Path) -> Path:
     share_autoencoder(base, other)
     for path in (base, distilled, other):
         shutil.copy(path, path.with_name(path.name.removeprefix("yaml_")))
+    make_inpainting(base, models / "yaml_inpaint_base.safetensors", seed=7)
+    make_inpainting(distilled, models / "yaml_inpaint_distilled.safetensors", seed=8)
     make_lora(base, loras / "tiny_lora.safetensors", seed=4)
     make_embedding(base, folder / "embeddings" / "tiny_embedding.safetensors", seed=5)
     (folder / "ControlNet").mkdir(exist_ok=True)
     make_controlnet(base, folder / "ControlNet" / "tiny_controlnet.safetensors", seed=6)
     return base.with_suffix(".yaml")
+
+
+def make_inpainting(checkpoint: Path, path: Path, seed: int) -> Path:
+    """A checkpoint as an inpainting model: five more channels into its U-Net, with random weights, and its yaml."""
+    tensors, first = load_file(checkpoint), f"{_UNET}input_blocks.0.0.weight"
+    weight = tensors[first]
+    more = torch.randn((weight.shape[0], 5, *weight.shape[2:]), generator=torch.Generator().manual_seed(seed))
+    tensors[first] = torch.cat([weight, (more * weight.float().std()).to(weight.dtype)], dim=1)
+    save_file(tensors, path)
+    config = yaml.safe_load(checkpoint.with_suffix(".yaml").read_text(encoding="utf-8"))
+    config["model"]["params"]["conditioning_key"] = "hybrid"
+    config["model"]["params"]["unet_config"]["params"]["in_channels"] = 9
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def make_embedding(checkpoint: Path, path: Path, seed: int) -> Path:

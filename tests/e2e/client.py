@@ -33,6 +33,11 @@ NEUTRAL = {
     "eta_noise_seed_delta": 0,
     "use_old_karras_scheduler_sigmas": False,
     "no_dpmpp_sde_batch_determinism": False,
+    "sd_noise_schedule": "Default",
+    "use_downcasted_alpha_bar": False,
+    "img2img_fix_steps": False,
+    "s_churn": 0.0,
+    "inpainting_mask_weight": 1.0,
 }
 
 

@@ -8,15 +8,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.waiting import PATIENCE, until
+
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 240
 
 
 def free_port() -> int:
@@ -59,17 +59,30 @@ def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
         _wait(process, url, folder / "webui.log")
         yield url
     finally:
-        process.terminate()
-        process.wait(30)
+        ended(process)
         log.close()
 
 
+def ended(process: subprocess.Popen[bytes]) -> None:
+    """End it, by force where it takes no notice."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(PATIENCE)
+
+
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    def said() -> str:
+        return f"the embedded WebUI did not start:\n{log.read_text()[-4000:]}"
+
+    def answers() -> bool:
+        assert process.poll() is None, said()
         if "Startup time:" in log.read_text():
             with contextlib.suppress(urllib.error.URLError):  # without a page that is said before it listens
-                urllib.request.urlopen(url + "/sdapi/v1/samplers", timeout=30).close()
-                return
-        time.sleep(0.3)
-    raise RuntimeError(f"the embedded WebUI did not start:\n{log.read_text()[-4000:]}")
+                urllib.request.urlopen(url + "/sdapi/v1/samplers", timeout=PATIENCE).close()
+                return True
+        return False
+
+    until(answers, said)

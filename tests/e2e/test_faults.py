@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import pytest
 
 from tests.e2e.client import Pair, Reply, WebUI
 from tests.e2e.flavour import flavour_under_test
+from tests.e2e.gate import closed
+from tests.waiting import joined
 
 HOOKS = ("process", "before_process_batch", "process_batch", "process_before_every_sampling", "postprocess_batch",
          "postprocess_image", "postprocess")  # fmt: skip
 COMMON = (
-    "extension_core.hosts.webui.request.plan_pass",
+    "extension_core.hosts.webui.passes.plan_pass",
     "extension_core.hosts.webui.request.apply_family",
     "extension_core.hosts.webui.sampler.RunningPass.attach",
     "extension_core.session.Session.infotext",
@@ -114,19 +115,17 @@ def test_another_extension_replaces_the_denoiser(webui: WebUI, pair: Pair) -> No
 
 
 def test_interrupt_from_outside(before: Before) -> None:
-    """The user's interrupt button, at some moment of a longer run."""
-    request = {"steps": 60, "width": 128, "height": 128, "batch_size": 2}
+    """The user's interrupt button, in the middle of a call."""
     replies: list[Reply] = []
     worker = threading.Thread(
-        target=lambda: replies.append(before.webui.generate(before.pair.base, before.settings, **request))
+        target=lambda: replies.append(before.webui.generate(before.pair.base, before.settings, steps=12, batch_size=2))
     )
-    worker.start()
-    for _ in range(200):
-        if before.webui.get("/sdapi/v1/progress")["state"]["sampling_step"] >= 3:
-            break
-        time.sleep(0.05)
-    before.webui.call("/sdapi/v1/interrupt", {})
-    worker.join(300)
+    with closed(before.webui, 5) as gate:
+        worker.start()
+        gate.wait(5)
+        before.webui.call("/sdapi/v1/interrupt", {})
+        gate.open()
+        joined(worker)
     replies[0].must_work()
     before.holds()
 

@@ -41,6 +41,23 @@ def patches(pair: Pair, start: float, end: float) -> dict[str, dict[str, Any]]:
     return {"FreeU": freeu(start, end), "Kohya": kohya(start, end), "ControlNet": control(pair, start, end)}
 
 
+@pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
+@pytest.mark.parametrize("preview", [False, True], ids=["", "DT-preview"])
+def test_what_is_exchanged_at_each_step_acts_in_both_phases(
+    webui: WebUI, pair: Pair, sampler: str, preview: bool
+) -> None:
+    """An extension that puts another patcher in the host's place as the steps go: alone on each model the host's."""
+    # One more patch at each step: the host's own images grow brighter from step to step.
+    request = {"sampler_name": sampler, "faults": {"exchange": 0.1}}
+    for mode, model in (("base", pair.base), ("distilled", pair.distilled)):
+        ours = webui.generate(pair.base, settings(pair, mode=mode, dt=preview), **request)
+        assert ours.same_as(webui.generate(model, **request)), mode
+        assert not ours.same_as(webui.generate(model, sampler_name=sampler)), mode
+    hybrid = webui.generate(pair.base, settings(pair, switch_step=2, dt=preview), **request)
+    assert not hybrid.same_as(webui.generate(pair.base, settings(pair, switch_step=2), sampler_name=sampler))
+    assert hybrid.same_as(webui.generate(pair.base, settings(pair, switch_step=2), **request))
+
+
 @pytest.mark.parametrize("feature", ["FreeU", "Kohya", "ControlNet"])
 def test_what_patches_the_unet_acts_in_both_phases(webui: WebUI, pair: Pair, feature: str) -> None:
     """Alone on each model it is the host's own; in a hybrid run it changes the base's part and the distilled part."""

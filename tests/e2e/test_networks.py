@@ -155,6 +155,21 @@ def test_hires_passes_too(webui: WebUI, pair: Pair) -> None:
     assert not ours.same_as(webui.generate(pair.base, settings(pair, passes="both"), **full))
 
 
+def test_hires_prompts_are_read_at_the_factor(webui: WebUI, pair: Pair) -> None:
+    """In the text encoder alone, which the host has read its hires prompts with when the first pass is over."""
+    hires = {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.6, "hr_second_pass_steps": 4}
+    factors = {"base_lora_factor": 0.5, "distilled_lora_factor": 0.5, "passes": "both"}
+
+    def prompts(first: int, second: int) -> dict[str, Any]:
+        in_text = (f"<lora:{pair.lora}:te={weight}:unet=0>" for weight in (first, second))
+        return {"prompt": f"{CATS} {next(in_text)}", "hr_prompt": f"a blue dog {next(in_text)}", **hires}
+
+    ours = webui.generate(pair.base, settings(pair, **factors), **prompts(10, 8))
+    assert ours.same_as(webui.generate(pair.base, settings(pair, passes="both"), **prompts(5, 4)))
+    assert not ours.same_as(webui.generate(pair.base, settings(pair, passes="both"), **prompts(10, 8)))
+    assert not ours.same_as(webui.generate(pair.base, settings(pair, passes="both"), **prompts(5, 8)))
+
+
 def test_the_infotext_tells_it(webui: WebUI, pair: Pair) -> None:
     values = {"lora_targets": "base", "base_lora_factor": 0.5}
     reply = hybrid(webui, pair, with_loras(pair, 1.0), **values)

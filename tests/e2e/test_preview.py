@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint, crea
 from safetensors.torch import load_file
 
 from tests.e2e.client import Pair, Reply, WebUI
+from tests.e2e.gate import Gate, closed
 from tests.e2e.test_paper_oracle import CASES, TRAINED, both_unets, by_the_paper, described, initial, record
+from tests.waiting import joined
 
 __all__ = ["described"]
 PREFIX = "/diversity-distillation/v1/dt"
@@ -107,61 +109,79 @@ def test_one_model_s_long_run_shows_every_step(webui: WebUI, pair: Pair) -> None
     assert len(reply.images) == 3
 
 
+@dataclass
+class Running:
+    """A generation of 12 steps under an id of the client's own, held still at U-Net calls 3 and 6."""
+
+    webui: WebUI
+    identifier: str
+    gate: Gate
+    _thread: threading.Thread
+    _replies: list[Reply]
+
+    def update(self, since: int = 0) -> dict[str, Any]:
+        """What a polling client is told."""
+        status, update = self.webui.call(f"{PREFIX}/{self.identifier}?since={since}")
+        assert status == 200, update
+        return update
+
+    def reply(self) -> Reply:
+        """The whole of it, once everything is let go."""
+        self.gate.end()
+        joined(self._thread)
+        [reply] = self._replies
+        return reply.must_work()
+
+
 @pytest.fixture
-def running(webui: WebUI, pair: Pair) -> Iterator[tuple[str, list[Reply]]]:
-    """A generation of many steps under an id of the client's own, and its reply once it is there."""
+def running(webui: WebUI, pair: Pair) -> Iterator[Running]:
     identifier, replies = secrets.token_urlsafe(24), []
     settings = {"enabled": False, "dt": {"id": identifier}}
+    webui.generate(pair.base, steps=1).must_work()  # what is loaded for it makes no calls that count
 
     def ask() -> None:
-        replies.append(webui.generate(pair.base, settings, steps=60, batch_size=2))
+        replies.append(webui.generate(pair.base, settings, steps=12, batch_size=2))
 
     thread = threading.Thread(target=ask)
-    thread.start()
-    yield identifier, replies
-    thread.join()
+    with closed(webui, 3, 6) as gate:
+        thread.start()
+        try:
+            yield Running(webui, identifier, gate, thread, replies)
+        finally:
+            gate.end()
+            joined(thread)
 
 
-def states(webui: WebUI, identifier: str) -> Iterator[dict[str, Any]]:
-    """What a polling client is told until the generation has ended."""
-    since, deadline = 0, time.monotonic() + 300
-    while time.monotonic() < deadline:
-        status, update = webui.call(f"{PREFIX}/{identifier}?since={since}")
-        if status == 200:
-            yield update
-            since = update["cursor"]
-            if update["state"] != "running":
-                return
-        time.sleep(0.1)
-    pytest.fail("the generation did not end")
+def test_frames_can_be_had_while_they_are_made(running: Running) -> None:
+    numbers: list[int] = []
+    for call in (3, 6):
+        running.gate.wait(call)
+        update = running.update(len(numbers))
+        assert update["state"] == "running"
+        assert update["frames"], f"none new while call {call} is made"
+        numbers += [frame["number"] for frame in update["frames"]]
+        running.gate.open()
+    running.reply()
+    update = running.update(len(numbers))
+    assert update["state"] == "done"
+    assert numbers + [frame["number"] for frame in update["frames"]] == list(range(12)), "each frame once"
 
 
-def test_frames_can_be_had_while_they_are_made(webui: WebUI, running: tuple[str, list[Reply]]) -> None:
-    identifier, replies = running
-    seen: list[int] = []
-    while_running = 0
-    for update in states(webui, identifier):
-        seen += [frame["number"] for frame in update["frames"]]
-        while_running += bool(update["frames"] and update["state"] == "running")
-    assert seen == list(range(60)), "each frame once"
-    assert while_running > 2
-    assert not replies or replies[0].must_work()
-
-
-def test_stop_here_ends_it_with_the_newest_frame(webui: WebUI, running: tuple[str, list[Reply]]) -> None:
-    identifier, replies = running
-    for update in states(webui, identifier):
-        if update["state"] == "running" and update["cursor"] > 3:
-            webui.call(f"{PREFIX}/{identifier}/stop", {"number": None})
-    status, update = webui.call(f"{PREFIX}/{identifier}?since=0")
-    assert (status, update["state"]) == (200, "done")
-    made = len(update["frames"])
-    assert 3 < made < 60
-    while not replies:
-        time.sleep(0.05)
-    [reply] = replies
-    assert len(reply.must_work().images) == 2
-    assert f'DD stopped at: "first pass step {made} of 60' in reply.infotext
+def test_stop_here_ends_it_with_the_newest_frame(running: Running) -> None:
+    running.gate.wait(3)
+    running.gate.open()
+    running.gate.wait(6)
+    made = len(running.update()["frames"])
+    assert 2 <= made < 6
+    status, answer = running.webui.call(f"{PREFIX}/{running.identifier}/stop", {"number": None})
+    assert status == 202, answer
+    reply = running.reply()
+    update = running.update()
+    stopped = len(update["frames"])
+    assert update["state"] == "done"
+    assert made <= stopped <= made + 1, "the call that was held is made to its end"
+    assert len(reply.images) == 2
+    assert f'DD stopped at: "first pass step {stopped} of 12' in reply.infotext
 
 
 def test_compare_lays_three_generations_side_by_side(webui: WebUI, pair: Pair) -> None:

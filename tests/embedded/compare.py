@@ -177,14 +177,14 @@ def compare(name: str, first: Result, second: Result) -> bool:
     return not notes
 
 
-def run(urls: tuple[str, str], base: str, second: str, lora: str) -> bool:
+def run(urls: tuple[str, str], base: str, second: str, lora: str, only: str) -> bool:
     defaults = {"prompt": "a (green:1.2) cat with [two:three:0.5] eyes", "negative_prompt": "a red cat", "steps": 6}
     defaults |= {"width": 64, "height": 64, "seed": 11, "cfg_scale": 5, "sampler_name": "Euler"}
     for url in urls:
         ask(url, "options", {"sd_model_checkpoint": next(x for x in _titles(url) if x.startswith(base))})
 
     def both(path: str, requests: list[Request]) -> list[bool]:
-        return [compare(n, *(ask(u, path, {**defaults, **r}) for u in urls)) for n, r in requests]
+        return [compare(n, *(ask(u, path, {**defaults, **r}) for u in urls)) for n, r in requests if only in n]
 
     names = [[x["name"] for x in ask(urls[0], route).body] for route in ("samplers", "schedulers")]
     picture = ask(urls[0], "txt2img", defaults).images[0]
@@ -208,8 +208,10 @@ def main() -> int:
     parser.add_argument("--base", default="base")
     parser.add_argument("--second", default="second")
     parser.add_argument("--lora", default="tiny")
+    parser.add_argument("--only", default="", help="the requests with this in their names (default: all)")
     given = parser.parse_args()
-    return 0 if run((given.urls[0].rstrip("/"), given.urls[1].rstrip("/")), given.base, given.second, given.lora) else 1
+    urls = given.urls[0].rstrip("/"), given.urls[1].rstrip("/")
+    return 0 if run(urls, given.base, given.second, given.lora, given.only) else 1
 
 
 if __name__ == "__main__":

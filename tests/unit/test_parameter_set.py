@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from extension_core.errors import DiversityError
 from extension_core.weights import parameter_set
 from extension_core.weights.naming import named_parameters
+from extension_core.weights.reader import read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
 
@@ -155,7 +156,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_loaded_file_is_cast_to_the_hosts_precision(file: Path) -> None:
     base = network(0)
-    second = load_second_model(file, list(named_parameters(base, PREFIX)), [])
+    second = load_second_model(read_header(file), list(named_parameters(base, PREFIX)), [])
     second.unet.activate(True)
     assert same_values(base, {name: tensor.half().float() for name, tensor in values(network(1)).items()})
     second.restore()
@@ -165,7 +166,7 @@ def test_loaded_file_is_cast_to_the_hosts_precision(file: Path) -> None:
 
 def test_a_file_replaced_after_loading_changes_nothing(file: Path) -> None:
     base = network(0).half()
-    second = load_second_model(file, list(named_parameters(base, PREFIX)), [])
+    second = load_second_model(read_header(file), list(named_parameters(base, PREFIX)), [])
     file.write_bytes(b"\0" * file.stat().st_size)
     second.unet.activate(True)
     assert same_values(base, {name: tensor.half() for name, tensor in values(network(1)).items()})
@@ -178,7 +179,7 @@ def test_residency_keeps_one_model_and_restores_before_letting_go(file: Path) ->
 
     def load() -> SecondModel:
         loads.append(1)
-        return load_second_model(file, list(named_parameters(base, PREFIX)), [])
+        return load_second_model(read_header(file), list(named_parameters(base, PREFIX)), [])
 
     resident = residency.get("a", load)
     assert residency.get("a", load) is resident
@@ -187,7 +188,7 @@ def test_residency_keeps_one_model_and_restores_before_letting_go(file: Path) ->
     assert len(loads) == 2
     assert same_values(base, first)
     with pytest.raises(DiversityError):
-        residency.get("c", lambda: load_second_model(file.with_name("gone.safetensors"), [], []))
+        residency.get("c", lambda: load_second_model(read_header(file.with_name("gone.safetensors")), [], []))
     assert residency.model is None
 
 
@@ -195,7 +196,9 @@ def test_a_dropped_model_is_freed_whoever_still_refers_to_it(file: Path) -> None
     """Without a collection of cycles: those of finished requests hold it."""
     base = network(0)
     residency = Residency()
-    resident = residency.get("a", lambda: load_second_model(file, list(named_parameters(base, PREFIX)), []))
+    resident = residency.get(
+        "a", lambda: load_second_model(read_header(file), list(named_parameters(base, PREFIX)), [])
+    )
     layers = [weakref.ref(layer) for layer in resident.unet._layers]
     resident.unet.activate(True)
     residency.drop()

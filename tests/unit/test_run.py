@@ -22,6 +22,8 @@ from tests.unit.wheels import make_wheel
 from tools import environments
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.once  # of the standard library alone, and in environments of its own
+
 STACK = ("torch==2.13.0", "gradio==3.41.2", "transformers==4.30.2")
 SERVER = """
 import os, sys, time
@@ -33,6 +35,17 @@ if (here / "broken").exists():
 (here / "argv").write_text(" ".join(sys.argv[1:]))
 print("Running on local URL:  http://127.0.0.1:" + sys.argv[sys.argv.index("--port") + 1])
 time.sleep(120)
+"""
+BENCHES = """
+import json, sys
+from pathlib import Path
+flavour, target = sys.argv[sys.argv.index("--flavour") + 1], Path(sys.argv[sys.argv.index("--json") + 1])
+figures = {f"{flavour}_figure": 1.0, "quick": "--quick" in sys.argv, "failed_parts": []}
+for failing in Path(__file__).parent.glob(f"{flavour}_*"):
+    figures["failed_parts"].append(failing.name)
+if not (Path(__file__).parent / f"{flavour}_all").exists():
+    target.write_text(json.dumps(figures))
+sys.exit(bool(figures["failed_parts"]))
 """
 CLIENT = """
 import sys
@@ -58,11 +71,12 @@ class Project:
         shutil.copy(ROOT / "run.py", self.root)
         embedded = self.root / "extension_core" / "embedded"
         demo = self.root / "extension_core" / "demo"
-        for package, main in ((embedded, SERVER), (demo, CLIENT)):
+        benches = self.root / "benches"
+        for package, main in ((embedded, SERVER), (demo, CLIENT), (benches, BENCHES)):
             package.mkdir(parents=True)
             (package / "__main__.py").write_text(main)
         (embedded / "start.py").write_text('FLAVOURS: tuple[str, ...] = ("a1111",)\n')
-        for package in (embedded, demo):
+        for package in (embedded, demo, benches):
             (package / "__init__.py").touch()
         self.pin(test=["ddtool==1.0"])
         self.environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "DD_ENVS": str(self.envs)}
@@ -118,7 +132,6 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc/self").exists() else True
 
 
-@pytest.mark.once
 def test_an_environment_is_built_once_killed_or_not_and_statuses_come_through(project: Project) -> None:
     killed = project.start("python", "-c", "print('never')")
     wait_for(lambda: any(project.envs.glob("a1111-*/pyvenv.cfg")))
@@ -143,7 +156,6 @@ def test_an_environment_is_built_once_killed_or_not_and_statuses_come_through(pr
     project.pin(test=["ddtool==1.0"])
 
 
-@pytest.mark.once
 def test_a_package_that_cannot_be_had_is_one_sentence_and_leaves_nothing_whole(project: Project) -> None:
     project.pin(a1111=["torch==2.13.0", "ddabsent==1"])
     before = project.environments()
@@ -221,6 +233,38 @@ def test_a_terminated_run_lets_its_child_end_its_own_affairs(project: Project, t
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize(
+    ("failing", "kept", "failed"),
+    [
+        ((), {"a1111_figure": 1.0, "forge_figure": 1.0}, []),
+        (("a1111_part",), {"a1111_figure": 1.0, "forge_figure": 1.0}, ["a1111_part"]),
+        (("a1111_all", "forge_part"), {"forge_figure": 1.0}, ["forge_part"]),
+    ],
+)
+def test_a_bench_keeps_what_it_has(
+    project: Project, tmp_path: Path, failing: tuple[str, ...], kept: dict[str, float], failed: list[str]
+) -> None:
+    project.pin(test=["ddtool==1.0"], forge=[*STACK, "ddtool==1.0"])
+    marks = [project.root / "benches" / name for name in failing]
+    for mark in marks:
+        mark.touch()
+    status, out, _ = project.run("bench", "--json", str(tmp_path / "b.json"), "--quick")
+    for mark in marks:
+        mark.unlink()
+    project.pin(test=["ddtool==1.0"])
+    assert status == (1 if failing else 0)
+    assert json.loads((tmp_path / "b.json").read_text()) == {**kept, "quick": True, "failed_parts": failed}
+    assert ("failed: " in out) == bool(failing)
+
+
+def test_a_bench_keeps_what_it_has_where_a_stack_cannot_be_built(project: Project, tmp_path: Path) -> None:
+    project.pin(test=["ddtool==1.0"], forge=["torch==2.13.0", "ddabsent==1"])
+    status, _, err = project.run("bench", "--json", str(tmp_path / "b.json"))
+    project.pin(test=["ddtool==1.0"])
+    assert (status, err.splitlines()[-1][:20]) == (2, "run.py: pip ended wi")
+    assert json.loads((tmp_path / "b.json").read_text())["a1111_figure"] == 1.0
 
 
 def test_requests_that_cannot_be_honoured_are_one_sentence(project: Project) -> None:

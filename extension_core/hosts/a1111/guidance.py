@@ -1,16 +1,23 @@
-"""CFG 1 without the unconditional half, which A1111 computes at CFG 1 too."""
+"""CFG 1 without the unconditional half, which A1111 computes at CFG 1 too.
+
+The host's own options for that (`skip_early_cond` among them) are the process's: every settings save and every other
+request sees them. What is set here is `forward` of the inner model that belongs to one sampler's denoiser alone
+(`CFGDenoiser.inner_model`, modules/sd_samplers_cfg_denoiser.py, 1.10.1), for one call of that denoiser.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from modules import shared
 
-_ALWAYS = float("inf")
-_OPTION = "skip_early_cond"
-_INFOTEXT_KEY = "Skip Early CFG"
+from extension_core.hosts.webui.attributes import during
+
+# What the host's denoiser puts beside the text: of a picture, and of one that a vision model has read.
+_OF_PICTURES = ("c_concat", "c_adm")
 
 
 def needs_no_uncond(denoiser: Any, cond: Any, cfg: float) -> bool:
@@ -28,21 +35,85 @@ def needs_no_uncond(denoiser: Any, cond: Any, cfg: float) -> bool:
     )
 
 
-@contextmanager
-def without_uncond(p: Any) -> Iterator[None]:
-    """Let the host skip the unconditional half by its own option for one call (CFGDenoiser.forward, 1.10.1).
+def around(denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
+    """Around one call of the denoiser: its inner model gets rows that fit, and none that the result does not need."""
+    images = len(cond.batch) if needs_no_uncond(denoiser, cond, cfg) else None
+    inner = denoiser.inner_model
+    return during(inner, forward=_Rows(inner.forward, images))
 
-    The option and the host's note about it in the infotext are put back.
+
+def leaves_uncond_out(denoiser: Any) -> bool:
+    """Whether the call that this denoiser is in computes no unconditional half because of `around`."""
+    forward = vars(denoiser.inner_model).get("forward")
+    return isinstance(forward, _Rows) and forward.left_out
+
+
+class _Rows:
+    """The inner model's `forward` for one call of the denoiser.
+
+    The denoiser asks for 2B rows: B of the prompt, then B of the negative prompt, in one call or in several. Of the
+    latter none is computed; each gets its image's conditional prediction, as where the host leaves them out itself, and
+    `combine_denoised` then adds a difference of 0 to it. Whatever does not look like that is computed as it is.
+
+    Args:
+        forward: what was there, perhaps another extension's.
+        images: B, or None where every row is needed.
     """
-    data, notes = shared.opts.data, p.extra_generation_params
-    missing = object()
-    option, note = data.get(_OPTION, missing), notes.get(_INFOTEXT_KEY, missing)
-    data[_OPTION] = _ALWAYS
-    try:
-        yield
-    finally:
-        for mapping, key, value in ((data, _OPTION, option), (notes, _INFOTEXT_KEY, note)):
-            if value is missing:
-                mapping.pop(key, None)
-            else:
-                mapping[key] = value
+
+    def __init__(self, forward: Callable[..., torch.Tensor], images: int | None) -> None:
+        self._forward, self._images = forward, images
+        self._asked = 0
+        self._made: list[torch.Tensor] = []
+        self.left_out = False
+
+    def __call__(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """A prediction for each row of x [n, C, h, w]."""
+        kwargs = {name: _fitting(value, len(x)) for name, value in kwargs.items()}
+        first, self._asked = self._asked, self._asked + len(x)
+        if self._images is None or self._asked > 2 * self._images:
+            return self._forward(x, *args, **kwargs)
+        wanted = min(max(self._images - first, 0), len(x))
+        if wanted == len(x):
+            self._made.append(self._forward(x, *args, **kwargs))
+            return self._made[-1]
+        if wanted > 0:
+            try:
+                parts = _first_rows([args, kwargs], len(x), wanted)
+            except _OtherRowsError:
+                self._images = None
+                return self._forward(x, *args, **kwargs)
+            self._made.append(self._forward(x[:wanted], *parts[0], **parts[1]))
+        self.left_out = True
+        made = torch.cat(self._made)
+        copied = made[first + wanted - self._images : first + len(x) - self._images]
+        return torch.cat([self._made[-1], copied]) if wanted else copied
+
+
+class _OtherRowsError(Exception):
+    """A tensor among the conditioning has not one row for each of x."""
+
+
+def _first_rows(value: Any, rows: int, wanted: int) -> Any:
+    """The first rows of every tensor in an argument of the inner model, which has as many as x has."""
+    if isinstance(value, torch.Tensor) and value.ndim:
+        if len(value) != rows:
+            raise _OtherRowsError
+        return value[:wanted]
+    if isinstance(value, dict):
+        return {name: _first_rows(part, rows, wanted) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_first_rows(part, rows, wanted) for part in value)
+    return value
+
+
+def _fitting(cond: Any, rows: int) -> Any:
+    """Conditioning without the pictures' rows that x has not: the host's own skips cut x, and forget those."""
+    if not isinstance(cond, dict):
+        return cond
+    return {name: _cut(part, rows) if name in _OF_PICTURES else part for name, part in cond.items()}
+
+
+def _cut(part: Any, rows: int) -> Any:
+    if isinstance(part, list):
+        return [_cut(tensor, rows) for tensor in part]
+    return part[:rows] if isinstance(part, torch.Tensor) else part

@@ -9,9 +9,10 @@ from typing import Any
 
 from modules import sd_models
 
-from extension_core.hosts.a1111 import conditioning, guidance, memory, model, networks
+from extension_core.hosts.a1111 import conditioning, guidance, kinds, memory, model, networks, noise
 from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
+from extension_core.hosts.webui.noise import Noise
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
@@ -63,7 +64,7 @@ class ExchangedModel:
             self.model.unet.activate(True)
         return nullcontext()
 
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
+    def phase(self, phase: Phase, denoiser: Any) -> AbstractContextManager[None]:
         """Put the phase's parameters in; they stay in until another phase's are wanted."""
         if self._base_in_8_bits and self.model.base is not None and phase is Phase.BASE:
             return self.model.base.active()
@@ -91,7 +92,9 @@ class A1111:
         model.check_host_model()
 
     def check_request(self, p: Any) -> None:
-        """A1111 offers nothing of its own that would not go together with a second model."""
+        """Refuse what the host cannot make with a model of the loaded one's kind."""
+        if self.is_loaded():
+            kinds.check_request(sd_models.model_data.sd_model, p)
 
     def check_file(self, path: Path, text_encoder: str) -> bool:
         """As `webui.host.Host`."""
@@ -101,17 +104,13 @@ class A1111:
         """As `webui.host.Host`."""
         return model.file_notes(path)
 
-    def planning_disturbs(self) -> bool:
+    def noise(self, live: bool = False) -> Noise:
         """As `webui.host.Host`."""
-        return False
-
-    def planning(self) -> AbstractContextManager[None]:
-        """The host answers alike before and while it samples."""
-        return nullcontext()
+        return noise.live() if live else noise.in_force()
 
     def noise_schedule(self) -> NoiseSchedule:
         """As `webui.host.Host`."""
-        return model.noise_schedule()
+        return noise.in_force().schedule
 
     def settle(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""
@@ -127,17 +126,17 @@ class A1111:
     def base_alone(self) -> None:
         """The U-Net's networks are set at each call."""
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.at_factor(factor)
+        return networks.text_at_factor(p, factor)
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.at_factor(factor)
+        return networks.unet_at_factor(denoiser, factor)
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """Without the unconditional half where the result does not need it; `cfg` is an argument of the call."""
-        return guidance.without_uncond(p) if guidance.needs_no_uncond(denoiser, cond, cfg) else nullcontext()
+        return guidance.around(denoiser, cond, cfg)
 
     def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
         """As `webui.host.Host`."""

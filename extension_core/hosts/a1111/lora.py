@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from extension_core.errors import DiversityError
+from extension_core.errors import DiversityError, first_line
 from extension_core.hosts.webui import choices
+from extension_core.weights.file_state import check_unchanged, unchanged
 from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
 from extension_core.weights.naming import NamedParameter
 from extension_core.weights.out_of_memory import is_out_of_memory
@@ -58,17 +59,19 @@ def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
             f"The LoRA '{lora.header.path.name}' cannot be used because the host's extension Lora is switched off; "
             "switch it on."
         )
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = lora.header.path
+    header = lora.header
+    with unchanged(header.path, header.state), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = header.path
         if not lora.is_for_hosts:
             path = Path(folder) / "lora.safetensors"
             save_file(lora_tensors(lora), path)
         try:
             network = networks.load_network(lora.header.path.stem, SimpleNamespace(filename=str(path)))
         except Exception as error:
+            check_unchanged(header.path, header.state)
             raise DiversityError(
-                f"The LoRA '{lora.header.path.name}' cannot be read by the host's Lora extension ({error!s:.200}); "
-                "download or convert it again."
+                f"The LoRA '{header.path.name}' cannot be read by the host's Lora extension "
+                f"({first_line(error):.200}); download or convert it again."
             ) from error
         network.te_multiplier = network.unet_multiplier = strength
         network.dyn_dim = None

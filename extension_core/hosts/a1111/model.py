@@ -10,10 +10,9 @@ import torch
 from modules import devices, script_callbacks, sd_models, sd_unet, shared
 
 from extension_core.errors import DiversityError, NotEnoughMemory
+from extension_core.hosts.a1111 import kinds, memory, networks
 from extension_core.hosts.a1111 import lora as merging
-from extension_core.hosts.a1111 import memory, networks
 from extension_core.hosts.webui.files import config_beside
-from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
@@ -34,15 +33,6 @@ def watch_model_changes() -> None:
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
 
 
-def noise_schedule() -> NoiseSchedule:
-    """The schedule of the loaded model, or Stable Diffusion's if none is loaded yet."""
-    model = sd_models.model_data.sd_model
-    alphas = getattr(model, "alphas_cumprod", None)
-    if alphas is None:
-        return NoiseSchedule.stable_diffusion()
-    return NoiseSchedule.from_alphas_cumprod(alphas.detach().float().cpu().numpy())
-
-
 def check_host_model() -> None:
     """Refuse what the exchange of parameters cannot serve.
 
@@ -60,6 +50,7 @@ def check_host_model() -> None:
             f"Diversity Distillation needs the host's own U-Net but the option SD Unet has put "
             f"'{sd_unet.current_unet_option.label}' in its place; set SD Unet to None."
         )
+    kinds.check_kind(shared.sd_model)
 
 
 def unet_parameters() -> list[NamedParameter]:
@@ -133,12 +124,13 @@ def _loading(wanted: Wanted) -> tuple[tuple[Any, ...], Callable[[Lane | None], S
     lora = read_lora(wanted.header, [named.name for named in unet]) if is_lora(wanted.header.shapes) else None
     key = (
         *wanted.key(lora is not None),
-        *(id(shared.sd_model), base.filename, Path(base.filename).stat().st_mtime_ns),
+        # What is loaded, whatever has become of its file since: the host goes on with it too.
+        *(id(shared.sd_model), base.filename),
         *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),
     )
     text = text_parameters() if wanted.own_text_encoder else []
     if lora is None:
-        return key, lambda lane: load_second_model(wanted.path, unet, text, wanted.carry, lane)
+        return key, lambda lane: load_second_model(wanted.header, unet, text, wanted.carry, lane)
     return key, lambda lane: merging.load_lora(lora, wanted.lora_strength, unet, text, lane)
 
 

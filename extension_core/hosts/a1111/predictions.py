@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from modules import shared
 
+from extension_core.hosts.a1111 import guidance
 from extension_core.hosts.webui.attributes import set_until_closed
 from extension_core.hosts.webui.preview.calls import Predicted, behind_the_mask
 
@@ -27,12 +28,16 @@ class Watched:
         def combined(x_out: Any, conds_list: Any, uncond: Any, cond_scale: float) -> Any:
             first = [parts[0][0] for parts in conds_list]  # of prompts joined by AND, as the host's own preview shows
             self._rows = x_out[first], x_out[-uncond.shape[0] :]
+            self._skips_uncond = self._skips_uncond or guidance.leaves_uncond_out(self._denoiser)
             return combine(x_out, conds_list, uncond, cond_scale)
 
         set_until_closed(stack, self._denoiser, "combine_denoised", combined)
 
     def calling(self, sigma: torch.Tensor, cond_scale: float, s_min_uncond: float) -> float:
-        """As `webui.preview.watching.Watched`; the host leaves the unconditional half out by these conditions."""
+        """As `webui.preview.watching.Watched`; the host leaves the unconditional half out by these conditions.
+
+        Whether the models' turns leave it out is known only when the call is made.
+        """
         denoiser, opts = self._denoiser, shared.opts
         self._rows = None
         early = opts.skip_early_cond != 0 and denoiser.step / denoiser.total_steps <= opts.skip_early_cond

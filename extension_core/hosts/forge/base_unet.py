@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from backend.patcher.unet import UnetPatcher
 
+from extension_core.hosts.forge.inputs import fitted
 from extension_core.hosts.forge.loaded import (
     LoadedModel,
     base_key,
     host_unet_tensors,
     memory_for,
     second_unet,
-    unets_stored_in,
 )
 from extension_core.hosts.forge.memory import EIGHT_BITS
 from extension_core.hosts.forge.second_unet import SecondUnet
@@ -36,8 +36,12 @@ KEPT_IN_8_BITS: Residency[LoadedModel] = Residency()
 
 
 def base_patcher(stack: ExitStack, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
-    """The request's own patcher, or one with its networks' weights times `lora_factor` until the stack is closed."""
-    if lora_factor == 1.0:
+    """The request's own patcher, or one with its networks' weights times `lora_factor` until the stack is closed.
+
+    Raises:
+        DiversityError: a network is for another kind of model.
+    """
+    if lora_factor == 1.0 and fitted(requested.lora_patches, requested.model) is requested.lora_patches:
         return requested
     kept = KEPT.get(id(requested.model), lambda: _Kept(_without_networks(requested)))
     stack.callback(kept.unet.forget_request)
@@ -59,11 +63,14 @@ def base_in_8_bits(stack: ExitStack, requested: UnetPatcher, lora_factor: float)
 def _load_in_8_bits() -> LoadedModel:
     """The base without networks, stored as the host stores U-Nets in low bits and cast to its number type at each call.
 
+    The host keeps a file's float8 as it is (backend/loader.py, dfdcbab6), so it is given such tensors.
+
     Raises:
         DiversityError: memory does not suffice.
     """
-    with memory_for("the base in 8 bits"), unets_stored_in(EIGHT_BITS):
-        return LoadedModel(SecondUnet(second_unet(host_unet_tensors())), None)
+    with memory_for("the base in 8 bits"):
+        tensors = {name: tensor.to(EIGHT_BITS) for name, tensor in host_unet_tensors().items()}
+        return LoadedModel(SecondUnet(second_unet(tensors)), None)
 
 
 def _without_networks(requested: UnetPatcher) -> SecondUnet:

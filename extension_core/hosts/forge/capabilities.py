@@ -13,7 +13,9 @@ NEEDED: tuple[tuple[str, str], ...] = (
     # Its slot for what is loaded together with the U-Net is an attribute of objects, so its method is asked for.
     ("backend.patcher.unet", "UnetPatcher.add_extra_model_patcher_during_sampling"),
     ("backend.patcher.base", "ModelPatcher.has_online_lora"),
+    ("backend.diffusion_engine.base", "ForgeObjects.shallow_copy"),
     ("backend.patcher.lora", "load_lora"),
+    ("backend.patcher.lora", "merge_lora_to_weight"),
     ("backend.patcher.lora", "model_lora_keys_unet"),
     ("backend.patcher.lora", "model_lora_keys_clip"),
     ("backend.memory_management", "unload_model_clones"),
@@ -29,6 +31,8 @@ NEEDED: tuple[tuple[str, str], ...] = (
     ("modules.ui_components", "InputAccordion"),
     ("modules.scripts", "Script.process_before_every_sampling"),
     ("modules.processing", "StableDiffusionProcessing.comment"),
+    ("modules.processing", "StableDiffusionProcessing.get_conds_with_caching"),
+    ("modules.shared", "latent_upscale_modes"),
     ("modules.sd_samplers_common", "setup_img2img_steps"),
     ("modules.sd_samplers_cfg_denoiser", "CFGDenoiser.forward"),
     ("modules.sd_samplers_timesteps", "CompVisSampler.get_timesteps"),

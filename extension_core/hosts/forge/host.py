@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from extension_core.hosts.forge import memory, model, networks, sampling
+from extension_core.hosts.forge import kinds, memory, model, networks, noise, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.decoding import ForgeDecoding
 from extension_core.hosts.forge.predictions import Watched
 from extension_core.hosts.forge.sampling import SwappedModel
+from extension_core.hosts.webui.noise import Noise
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
 from extension_core.weights.placement import Lives, Placement
@@ -31,8 +32,10 @@ class Forge:
         model.check_host_model()
 
     def check_request(self, p: Any) -> None:
-        """Refuse modules of its own for the hires pass."""
+        """Refuse modules of its own for the hires pass, and what goes with no model of the loaded kind."""
         model.check_hires_modules(p)
+        if model.is_loaded():
+            kinds.check_request(p)
 
     def check_file(self, path: Path, text_encoder: str) -> bool:
         """As `webui.host.Host`."""
@@ -42,17 +45,13 @@ class Forge:
         """As `webui.host.Host`."""
         return model.file_notes(path)
 
-    def planning_disturbs(self) -> bool:
+    def noise(self, live: bool = False) -> Noise:
         """As `webui.host.Host`."""
-        return model.has_zero_terminal_snr()
-
-    def planning(self) -> AbstractContextManager[None]:
-        """As `webui.host.Host`."""
-        return model.planning()
+        return noise.live() if live else noise.in_force()
 
     def noise_schedule(self) -> NoiseSchedule:
         """As `webui.host.Host`."""
-        return model.noise_schedule()
+        return noise.in_force().schedule
 
     def settle(self, p: Any, session: Session) -> None:
         """As `webui.host.Host`."""
@@ -77,11 +76,11 @@ class Forge:
         """As `webui.host.Host`."""
         return SwappedModel(None, memory.of_one_model())
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.on_text_at_factor(factor)
+        return networks.on_text_at_factor(p, factor)
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """Nothing: each patcher has its own."""
         return nullcontext()
 

@@ -6,11 +6,9 @@ import gc
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from backend import loader, memory_management
-from backend.args import dynamic_args
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
@@ -21,7 +19,7 @@ from extension_core.weights.carry import with_carried
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.reader import TensorSource, open_tensors
-from extension_core.weights.wanted import Wanted
+from extension_core.weights.wanted import Wanted, open_origin
 
 
 @dataclass
@@ -56,8 +54,8 @@ def load_model(wanted: Wanted) -> LoadedModel:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
     with memory_for(f"the distilled model '{wanted.path.name}'"), ExitStack() as stack:
-        source = stack.enter_context(open_tensors(wanted.path))
-        origin = stack.enter_context(open_tensors(wanted.carry.origin)) if wanted.carry else None
+        source = stack.enter_context(open_tensors(wanted.header))
+        origin = stack.enter_context(open_origin(wanted.carry)) if wanted.carry else None
         strength = wanted.carry.strength if wanted.carry else 0.0
         unet = load_unet(source, origin, strength)
         module = unet.model.diffusion_model
@@ -83,22 +81,11 @@ def memory_for(what: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def unets_stored_in(dtype: torch.dtype) -> Iterator[None]:
-    """While U-Nets are made: stored so, as by the host's "Diffusion in Low Bits" (backend/loader.py, dfdcbab6)."""
-    before = dynamic_args.get("forge_unet_storage_dtype")
-    dynamic_args["forge_unet_storage_dtype"] = dtype
-    try:
-        yield
-    finally:
-        dynamic_args["forge_unet_storage_dtype"] = before
-
-
 def base_key() -> tuple[Hashable, ...]:
-    """What tells the loaded checkpoint, as it is stored, from any other."""
+    """What tells the loaded checkpoint, as it is stored, from any other, whatever has become of its file since."""
     info = shared.sd_model.sd_checkpoint_info
     stored = _host_unet().model.storage_dtype
-    return id(shared.sd_model), info.filename, Path(info.filename).stat().st_mtime_ns, stored
+    return id(shared.sd_model), info.filename, stored
 
 
 def load_unet(source: TensorSource, origin: TensorSource | None, strength: float) -> UnetPatcher:

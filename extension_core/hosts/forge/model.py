@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from backend.modules.k_prediction import rescale_zero_terminal_snr_sigmas
 from modules import script_callbacks, sd_models, shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge import text
 from extension_core.hosts.forge.base_unet import KEPT, KEPT_IN_8_BITS
+from extension_core.hosts.forge.kinds import check_kind
 from extension_core.hosts.forge.loaded import LoadedModel, base_key, load_model
 from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui.files import config_beside
-from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
@@ -48,47 +46,12 @@ def live_unet() -> Any:
     return shared.sd_model.forge_objects.unet.model
 
 
-def noise_schedule() -> NoiseSchedule:
-    """The schedule of the loaded model's predictor."""
-    return NoiseSchedule(live_unet().predictor.sigmas.detach().double().cpu().numpy())
-
-
-def has_zero_terminal_snr() -> bool:
-    """Whether the host rescales the noise levels of the loaded model when it samples."""
-    if not is_loaded():
-        return False
-    chosen = shared.opts.sd_noise_schedule == "Zero Terminal SNR"
-    return chosen or bool(getattr(shared.sd_model.model_config, "ztsnr", False))
-
-
-@contextmanager
-def planning() -> Iterator[None]:
-    """Zero terminal SNR, which the host puts on just before it samples (modules/processing.py, dfdcbab6), put on now.
-
-    Raises:
-        DiversityError: no checkpoint is loaded, so nobody knows the noise levels.
-    """
-    if not is_loaded():
-        raise DiversityError(
-            "The plan is shown once a checkpoint is loaded, which this host does with the first image."
-        )
-    if not has_zero_terminal_snr():
-        yield
-        return
-    predictor = live_unet().predictor
-    before = predictor.sigmas
-    predictor.set_sigmas(rescale_zero_terminal_snr_sigmas(before))
-    try:
-        yield
-    finally:
-        predictor.set_sigmas(before)
-
-
 def check_host_model() -> None:
     """Refuse a loaded model that cannot take turns with another.
 
     Raises:
-        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, or its U-Net is stored in a packed format.
+        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, takes what the host has not, or its U-Net is stored
+            in a packed format.
     """
     name = shared.sd_model.sd_checkpoint_info.name
     if not hasattr(live_unet().diffusion_model, "input_blocks"):
@@ -96,6 +59,7 @@ def check_host_model() -> None:
             f"Diversity Distillation works with SD 1.x, SD 2.x and SDXL but the loaded checkpoint '{name}' is of "
             "another kind; load one of those."
         )
+    check_kind()
     stored = live_unet().storage_dtype
     if not isinstance(stored, torch.dtype):
         raise DiversityError(

@@ -6,36 +6,42 @@ Read in modules/sd_samplers_cfg_denoiser.py and backend/sampling/sampling_functi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from modules import shared
 
+from extension_core.hosts.forge.engine_view import view_of
+from extension_core.hosts.webui.attributes import during, set_until_closed
 from extension_core.hosts.webui.preview.calls import Predicted, behind_the_mask
 
 _AFTER_GUIDANCE, _NEVER_SKIPS = "sampler_post_cfg_function", "disable_cfg1_optimization"
 
 
 class Watched:
-    """As `webui.preview.watching.Watched`; both halves come as x0 from the request's own patcher, for every sampler."""
+    """As `webui.preview.watching.Watched`; both halves come as x0, for every sampler, from the patcher that runs."""
 
     def __init__(self, stack: ExitStack, p: Any, sampler: Any) -> None:
         self._p, self._sampler, self._denoiser = p, sampler, sampler.model_wrap_cfg
         self._halves: tuple[torch.Tensor, torch.Tensor] | None = None
         self._skips_uncond = False
         self._cfg = 1.0
-        options = p.sd_model.forge_objects.unet.model_options
-        before = options.get(_AFTER_GUIDANCE)
+        forward = self._denoiser.forward
 
         def guided(args: dict[str, Any]) -> Any:
             self._halves = args["cond_denoised"], args["uncond_denoised"]
             self._skips_uncond = math.isclose(self._cfg, 1.0) and not args["model_options"].get(_NEVER_SKIPS, False)
             return args["denoised"]
 
-        # A function, not a method: the host copies these options deeply, and with a method all that it belongs to.
-        options[_AFTER_GUIDANCE] = [*(before or []), guided]
-        stack.callback(_put_back, options, before)
+        def listening(*args: Any, **kwargs: Any) -> Any:
+            inner = self._denoiser.inner_model
+            view = view_of(inner.inner_model, unet=lambda unet: _with(unet, guided))
+            with during(inner, inner_model=view):
+                return forward(*args, **kwargs)
+
+        set_until_closed(stack, self._denoiser, "forward", listening)
 
     def calling(self, sigma: torch.Tensor, cond_scale: float, s_min_uncond: float) -> float:
         """As `webui.preview.watching.Watched`: the hires pass has a scale of its own, and some steps have none."""
@@ -74,8 +80,10 @@ class Watched:
         return alphas[timestep.round().long().clip(0, len(alphas) - 1)]
 
 
-def _put_back(options: dict[str, Any], before: Any) -> None:
-    if before is None:
-        options.pop(_AFTER_GUIDANCE, None)
-    else:
-        options[_AFTER_GUIDANCE] = before
+def _with(unet: Any, guided: Callable[[dict[str, Any]], Any]) -> Any:
+    """A patcher as it is, for one call of the denoiser, with a function more that is shown what it guided."""
+    heard = object.__new__(type(unet))  # copy.copy would note something on the host's class
+    vars(heard).update(vars(unet))
+    before = unet.model_options.get(_AFTER_GUIDANCE, [])
+    heard.model_options = {**unet.model_options, _AFTER_GUIDANCE: [*before, guided]}
+    return heard

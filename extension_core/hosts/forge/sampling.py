@@ -12,6 +12,7 @@ from backend.patcher.unet import UnetPatcher
 from modules import shared
 
 from extension_core.hosts.forge.base_unet import base_in_8_bits, base_patcher
+from extension_core.hosts.forge.engine_view import view_of
 from extension_core.hosts.forge.loaded import LoadedModel
 from extension_core.hosts.forge.memory import Memory
 from extension_core.hosts.forge.text import second_text
@@ -27,8 +28,9 @@ from extension_core.weights.placement import Lives, Placement
 class SwappedModel:
     """A distilled model whose patcher takes the place of the host's for single denoiser calls.
 
-    The host looks up `forge_objects.unet` at every step (backend/sampling/sampling_function.py, dfdcbab6), and with it
-    model, patches and controls.
+    The host looks up `forge_objects.unet` of the engine behind its denoiser at every step
+    (backend/sampling/sampling_function.py, dfdcbab6), and with it model, patches and controls. That engine is
+    everybody's, so the denoiser is given a view of it for the length of a call.
     """
 
     model: LoadedModel | None
@@ -65,13 +67,13 @@ class SwappedModel:
     @contextmanager
     def sampling(self, p: Any, plan: PassPlan, session: Session) -> Iterator[None]:
         """Have the host load what takes part before the first step, or the first of them."""
-        objects = shared.sd_model.forge_objects
+        engine = shared.sd_model
         with ExitStack() as stack:
-            turns = self._take_part(stack, objects.unet, p, plan, session)
+            turns = self._take_part(stack, engine.forge_objects.unet, p, plan, session)
             turns.clear()
-            set_until_closed(stack, turns.first, "extra_model_patchers_during_sampling", turns.together())
-            set_until_closed(stack, turns.first, "extra_preserved_memory_during_sampling", turns.preserved)
-            set_until_closed(stack, objects, "unet", turns.first)
+            if turns.first is not turns.requested:
+                first = view_of(engine, unet=lambda _now: turns.first)
+                set_until_closed(stack, p.sampler.model_wrap, "inner_model", first)
             set_until_closed(stack, self, "_turns", turns)
             yield
 
@@ -93,18 +95,19 @@ class SwappedModel:
         beside = tuple(requested.extra_model_patchers_during_sampling)
         preserved = requested.extra_preserved_memory_during_sampling
         latents = (len(p.rng.seeds), *p.rng.shape)
-        turns = Turns(self.memory, patchers, whole_base, others, beside, preserved, latents)
+        turns = Turns(self.memory, requested, patchers, whole_base, others, beside, preserved, latents)
         stack.callback(turns.close)
         return turns
 
     @contextmanager
-    def phase(self, phase: Phase) -> Iterator[None]:
-        """Put the phase's patcher in the host's place for one call, if it is not there."""
-        patcher = self._turns.enter(phase) if self._turns is not None else None
-        if self._turns is None or patcher in (None, self._turns.first):
+    def phase(self, phase: Phase, denoiser: Any) -> Iterator[None]:
+        """Let the host's denoiser find the phase's patcher for one call."""
+        turns = self._turns
+        if turns is None or turns.enter(phase) is None:
             yield
             return
-        with during(shared.sd_model.forge_objects, unet=patcher):
+        view = view_of(shared.sd_model, unet=functools.partial(turns.in_place_of, phase))
+        with during(denoiser.inner_model, inner_model=view):
             yield
 
     def restore(self) -> None:

@@ -11,9 +11,18 @@ from typing import Any
 
 from backend.patcher.unet import UnetPatcher
 
+from extension_core.hosts.forge.inputs import fitted
 from extension_core.hosts.forge.networks import scaled
 
 _PLAIN: dict[str, Any] = {"transformer_options": {}}
+
+
+def exchanged(patcher: UnetPatcher, requested: UnetPatcher) -> UnetPatcher:
+    """What another extension has put in the request's place while it runs, over a phase's model and its networks."""
+    carried = requested.clone()
+    carried.model, carried.lora_loader = patcher.model, patcher.lora_loader
+    carried.current_device, carried.lora_patches = patcher.current_device, patcher.lora_patches
+    return carried
 
 
 class SecondUnet:
@@ -24,7 +33,12 @@ class SecondUnet:
     """
 
     def __init__(self, patcher: UnetPatcher) -> None:
-        """Args: patcher: with the networks that are part of the distilled model, if any."""
+        """Args: patcher: with the networks that are part of the distilled model, if any.
+
+        Raises:
+            DiversityError: those are for another kind of model.
+        """
+        patcher.lora_patches = fitted(patcher.lora_patches, patcher.model)
         self.patcher = patcher
         self._own_networks = dict(patcher.lora_patches)
 
@@ -32,10 +46,15 @@ class SecondUnet:
         """The patcher to sample with, under the patches and controls of the request's own U-Net.
 
         And under its networks, their weights times `lora_factor`.
+
+        Raises:
+            DiversityError: one of them is for another kind of model.
         """
         carried = self._carried_over(requested, lora_factor)
         if not self._is_the_same(carried):
             self.patcher = carried
+        self.patcher.extra_preserved_memory_during_sampling = requested.extra_preserved_memory_during_sampling
+        self.patcher.extra_model_patchers_during_sampling = [*requested.extra_model_patchers_during_sampling]
         return self.patcher
 
     def forget_request(self) -> None:
@@ -43,6 +62,8 @@ class SecondUnet:
         self.patcher.model_options = {"transformer_options": {}}
         self.patcher.controlnet_linked_list = None
         self.patcher.extra_concat_condition = None
+        self.patcher.extra_preserved_memory_during_sampling = 0
+        self.patcher.extra_model_patchers_during_sampling = []
 
     def _carried_over(self, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
         """A clone of the request's patcher, over this model."""
@@ -50,8 +71,8 @@ class SecondUnet:
         carried = requested.clone()
         if model is not requested.model:
             self._take_place(carried)
-        carried.lora_patches = {**self._own_networks, **scaled(carried.lora_patches, lora_factor)}
-        carried.extra_model_patchers_during_sampling = []
+        networks = fitted(scaled(carried.lora_patches, lora_factor), model)
+        carried.lora_patches = {**self._own_networks, **networks}
         return carried
 
     def _take_place(self, carried: UnetPatcher) -> None:

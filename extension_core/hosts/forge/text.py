@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,11 @@ from typing import Any
 import torch
 from backend import loader, memory_management
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from modules import extra_networks, sd_models, shared
+from modules import shared
 
+from extension_core.errors import DiversityError
+from extension_core.hosts.forge.engine_view import view_of
+from extension_core.hosts.forge.networks import clip_with, of_prompt, read_by, scaled
 from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import own_caches
 from extension_core.weights.carry import with_carried
@@ -43,23 +45,23 @@ class OwnText:
         return self.engine.forge_objects.clip.patcher
 
     def conds(self, p: Any, lora_factor: float) -> tuple[Any, Any]:
-        """(cond, uncond) of the current pass; networks of the prompt are applied by the host's own loader."""
-        base = shared.sd_model
-        engine = self.engine
-        engine.sd_checkpoint_info = base.sd_checkpoint_info
-        engine.extra_generation_params, engine.comments = base.extra_generation_params, base.comments
-        with _as_the_model(engine), own_caches(p, self.caches.of(lora_factor)):
-            if not p.disable_extra_networks:
-                extra_networks.activate(p, p.hr_extra_network_data if p.is_hr_pass else p.extra_network_data)
+        """(cond, uncond) of the current pass, with the networks that the host has activated for it."""
+        # The first pass would read the hires prompts too, and activate their networks on the model that is to run.
+        alone = {} if p.is_hr_pass or not hasattr(p, "enable_hr") else {"enable_hr": False}
+        with (
+            read_by(p, lambda base: self._with_networks(base, lora_factor)),
+            own_caches(p, self.caches.of(lora_factor)),
+            during(p, **alone),
+        ):
             p.setup_conds()
             return p.get_conds()
 
-
-@contextmanager
-def _as_the_model(engine: Any) -> Iterator[None]:
-    """The host's functions ask `model_data` whose text encoder to run."""
-    with during(sd_models.model_data, sd_model=engine):
-        yield
+    def _with_networks(self, base: Any, factor: float) -> Any:
+        """The engine with the prompt's networks, their weights times `factor`, after its own."""
+        engine = self.engine
+        engine.set_clip_skip(int(shared.opts.CLIP_stop_at_last_layers))
+        networks = {**self.patcher.lora_patches, **scaled(of_prompt(base), factor)}
+        return view_of(engine, clip=lambda clip: clip_with(engine, clip, networks))
 
 
 def is_overridden() -> bool:
@@ -67,12 +69,20 @@ def is_overridden() -> bool:
     return any(_has_text_encoder(Path(module)) for module in shared.opts.forge_additional_modules)
 
 
+# What the modules in use hold, for they may go away while they are loaded.
+_HAVE_TEXT_ENCODER: dict[Path, bool] = {}
+
+
 def _has_text_encoder(path: Path) -> bool:
     if path.suffix.lower() == ".gguf":
         return True
-    return any(
-        "text_model." in key or "resblocks." in key or "SelfAttention" in key for key in read_header(path).shapes
-    )
+    try:
+        keys = read_header(path).shapes
+    except DiversityError:
+        return _HAVE_TEXT_ENCODER.get(path, False)
+    found = any("text_model." in key or "resblocks." in key or "SelfAttention" in key for key in keys)
+    _HAVE_TEXT_ENCODER[path] = found
+    return found
 
 
 def as_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -11,6 +11,7 @@ from backend.patcher.unet import UnetPatcher
 
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.memory import Memory, bring, is_there, to_ram
+from extension_core.hosts.forge.second_unet import exchanged
 from extension_core.sampling.routing import Phase
 from extension_core.weights.placement import Placement
 
@@ -20,6 +21,7 @@ class Turns:
     """One run of the host's sampler.
 
     Attributes:
+        requested: the request's own, as it was when the run began.
         patchers: of the phases that take part, in their order; the host itself loads the first before its first step
             and cleans up after it.
         whole_base: gives the base's patcher with its own values, where `patchers` has the one in 8 bits; else None.
@@ -30,6 +32,7 @@ class Turns:
     """
 
     memory: Memory
+    requested: UnetPatcher
     patchers: dict[Phase, UnetPatcher]
     whole_base: Callable[[], UnetPatcher] | None
     others: Sequence[UnetPatcher]
@@ -38,17 +41,12 @@ class Turns:
     latents: Sequence[int]
     _running: UnetPatcher | None = None
     _loaded: UnetPatcher | None = None
+    _together: bool = False
     _online: list[UnetPatcher] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.first = next(iter(self.patchers.values()))
         self._loaded = self.first
-
-    def together(self) -> list[Any]:
-        """What the host is to load beside the first."""
-        if self.memory.placement is Placement.RAM:
-            return list(self.beside)
-        return [*self.beside, *(patcher for patcher in self.patchers.values() if patcher is not self.first)]
 
     def clear(self) -> None:
         """Before the host loads the first: what is not to be there now, to RAM."""
@@ -60,15 +58,31 @@ class Turns:
                 if patcher.model not in part:
                     to_ram(patcher)
 
+    def in_place_of(self, phase: Phase, now: UnetPatcher) -> UnetPatcher:
+        """What a phase's call runs where the host has `now`, which is not `requested` if others exchange it."""
+        patcher = self.patchers[phase]
+        if now is self.requested:
+            return patcher
+        return now if patcher is self.requested else exchanged(patcher, now)
+
     def enter(self, phase: Phase) -> UnetPatcher | None:
         """The patcher of a phase, ready to run; None if it takes no part."""
         patcher = self.patchers.get(phase)
         self._running = patcher
         if patcher is not None:
-            if self.memory.placement is Placement.RAM and patcher is not self._loaded:
+            if self.memory.placement is not Placement.RAM:
+                self._load_together()
+            elif patcher is not self._loaded:
                 self._change_to(patcher)
             self._bring_networks(patcher)
         return patcher
+
+    def _load_together(self) -> None:
+        """The others, beside what the host has loaded before its first step; once."""
+        others = [patcher for patcher in self.patchers.values() if patcher is not self.first]
+        if others and not self._together:
+            bring(self.first, [*self.beside, *others], self.preserved, self.latents)
+        self._together = True
 
     def _change_to(self, patcher: UnetPatcher) -> None:
         self._loaded = None

@@ -8,13 +8,23 @@ from typing import Any
 
 _MISSING: Any = object()
 _STACK = "diversity_distillation_stack"
+_BENEATH = "diversity_distillation_beneath"
 
 
 def set_until_closed(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
     """Set an attribute of this object; closing the stack puts back what was there, or takes it away again."""
     before = vars(owner).get(name, _MISSING)
     setattr(owner, name, value)
+    if name not in vars(owner).setdefault(_BENEATH, {}):
+        vars(owner)[_BENEATH][name] = before
+        stack.callback(vars(owner)[_BENEATH].pop, name, None)
     stack.callback(_put_back, owner, name, before)
+
+
+def set_by_others(owner: Any, name: str) -> Any:
+    """An attribute that somebody else has set on this object itself, beneath what is set here; None if nobody has."""
+    found = vars(owner).get(_BENEATH, {}).get(name, vars(owner).get(name))
+    return None if found is _MISSING else found
 
 
 @contextmanager

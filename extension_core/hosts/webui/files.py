@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from extension_core.errors import DiversityError
 from extension_core.weights.lora import is_lora
 from extension_core.weights.reader import read_header
 
@@ -19,6 +20,18 @@ def is_lora_file(path: Path) -> bool:
 
 
 def config_beside(path: Path) -> str | None:
-    """Text of the yaml beside a checkpoint, where hosts look for its configuration."""
+    """Text of the yaml beside a checkpoint, where hosts look for its configuration; None if there is none.
+
+    Raises:
+        DiversityError: there is one that cannot be read.
+    """
     config = path.with_suffix(".yaml")
-    return config.read_text(encoding="utf-8") if config.is_file() else None
+    try:
+        return config.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise DiversityError(
+            f"The configuration '{config.name}' beside '{path.name}' cannot be read ({error.strerror}); make it "
+            "readable or move it away."
+        ) from error

@@ -23,6 +23,7 @@ HOST_SETTINGS: dict[str, str] = {
     "height": "{tab}_height",
     "batch_size": "{tab}_batch_size",
     "enable_hr": "{tab}_hr-checkbox",
+    "hr_upscaler": "{tab}_hr_upscaler",
     "hr_second_pass_steps": "{tab}_hires_steps",
     "hr_sampler_name": "hr_sampler",
     "hr_scheduler": "hr_scheduler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,25 @@ _LENGTH = 10
 
 
 def known(path: Path) -> str:
-    """As the host writes it of a checkpoint or a LoRA; "" if it was not calculated yet."""
+    """As the host writes it of a checkpoint or a LoRA; "" if it was not calculated yet, or the file is gone."""
     if (entry := _lora(path)) is not None:
         return entry.shorthash or ""
-    return (hashes.sha256_from_cache(str(path), _title(path)) or "")[:_LENGTH]
+    with suppress(OSError):
+        return (hashes.sha256_from_cache(str(path), _title(path)) or "")[:_LENGTH]
+    return ""
 
 
 def calculated(path: Path) -> str:
-    """The same; a file that is not known is read as a whole, once. "" where users have switched hashes off."""
-    if (entry := _lora(path)) is not None:
-        entry.read_hash()
-        return entry.shorthash or ""
-    return (hashes.sha256(str(path), _title(path)) or "")[:_LENGTH]
+    """The same; a file that is not known is read as a whole, once. "" where users have switched hashes off.
+
+    And of a file that went away while it was read: whether it is needed is not for its hash to say.
+    """
+    with suppress(OSError):
+        if (entry := _lora(path)) is not None:
+            entry.read_hash()
+            return entry.shorthash or ""
+        return (hashes.sha256(str(path), _title(path)) or "")[:_LENGTH]
+    return ""
 
 
 def _lora(path: Path) -> Any | None:

@@ -10,46 +10,53 @@ from collections.abc import Sequence
 from typing import Any
 
 from extension_core.arguments import Arguments
-from extension_core.hosts.refusal import refuse
-from extension_core.hosts.webui import grid_diversity, request
+from extension_core.hosts.webui import grid_diversity, request, takeover, told
 from extension_core.hosts.webui.attributes import fresh_stack
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.preview import comparing, recording
 from extension_core.hosts.webui.preview.recording import Recording
+from extension_core.hosts.webui.takeover import TakeOver
 from extension_core.hosts.webui.xyz import cells
 from extension_core.trajectory.frames import PhaseName
 
 
 def setup(p: Any) -> None:
-    """The request has its scripts; called in the `setup` hook, for a plot's cells not again."""
+    """The request has its scripts; called in the `setup` hook, for copies of it not again."""
     cells.begin(p)
+    recording.begin(p)
 
 
 def before(p: Any, args: Sequence[Any]) -> None:
     """Nothing is settled yet; called in the `before_process` hook."""
+    taken = takeover.start(p)
     try:
-        comparing.before(p, _arguments(p, args))
+        if not taken.inner:
+            comparing.before(p, _arguments(p, args))
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
-        refuse(p, error)
+        taken.refuse(error)
 
 
 def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     """Settle a request; called in the `process` hook, when the checkpoint is known."""
+    taken = takeover.of(p)
+    if taken is None or taken.begun:
+        taken = takeover.start(p)
+    taken.begin()
     try:
-        _begin(host, p, args)
+        _begin(host, p, args, taken)
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
-        refuse(p, error)
-    cells.watch(p)
+        taken.refuse(error)
+    cells.watch(p, taken)
 
 
-def _begin(host: Host, p: Any, args: Sequence[Any]) -> None:
-    cells.forget_others(p)
+def _begin(host: Host, p: Any, args: Sequence[Any], taken: TakeOver) -> None:
+    told.forget(p)
     arguments, part = _arguments(p, args), comparing.part_of(p)
     if part is not None:
         arguments = part.changed(arguments)
-    preview = Recording(host, p, arguments.preview, part) if arguments.preview.preview else None
-    if arguments.options.enabled:
-        _settle(host, p, arguments)
+    preview = Recording(host, p, arguments.preview, taken, part) if arguments.preview.preview else None
+    if arguments.options.enabled and not taken.refused:
+        _settle(host, p, arguments, taken)
     if preview is not None:
         preview.take_over()
     if arguments.options.grid_diversity:
@@ -60,12 +67,19 @@ def _arguments(p: Any, args: Sequence[Any]) -> Arguments:
     return Arguments.read(args).at(cells.values_of(p))
 
 
-def _settle(host: Host, p: Any, arguments: Arguments) -> None:
+def _settle(host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
     """A request that is refused is recorded all the same: the strip then says why it has no frames."""
     try:
-        request.Request(host, p, arguments.options).take_over()
+        request.Request(host, p, arguments.options, taken).take_over()
     except Exception as error:  # noqa: BLE001 - as above
-        refuse(p, error)
+        taken.refuse(error)
+
+
+def before_batch(p: Any) -> None:
+    """Another batch begins; called in the `process_batch` hook, before the host reads the prompts."""
+    taken = takeover.of(p)
+    if taken is not None:
+        taken.take_again()
 
 
 def before_sampling(p: Any) -> None:
@@ -86,10 +100,23 @@ def _one_model() -> tuple[PhaseName, str]:
     return "", request.loaded_name()
 
 
+def image_finished(p: Any) -> None:
+    """Every extension has had its turn at an image; called in `postprocess_image_after_composite`."""
+    turns = request.of_request(p)
+    if turns is not None:
+        turns.image_finished()
+
+
 def after(p: Any, processed: Any) -> None:
-    """The request has its images; called in the `postprocess` hook."""
+    """The request has its images; called in the `postprocess` hook, by others for copies that have none (ADetailer)."""
+    taken = takeover.of(p)
+    if taken is None or not taken.begun:
+        return
     grid_diversity.write(p, processed)
-    preview = recording.of_request(p)
+    turns, preview = request.of_request(p), recording.of_request(p)
+    if turns is not None:
+        turns.finish(processed)
     if preview is not None:
         comparing.after(p, processed)
         preview.finish(processed)
+    taken.end()

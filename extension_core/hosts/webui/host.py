@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.preview.host import Decoding
 from extension_core.hosts.webui.preview.watching import Watched
 from extension_core.sampling.plan import PassPlan
@@ -45,8 +46,8 @@ class Second(Protocol):
         """Around one run of the host's sampler: the models, and their networks, are where the run needs them."""
         ...
 
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        """Around one call of the denoiser: the phase's model is the one that the host runs."""
+    def phase(self, phase: Phase, denoiser: Any) -> AbstractContextManager[None]:
+        """Around one call of the host's denoiser: the phase's model is the one that it runs."""
         ...
 
     def restore(self) -> None:
@@ -94,16 +95,16 @@ class Host(Protocol):
         """What the user should know of a distilled model's file that may be used."""
         ...
 
-    def planning_disturbs(self) -> bool:
-        """Whether `planning` changes the live model for its length, which no generation may see."""
-        ...
+    def noise(self, live: bool = False) -> Noise:
+        """The noise schedule that a request of now will sample over, or the model's own at this moment; reads alone.
 
-    def planning(self) -> AbstractContextManager[None]:
-        """While noise levels are asked for: the host answers as it will when the request runs."""
+        Raises:
+            DiversityError: no checkpoint is loaded, so nobody knows the noise levels.
+        """
         ...
 
     def noise_schedule(self) -> NoiseSchedule:
-        """The schedule of the loaded model."""
+        """The first of these as plans have it."""
         ...
 
     def settle(self, p: Any, session: Session) -> None:
@@ -130,11 +131,11 @@ class Host(Protocol):
         """What runs where no distilled model is named, None if the host needs nothing for it."""
         ...
 
-    def text_networks(self, factor: float) -> AbstractContextManager[None]:
-        """While a prompt is read: weights of its networks times `factor`."""
+    def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
+        """While this request reads a prompt: weights of its networks times `factor`."""
         ...
 
-    def unet_networks(self, factor: float) -> AbstractContextManager[None]:
+    def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """Around one call of the denoiser: the same for the U-Net, where `Second.sampling` has not done it."""
         ...
 

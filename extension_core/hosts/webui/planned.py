@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
-from modules import call_queue, sd_schedulers, shared
+from modules import sd_schedulers, shared
 
-from extension_core.errors import DiversityError, first_line
+from extension_core.errors import DiversityError
+from extension_core.hosts.webui.conflicts import check_conflicts
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.request import apply_family, carry_of, check_conflicts, distilled_file
+from extension_core.hosts.webui.request import apply_family, carry_of, distilled_file
 from extension_core.options import Options
 from extension_core.sampling.families import Detection
-from extension_core.sampling.plan import Plan, plan_pass
+from extension_core.sampling.plan import Plan
 from extension_core.session import Session
 from extension_core.weights.placement import Lives, residency_for
 from extension_core.weights.wanted import Carry
-
-_LOG = logging.getLogger("diversity_distillation")
-_ONE_AT_A_TIME = Lock()
 
 
 @dataclass(frozen=True)
@@ -89,18 +84,10 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
             host.check_file(path, options.text_encoder)
     carry = carry_of(host, options, path) if host.is_loaded() else None
     grid = apply_family(request, options, detection)
-    with _alone(host), host.planning():
-        plan = _told_by_host(lambda: _plan(host, options, request, grid))
+    plan = Passes(request, options, grid, host.noise()).plan()
     lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
     found = detection.why if options.family == "auto" else ""
     return Planned(Session(options, plan, title, family_found=found), detection, path, carry, lives, request)
-
-
-@contextmanager
-def _alone(host: Host) -> Iterator[None]:
-    """What a host puts on its model while it is asked for noise levels is put on once, and never under a generation."""
-    with call_queue.queue_lock if host.planning_disturbs() else nullcontext(), _ONE_AT_A_TIME:
-        yield
 
 
 def _check_schedules(request: SimpleNamespace) -> None:
@@ -109,27 +96,3 @@ def _check_schedules(request: SimpleNamespace) -> None:
         if name not in sd_schedulers.schedulers_map:
             known = ", ".join(known.label for known in sd_schedulers.schedulers)
             raise DiversityError(f"The schedule type '{name}' is not one of the host's; it has {known}.")
-
-
-def _plan(host: Host, options: Options, request: SimpleNamespace, grid: str) -> Plan:
-    schedule = host.noise_schedule()
-    passes = Passes(request, options, grid, schedule).read()
-    return Plan(tuple(plan_pass(item, options, schedule) for item in passes), schedule)
-
-
-def _told_by_host(plan: Callable[[], Plan]) -> Plan:
-    """The host's schedules divide by steps and look levels up, and not all of them mind what they are asked for.
-
-    Raises:
-        DiversityError: the host fails at these settings, as it would when they run.
-    """
-    try:
-        return plan()
-    except DiversityError:
-        raise
-    except Exception as error:
-        _LOG.warning("No plan: %s", first_line(error), exc_info=error)
-        raise DiversityError(
-            f"The host makes no noise levels of these settings ({first_line(error):.200}); choose another number of "
-            "steps, sampler or schedule type."
-        ) from error

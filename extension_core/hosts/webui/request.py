@@ -15,12 +15,17 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
-from extension_core.hosts.webui import choices, files, hashes
+from extension_core.hosts.webui import choices, files, hashes, told
+from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import other_caches
+from extension_core.hosts.webui.conflicts import check_conflicts
 from extension_core.hosts.webui.host import Host, Second
+from extension_core.hosts.webui.inner_passes import PAINTED, InnerPasses
+from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.notes import notes_on
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass, Watch
+from extension_core.hosts.webui.takeover import READINGS, TakeOver
 from extension_core.options import Options
 from extension_core.sampling.families import (
     FAMILIES,
@@ -29,44 +34,50 @@ from extension_core.sampling.families import (
     detect_family,
     steps_for,
 )
-from extension_core.sampling.plan import Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.trajectory.frames import PhaseName
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
-from extension_core.weights.wanted import Carry, Wanted
+from extension_core.weights.reader import read_header
+from extension_core.weights.wanted import Carry, Wanted, as_origin
 
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
 _PROMPT_CACHES = CondCaches()
 _LOG = logging.getLogger("diversity_distillation")
+_REPLACED = (
+    "Another extension has put its own way of sampling in the place of the host's, so this image would be the base "
+    "model's; switch that extension off."
+)
 
 
 def of_request(p: Any) -> Request | None:
-    """What this extension does for a processing object, None if nothing."""
-    return getattr(p, _ATTRIBUTE, None)
+    """What this extension does for a processing object, None if nothing; a copy's may be the original's."""
+    known: Request | None = getattr(p, _ATTRIBUTE, None)
+    return known if known is not None and known.p is p else None
 
 
 class Request:
     """Everything the extension does for one processing object."""
 
-    def __init__(self, host: Host, p: Any, options: Options) -> None:
-        self.host, self.p = host, p
+    def __init__(self, host: Host, p: Any, options: Options, taken: TakeOver) -> None:
+        self.host, self.p, self.taken = host, p, taken
         check_conflicts(p)
         host.check_model()
         host.check_request(p)
         self.path, title, detection = distilled_file(options)
+        header = None if self.path is None else read_header(self.path)  # before it is checked: what is read is that
         self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
-        self.carry = carry_of(host, options, self.path)
+        carry = carry_of(host, options, self.path)
+        self.wanted = header and Wanted(header, self.own_text_encoder, options.lora_strength, carry)
         self.notes = notes_on(host, self.path, detection, options)
         self._told: list[str] = []
-        grid = apply_family(p, options, detection)
-        with host.planning():
-            schedule = host.noise_schedule()
-            self.passes = Passes(p, options, grid, schedule)
-            plan = Plan(tuple(plan_pass(item, options, schedule) for item in self.passes.read()), schedule)
+        with taken.changes():
+            grid = apply_family(p, options, detection)
+        self.passes = Passes(p, options, grid, host.noise())
+        plan = self.passes.plan()
         found = detection.why if options.family == "auto" else ""
         self.session = Session(options, plan, title, hash_of(self.path), found)
         self.second: Second | None = None
@@ -74,20 +85,29 @@ class Request:
         self._running: RunningPass | None = None
         self._attached = 0
         self._own_reading = False
+        self._reading = False
+        self._opened = False
+        self._others = InnerPasses()
 
     def take_over(self) -> None:
         """Tell what will run and put this request between the host and its `p.sample`."""
         p, session = self.p, self.session
         setattr(p, _ATTRIBUTE, self)
-        p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
-        self.host.settle(p, session)
-        p.setup_conds = self._read_with_networks(p.setup_conds)
-        p.extra_generation_params.update(session.infotext())
+        with self.taken.changes():
+            p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
+            self.host.settle(p, session)
+            for name in READINGS:
+                if hasattr(p, name):
+                    setattr(p, name, self._read_with_networks(getattr(p, name)))
+            if self.passes.own_levels:
+                p.sampler_noise_scheduler_override = self._sigmas_for_host
+            if getattr(p, "enable_hr", False):
+                p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
+        told.tell_settings(p, self.taken.ours())
+        told.tell(p, session.infotext())
         self._tell((*session.plan.notes, *self.notes))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
-        if self.passes.own_levels:
-            p.sampler_noise_scheduler_override = self._sigmas_for_host
-        p.sample = self._guarded(p.sample)
+        self.taken.layer("sample", self._guarded)
 
     def _tell(self, notes: Sequence[str]) -> None:
         """Bring notes to the user, under the image and in its infotext."""
@@ -96,7 +116,18 @@ class Request:
                 self._told.append(note)
                 self.p.comment(note)
         if self._told:
-            self.p.extra_generation_params[f"{INFOTEXT_PREFIX} note"] = " ".join(self._told)
+            told.tell(self.p, {f"{INFOTEXT_PREFIX} note": " ".join(self._told)})
+
+    def image_finished(self) -> None:
+        """Every extension has had its turn at an image, which has no infotext yet: say it if one has painted in it."""
+        if self._others.found():
+            self._tell([PAINTED])
+
+    def finish(self, processed: Any) -> None:
+        """The request has its images: the host's `Processed`, made of the user's settings, is to tell what ran."""
+        ran = self.taken.ours()
+        for name in {"steps", "sampler_name", "cfg_scale"} & set(ran):
+            setattr(processed, name, ran[name])
 
     def attach(self, stack: ExitStack, watch: Watch | None) -> None:
         """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard.
@@ -106,6 +137,9 @@ class Request:
             watch: as in `RunningPass`.
         """
         try:
+            if not self._opened:
+                raise RequestRefused(_REPLACED)
+            self._plan_over(self.host.noise(live=True))
             conds = self._own_conds()
             plan = self.session.pass_plan(hires=self.p.is_hr_pass)
             self._running = RunningPass(
@@ -116,6 +150,17 @@ class Request:
         except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
             self._error = error
             self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
+
+    def _plan_over(self, noise: Noise) -> None:
+        """Plan anew where the model's noise schedule, now that it samples, is not the one that was planned for."""
+        if noise.is_same(self.passes.noise):
+            return
+        self.passes = self.passes.over(noise)
+        self.session.plan = self.passes.plan()
+        told.take_back(self.p, self.session.infotext_of_plan())
+        told.tell(self.p, self.session.infotext())
+        self._tell(self.session.plan.notes)
+        _LOG.info("over the noise levels in force: %s", self.session.plan.describe())
 
     def model_now(self) -> tuple[PhaseName, str]:
         """(the phase of the denoiser's call that is being made, or was last; the name of its model)."""
@@ -142,17 +187,21 @@ class Request:
         finally:
             self._own_reading = False
 
-    def _read_with_networks(self, setup_conds: Callable[[], None]) -> Callable[[], None]:
+    def _read_with_networks(self, original: Callable[[], None]) -> Callable[[], None]:
         """The host's reading of a prompt, with the networks' weights of the phase that it is for."""
 
         def read() -> None:
+            if self._reading:
+                original()
+                return
             phase = Phase.DISTILLED if self._own_reading else self.session.prompt_phase
             factor = self.session.lora_factor(phase)
             with _memory_for("reading the prompt"), ExitStack() as stack:
-                stack.enter_context(self.host.text_networks(factor))
+                stack.enter_context(self.host.text_networks(self.p, factor))
                 if factor != 1.0 and not self._own_reading:
                     stack.enter_context(other_caches(self.p, _PROMPT_CACHES.of(factor)))
-                setup_conds()
+                stack.enter_context(during(self, _reading=True))
+                original()
 
         return read
 
@@ -162,6 +211,7 @@ class Request:
 
     def _guarded(self, sample: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            jobs = shared.state.job_no
             try:
                 with _memory_for("sampling"), ExitStack() as stack:
                     self._open(stack)
@@ -169,6 +219,7 @@ class Request:
             except DiversityError as error:
                 raise error if isinstance(error, RequestRefused) else RequestRefused(str(error)) from error
             self._check_ran()
+            self._others.sampled(jobs)
             return result
 
         return guarded
@@ -176,15 +227,17 @@ class Request:
     def _open(self, stack: ExitStack) -> None:
         self._attached = 0
         self.session.calls.clear()
-        stack.callback(lambda: self.p.extra_generation_params.update(self.session.infotext_calls()))
-        if self.path is None:
+        told.take_back(self.p, [told.ENDED])
+        told.tell(self.p, self.session.infotext())
+        stack.callback(self._tell_what_ran)
+        stack.enter_context(during(self, _opened=True))
+        if self.wanted is None:
             self.second = self.host.base_alone()
             return
         shared.state.textinfo = "Loading the distilled model"
         options = self.session.options
-        wanted = Wanted(self.path, self.own_text_encoder, options.lora_strength, self.carry)
         residency = residency_for(options.residency, self.session.plan.takes_turns)
-        self.second = self.host.second_model(wanted, self.p, residency)
+        self.second = self.host.second_model(self.wanted, self.p, residency)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         if self.session.loras_differ:
@@ -192,17 +245,33 @@ class Request:
         self._tell(self.second.notes)
         self._tell_memory(self.second)
 
+    def _tell_what_ran(self) -> None:
+        told.tell(self.p, self.session.infotext_calls())
+        if not self.session.calls[Phase.DISTILLED]:
+            state = shared.state
+            how = "interrupted" if state.interrupted else "skipped" if state.skipped else "stopped"
+            told.ended_before_the_switch(self.p, how)
+
     def _tell_memory(self, second: Second) -> None:
         lives = str(second.lives)
         _LOG.info("memory: %s", lives)
-        self.p.extra_generation_params[f"{INFOTEXT_PREFIX} memory"] = lives
+        told.tell(self.p, {f"{INFOTEXT_PREFIX} memory": lives})
 
     def _check_ran(self) -> None:
-        """The host drops a script's hook silently if another script breaks the chain; the image would be the base's."""
-        if self._attached == 0 and not (shared.state.interrupted or shared.state.skipped):
+        """What ran is what was planned, or no image leaves.
+
+        The host drops a script's hook silently if another script breaks the chain; the image would be the base's.
+        """
+        ended = shared.state.interrupted or shared.state.skipped
+        if self._attached == 0 and not ended:
             raise RequestRefused(
                 "Diversity Distillation was not asked before sampling, so this image would be the base model's; "
                 "the host is too old or another extension replaced its sampling: see the requirements in the README."
+            )
+        if found := self.session.difference(stopped=ended or shared.state.stopping_generation):
+            raise RequestRefused(
+                f"This image is not what Diversity Distillation planned: {found}; another extension has changed the "
+                "sampling, so switch that extension off."
             )
 
     def _sigmas_for_host(self, steps: int) -> torch.Tensor:
@@ -227,25 +296,6 @@ def _memory_for(doing: str) -> Iterator[None]:
             f"Memory ran out while {doing} ({str(error).splitlines()[0]:.200}); make the image or the batch smaller, "
             "or close other programs."
         ) from error
-
-
-def check_conflicts(p: Any) -> None:
-    """Refuse what switches models by itself.
-
-    Raises:
-        DiversityError: the native Refiner or a hires checkpoint is asked for.
-    """
-    refiner = getattr(p, "refiner_checkpoint", None)
-    if refiner not in (None, "", "None", "none"):
-        raise DiversityError(
-            f"Diversity Distillation and the Refiner ('{refiner}') both switch models; switch one of them off."
-        )
-    hires = getattr(p, "hr_checkpoint_name", None) if getattr(p, "enable_hr", False) else None
-    if hires not in (None, "", "Use same checkpoint"):
-        raise DiversityError(
-            f"Diversity Distillation and the hires checkpoint '{hires}' both switch models; set Hires checkpoint to "
-            "'Use same checkpoint' or untick Diversity Distillation."
-        )
 
 
 def loaded_name() -> str:
@@ -289,14 +339,13 @@ def carry_of(host: Host, options: Options, path: Path | None) -> Carry | None:
             f"carry_from is '{options.carry_from}' but the distilled model '{path.name}' is a LoRA, which acts on the "
             "loaded checkpoint and so has its style already; set carry_from to none."
         )
-    try:
+    with as_origin():
         origin = choices.find_choice(options.carry_from).path
+        header = read_header(origin)
         host.check_file(origin, "base")
         if files.is_lora_file(origin):
             raise DiversityError(f"The distilled model '{origin.name}' is a LoRA; choose a checkpoint.")
-    except DiversityError as error:  # found and checked as a distilled model would be
-        raise DiversityError(str(error).replace("The distilled model", "The origin to carry from", 1)) from error
-    return Carry(origin, options.carry_strength)
+    return Carry(header, options.carry_strength)
 
 
 def apply_family(p: Any, options: Options, detection: Detection) -> str:

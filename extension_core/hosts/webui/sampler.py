@@ -10,20 +10,24 @@ import inspect
 import math
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from modules import devices, sd_samplers, shared
+from modules import devices, sd_samplers_common, shared
 
 from extension_core.hosts.refusal import RequestRefused
-from extension_core.hosts.webui.attributes import set_until_closed
+from extension_core.hosts.webui.attributes import during, set_until_closed
+from extension_core.hosts.webui.base_sampler import BaseSampler
 from extension_core.hosts.webui.host import Host, Second
-from extension_core.hosts.webui.passes import Passes, sampler_unit
-from extension_core.sampling.plan import PassPlan
-from extension_core.sampling.routing import TOLERANCE, Boundary, Phase
+from extension_core.hosts.webui.levels import inner_kind, is_hosts_own
+from extension_core.hosts.webui.noise import same_levels
+from extension_core.hosts.webui.passes import Passes
+from extension_core.sampling.plan import PassPlan, Run
+from extension_core.sampling.ran import Call
+from extension_core.sampling.routing import TOLERANCE, Phase
 from extension_core.sampling.schedule import SINGLE_STEP_GRIDS, Levels, Unit
-from extension_core.session import Session
+from extension_core.session import PassCalls, Session
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 
 Watch = Callable[[ExitStack, Any], Callable[[Any], None]]
@@ -50,16 +54,62 @@ class RunningPass:
     ran_out: Callable[[], bool]
     watch: Watch | None = None
     phase: Phase | None = None
+    _base: BaseSampler | None = None
+    _calls: PassCalls = field(init=False)
 
     def attach(self, stack: ExitStack, sampler: Any) -> None:
-        """Take the pass over; called when the host has made its sampler and is about to run it."""
-        set_until_closed(stack, sampler.model_wrap_cfg, "forward", self._routed(sampler, self.plan.split.boundary))
+        """Take the pass over; called when the host has made its sampler and is about to run it.
+
+        Raises:
+            RequestRefused: it is not the sampler that was planned for, or not as it was.
+        """
+        self._check_sampler(sampler)
+        self._calls = self.session.calls.begin(self.plan)
+        if self.plan.in_two_runs and self.plan.base_sampler != self.plan.sampler:
+            self._base = BaseSampler(sampler, self.plan)
+        routed = self._routed(sampler, Run(self.plan.sampler, self.plan.unit, (), self.plan.split.boundary))
+        set_until_closed(stack, sampler.model_wrap_cfg, "forward", routed)
+        if not self.plan.runs:
+            set_until_closed(stack, sampler, "sample_img2img", self._without_steps(sampler))
         if self.passes.own_levels and hasattr(sampler, "get_timesteps") and self.plan.sampler != "UniPC":
             set_until_closed(stack, sampler, "get_timesteps", self._timesteps_for_host)
         set_until_closed(stack, sampler, "func", self._phases(sampler, sampler.func))
         if self.second is not None:
             for name in ("sample", "sample_img2img"):
                 set_until_closed(stack, sampler, name, self._prepared(getattr(sampler, name), self.second))
+
+    def _check_sampler(self, sampler: Any) -> None:
+        planned, found = self.plan.sampler, getattr(sampler.config, "name", self.plan.sampler)
+        unit = "timestep" if hasattr(sampler, "get_timesteps") else "sigma"
+        if unit != self.plan.unit or (found != planned and is_hosts_own(found)):
+            raise RequestRefused(
+                f"The {self.plan.name} was planned for the sampler {planned} but another extension gave it to {found}; "
+                "switch that extension off, or choose that sampler."
+            )
+        if unit == "timestep" or not is_hosts_own(planned):
+            return
+        sigmas, levels = sampler.model_wrap.sigmas, self.passes.noise.wrap(inner_kind(planned)).sigmas
+        if not same_levels(sigmas, levels):
+            raise RequestRefused(
+                f"The {self.plan.name} was planned over noise levels up to sigma {float(levels.max()):.4g} but another "
+                f"extension gave the sampler {planned} others, up to {float(sigmas.max()):.4g}; switch it off."
+            )
+
+    def _without_steps(self, sampler: Any) -> Callable[..., Any]:
+        """The sampler's `sample_img2img` where there is no step to make, at which not all of the host's get through."""
+        sample, brownian = sampler.sample_img2img, sampler.config.options.get("brownian_noise", False)
+        goes_through = "sigmas" in inspect.signature(sampler.func).parameters and not brownian
+
+        @functools.wraps(sample)
+        def run(p: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+            if sd_samplers_common.setup_img2img_steps(p, kwargs.get("steps"))[0] > 0:
+                return sample(p, x, *args, **kwargs)
+            if not goes_through:
+                return x
+            with during(p, sampler_noise_scheduler_override=lambda steps: torch.zeros(steps + 1)):
+                return sample(p, x, *args, **kwargs)
+
+        return run
 
     def _prepared(self, sample: Callable[..., Any], second: Second) -> Callable[..., Any]:
         """The sampler's own method, run when every other extension has had its say about the model."""
@@ -76,29 +126,31 @@ class RunningPass:
         levels = self.passes.for_host(self.plan.sampler, steps)
         return _ascending(levels if self.passes.grid == "host" else levels[:-1])
 
-    def _routed(self, sampler: Any, boundary: Boundary) -> Callable[..., Any]:
+    def _routed(self, sampler: Any, of: Run) -> Callable[..., Any]:
         """The denoiser's forward, run on the model of the noise level, with that model's CFG and conditioning."""
         denoiser = sampler.model_wrap_cfg
         forward = denoiser.forward
-        refined = len(self.plan.split.levels) > len(self.plan.run)
+        refined = len(self.plan.split.levels) > len(self.plan.levels)
 
         def routed(x: Any, sigma: Any, uncond: Any, cond: Any, cond_scale: float, **rest: Any) -> Any:
             level = float(sigma.max())
-            self.phase = phase = boundary.phase(level)
+            self.phase = phase = of.boundary.phase(level)
             if phase is Phase.DISTILLED and self.own_conds is not None:
                 cond, uncond = self.own_conds
             if refined:
                 denoiser.step = self._unrefined_step(level)
             cfg = self.session.cfg(phase)
-            self.session.calls[phase] += 1
 
             def call() -> Any:
-                active = self.second.phase(phase) if self.second is not None else nullcontext()
-                networks = self.host.unet_networks(self.session.lora_factor(phase))
+                active = self.second.phase(phase, denoiser) if self.second is not None else nullcontext()
+                networks = self.host.unet_networks(denoiser, self.session.lora_factor(phase))
                 with active, networks, self.host.guidance(self.p, denoiser, cond, cfg):
                     return forward(x, sigma, uncond=uncond, cond=cond, cond_scale=cfg, **rest)
 
-            return self._again_if_out_of_memory(call)
+            result = self._again_if_out_of_memory(call)
+            # Now: the host ends an interrupted run where a call would begin.
+            self._calls.made.append(Call(phase, level, of.unit))
+            return result
 
         return routed
 
@@ -116,7 +168,7 @@ class RunningPass:
 
     def _unrefined_step(self, level: float) -> int:
         """Step that this level belongs to in the run without finer base steps: prompt editing keeps its place."""
-        passed = sum(1 for start in self.plan.run[1:-1] if level <= start * (1 + TOLERANCE))
+        passed = sum(1 for start in self.plan.levels[1:-1] if level <= start * (1 + TOLERANCE))
         return passed * getattr(self.p, "step_multiplier", 1)
 
     def _phases(self, sampler: Any, func: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,15 +176,23 @@ class RunningPass:
 
         @functools.wraps(func)
         def run(model: Any, x: Any, **kwargs: Any) -> Any:
-            self._check_levels(kwargs)
-            shared.state.sampling_steps = max(len(self.plan.split.levels) - 1, 1)
-            if self.plan.in_two_runs:
-                return self._run_twice(sampler, func, x, kwargs)
-            if self.plan.split.levels != self.plan.run or self._host_list_differs(kwargs):
-                kwargs = with_levels(kwargs, func, self.plan.split.levels)
-            return func(model, self._started(x), **kwargs)
+            self._calls.started, self._calls.ended_early = True, True
+            result = self._run(sampler, func, model, x, kwargs)
+            self._calls.ended_early = False
+            return result
 
         return run
+
+    def _run(self, sampler: Any, func: Callable[..., Any], model: Any, x: Any, kwargs: dict[str, Any]) -> Any:
+        if not self.plan.runs:
+            return x if "is_img2img" in kwargs else func(model, x, **kwargs)
+        self._check_levels(kwargs)
+        shared.state.sampling_steps = max(len(self.plan.split.levels) - 1, 1)
+        if self.plan.in_two_runs:
+            return self._run_twice(sampler, func, x, kwargs)
+        if self.plan.split.levels != self.plan.run or self._host_list_differs(kwargs):
+            kwargs = with_levels(kwargs, func, self.plan.split.levels)
+        return func(model, self._started(x), **kwargs)
 
     def _check_levels(self, kwargs: dict[str, Any]) -> None:
         sigmas = kwargs.get("sigmas")
@@ -162,43 +222,40 @@ class RunningPass:
 
     def _run_twice(self, sampler: Any, func: Callable[..., Any], x: torch.Tensor, kwargs: dict[str, Any]) -> Any:
         split, model = self.plan.split, sampler.model_wrap_cfg
-        if self.plan.base_sampler == self.plan.sampler:
+        if self._base is None:
             x = func(model, x, **with_levels(kwargs, func, split.base))
         else:
-            x = self._run_base(sampler, x, kwargs)
+            x = self._run_base(self._base, sampler, x, kwargs)
         done = len(split.base) - 1
         callback = kwargs["callback"]
         rest = {**kwargs, "callback": lambda state: callback({**state, "i": state["i"] + done})}
         return func(model, x, **with_levels(rest, func, split.distilled))
 
-    def _run_base(self, sampler: Any, x: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+    def _run_base(self, chosen: BaseSampler, sampler: Any, x: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
         """The base's steps on its own sampler, from and to the scale of the pass's sampler."""
-        base = sd_samplers.create_sampler(self.plan.base_sampler, shared.sd_model)
-        own, unit = self.plan.unit, sampler_unit(self.plan.base_sampler)
-        levels = self._levels_in(unit)
-        arguments = {**base.initialize(self.p), **_noise_arguments(base, x, levels, self.p)}
+        base, run = chosen.sampler, self.plan.runs[0]
+        arguments = {**base.initialize(self.p), **_noise_arguments(base, x, run.levels, self.p)}
         arguments |= {name: kwargs[name] for name in ("extra_args", "callback", "disable") if name in kwargs}
+        own, schedule = self.plan.unit, self.session.plan.schedule
+        first, last = (schedule.to_sigma(self.plan.split.base[end], own) for end in (0, -1))
+        with ExitStack() as stack:
+            denoiser = sampler.model_wrap_cfg
+            if chosen.shares_denoiser:
+                stack.enter_context(chosen.in_denoiser(denoiser))
+            else:
+                denoiser = base.model_wrap_cfg
+                self._take_part(stack, base, sampler, arguments)
+                denoiser.forward = self._routed(base, run)
+            x = base.func(denoiser, rescale(x, first, own, run.unit), **with_levels(arguments, base.func, run.levels))
+        return rescale(x, last, run.unit, own)
+
+    def _take_part(self, stack: ExitStack, base: Any, sampler: Any, arguments: dict[str, Any]) -> None:
+        """A second denoiser goes on from where the pass's own is, and that goes on from where it ends."""
         _share_denoiser_state(sampler.model_wrap_cfg, base.model_wrap_cfg)
         base.sampler_extra_args = sampler.sampler_extra_args
-        first, last = (self.session.plan.schedule.to_sigma(self.plan.split.base[end], own) for end in (0, -1))
-        with ExitStack() as stack:
-            stack.callback(_hand_back, base, sampler)
-            if self.watch is not None:
-                arguments["callback"] = _both(self.watch(stack, base), arguments["callback"])
-            base.model_wrap_cfg.forward = self._routed(base, Boundary(levels[-1]))
-            x = base.func(
-                base.model_wrap_cfg, rescale(x, first, own, unit), **with_levels(arguments, base.func, levels)
-            )
-        return rescale(x, last, unit, own)
-
-    def _levels_in(self, unit: Unit) -> Levels:
-        """The base's levels in the unit of its sampler."""
-        schedule, levels = self.session.plan.schedule, self.plan.split.base
-        if unit == self.plan.unit:
-            return levels
-        if unit == "sigma":
-            return tuple(schedule.to_sigma(level, "timestep") for level in levels)
-        return tuple(float(round(schedule.timestep(level))) for level in levels)
+        stack.callback(_hand_back, base, sampler)
+        if self.watch is not None:
+            arguments["callback"] = _both(self.watch(stack, base), arguments["callback"])
 
 
 def with_levels(kwargs: dict[str, Any], func: Callable[..., Any], levels: Levels) -> dict[str, Any]:

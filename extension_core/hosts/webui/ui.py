@@ -80,7 +80,7 @@ def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry |
     loaded = info.name_for_extra if info is not None else "the loaded checkpoint"
     models = {Phase.BASE: Model(loaded)}
     if path is not None:
-        changed_by = summary.carried(carry.strength, loaded, carry.origin.stem) if carry is not None else ""
+        changed_by = summary.carried(carry.strength, loaded, carry.origin.path.stem) if carry is not None else ""
         if files.is_lora_file(path):
             changed_by = summary.lora_on(options.lora_strength, loaded)
         models[Phase.DISTILLED] = Model(path.stem, changed_by)

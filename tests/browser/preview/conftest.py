@@ -7,20 +7,36 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
+from tests.browser.patience import patient
 from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand, serving
 from tests.unit.trajectory import plain
 
-# Keeps count of the timers that wait.
-_TIMERS = """() => {
-    const waiting = window.waitingTimers = new Set();
-    const [set, clear] = [window.setTimeout, window.clearTimeout];
+# Keeps count of the timers that wait and of the questions under way; what the stand-in for the host's page does by
+# `hostTimeout` does not count.
+_COUNTS = """() => {
+    const counts = window.counts = { timers: new Set(), asking: 0, asked: 0, failed: 0 };
+    const [set, clear, ask] = [window.setTimeout, window.clearTimeout, window.fetch];
+    window.hostTimeout = set;
     window.setTimeout = (call, pause, ...rest) => {
-        const timer = set(() => { waiting.delete(timer); call(...rest); }, pause);
-        waiting.add(timer);
+        const timer = set(() => { counts.timers.delete(timer); call(...rest); }, pause);
+        counts.timers.add(timer);
         return timer;
     };
-    window.clearTimeout = timer => { waiting.delete(timer); clear(timer); };
+    window.clearTimeout = timer => { counts.timers.delete(timer); clear(timer); };
+    window.fetch = async (url, ...rest) => {
+        const ours = String(url).includes("/dt/");
+        counts.asking += ours;
+        counts.asked += ours;
+        try {
+            return await ask(url, ...rest);
+        } catch (error) {
+            counts.failed += ours;
+            throw error;
+        } finally {
+            counts.asking -= ours;
+        }
+    };
 }"""
 
 Opened = Callable[..., StandPage]
@@ -45,16 +61,16 @@ def said() -> list[str]:
 
 @pytest.fixture
 def open_stand(url: str, browser: Browser, said: list[str]) -> Iterator[Opened]:
-    """Opens pages (theme, width), each as another visitor, or in the context given."""
+    """Opens pages (theme, width), each as another visitor."""
     contexts: list[BrowserContext] = []
 
-    def opened(
-        theme: str = "light", width: int = 1280, modules: str = "all", context: BrowserContext | None = None
-    ) -> StandPage:
-        if context is None:
-            context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
-            context.add_init_script(f"({_TIMERS})()")
-            contexts.append(context)
+    def opened(theme: str = "light", width: int = 1280, modules: str = "all", own_time: bool = True) -> StandPage:
+        """Args: own_time: the test can let the page's time go by; the page's `performance` is the test's then."""
+        context = patient(browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce"))
+        if own_time:
+            context.clock.install()
+        context.add_init_script(f"({_COUNTS})()")
+        contexts.append(context)
         page = context.new_page()
         watch(page, said)
         page.goto(f"{url}/?theme={theme}&modules={modules}")

@@ -101,6 +101,27 @@ class StandPage:
     def tick(self, tab: str = "txt2img") -> None:
         self.page.get_by_label(f"DT-preview {tab}").check()
 
+    def later(self, seconds: float) -> None:
+        """So much of the page's time goes by, at once; every timer of it runs when it is due."""
+        self.page.clock.run_for(round(1000 * seconds))
+
+    def wait_until_quiet(self) -> None:
+        """Until no timer of the page waits and no question is under way, so that nothing more comes by itself."""
+        self.page.wait_for_function("""() => {
+            const { timers, asking } = window.counts;
+            window.quiet = timers.size || asking ? 0 : (window.quiet || 0) + 1;
+            return window.quiet > 2;
+        }""")
+        self.page.evaluate("window.quiet = 0")
+
+    def wait_until_waiting(self) -> None:
+        """Until the page has its answer and one timer for the next question."""
+        self.page.wait_for_function("() => window.counts.timers.size === 1 && !window.counts.asking")
+
+    def asked(self) -> int:
+        """Questions that the page has put to the preview's routes, pictures left out."""
+        return self.page.evaluate("window.counts.asked")
+
     def generate(self, tab: str = "txt2img") -> None:
         """Click and wait until the server has the click."""
         with self.page.expect_response("**/generate"):

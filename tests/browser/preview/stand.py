@@ -10,8 +10,8 @@ import asyncio
 import json
 import mimetypes
 import secrets
+import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +31,8 @@ from extension_core.trajectory.frames import Tag
 from extension_core.trajectory.images import Decoder, DecodingFailed, NotRecorded, Picture, View
 from extension_core.trajectory.recorder import Frame, Recorder
 from extension_core.trajectory.store import Generation, State, Store
-from tests.e2e.embedded_host import ROOT, free_port
+from tests.e2e.embedded_host import ROOT
+from tests.waiting import PATIENCE, joined
 
 HOST_SCRIPTS = ROOT / "extension_core" / "embedded" / "common" / "javascript"
 OUR_SCRIPTS = ROOT / "javascript"
@@ -71,7 +72,7 @@ async function generate(tab) {{
         body: JSON.stringify({{ tab, page }}) }});
     let busy = true;
     while (busy) {{
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await new Promise((resolve) => (window.hostTimeout || setTimeout)(resolve, 300));
         busy = await fetch("./busy").then((answer) => answer.json()).catch(() => true);
     }}
     bar.remove();
@@ -163,7 +164,7 @@ class Stand:
         count, future = self._under_way.get(name, (0, None))
         future = future or self.worker.submit(make)
         self._under_way[name] = count + 1, future
-        return future.result(30) if count >= self.full_after else None
+        return future.result(PATIENCE) if count >= self.full_after else None
 
     def frame(self, generation: Generation, number: int) -> Frame:
         frame = generation.recorder.frame(number)
@@ -342,23 +343,21 @@ def _add_routes(app: FastAPI, stand: Stand) -> None:
 
 
 @contextmanager
-def serving(stand: Stand, port: int | None = None) -> Iterator[str]:
+def serving(stand: Stand) -> Iterator[str]:
     """Its URL."""
-    port = port or free_port()
-    config = uvicorn.Config(app_of(stand), host="127.0.0.1", port=port, log_level="warning", ws="none", lifespan="off")
+    config = uvicorn.Config(app_of(stand), host="127.0.0.1", log_level="warning", ws="none", lifespan="off")
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline, "the stand-in server does not start"
-        time.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        server.force_exit = True
-        thread.join(20)
+    with socket.socket() as listening:  # from here on questions wait in the system until the server takes them
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        thread = threading.Thread(target=server.run, args=[[listening]], name="stand-in server", daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            server.force_exit = True
+            joined(thread)
 
 
 def fresh_group() -> str:

@@ -53,8 +53,11 @@ def test_closing_gives_up_waiting(site: StandPage, stand: Stand) -> None:
     panel.cell(0).click()
     expect(panel.full.get_by_role("status")).to_have_text("After the image that is being made.")
     site.page.keyboard.press("Escape")
+    site.later(9)  # as long as the panel looks out for another generation
+    site.wait_until_quiet()
     asked = stand.counted(".png")
-    site.page.wait_for_timeout(2500)
+    site.later(120)
+    site.wait_until_quiet()
     assert stand.counted(".png") == asked
 
 
@@ -86,7 +89,8 @@ def test_the_curve_tells_the_models_apart_and_names_its_measure(site: StandPage,
     asked = stand.answers["curve", 200]
     panel.root.locator("summary").click()
     panel.root.locator("summary").click()
-    site.page.wait_for_timeout(500)
+    site.later(9)
+    site.wait_until_quiet()
     assert stand.answers["curve", 200] == asked == 1
 
 
@@ -139,11 +143,15 @@ def test_compare_lays_the_three_strips_under_each_other(site: StandPage, stand: 
     expect(panel.strips).to_have_count(3)
     expect(panel.cells).to_have_count(24)
     assert panel.root.locator("h4").all_inner_texts() == ["Hybrid", "Base alone", "Distilled alone"]
-    tops = [box["y"] for at in range(3) if (box := panel.strips.nth(at).bounding_box())]
-    assert tops == sorted(tops)
-    lefts = [panel.cell(0, strip=at).evaluate("cell => cell.getBoundingClientRect().left") for at in range(3)]
+    places = panel.strips.evaluate_all(
+        "strips => strips.map(strip => strip.querySelector('[role=gridcell]').getBoundingClientRect())"
+        ".map(({left, top}) => [left, top])"
+    )
+    lefts, tops = zip(*places, strict=True)
     assert len(set(lefts)) == 1, "the same step stands in the same column"
-    expect(panel.button("Cancel")).to_be_hidden(timeout=15_000)
+    assert list(tops) == sorted(set(tops))
+    site.later(9)
+    expect(panel.button("Cancel")).to_be_hidden()
     expect(panel.chart).to_have_count(3)
     expect(panel.status).to_have_text("Finished.")
     assert len(stand.sent) == len(set(stand.sent)) == 12, "no frame is sent twice"

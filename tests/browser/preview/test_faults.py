@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
 from fastapi import Request, Response
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.store import Generation
@@ -40,10 +39,6 @@ def forgive(said: list[str]) -> None:
     said[:] = [words for words in said if "Failed to load resource" not in words]
 
 
-def _timers(page: Page) -> int:
-    return page.evaluate("window.waitingTimers.size")
-
-
 def shown(site: StandPage, stand: Stand, frames: int = 4, tab: str = "txt2img") -> Generation:
     site.generate(tab)
     generation = stand.run(stand.begin(tab), hybrid()[:frames], lambda _: colours())
@@ -70,9 +65,11 @@ def test_a_refusal_for_good_ends_the_questions(site: StandPage, stand: Stand, sa
     stand.refuse = refusing("newest", status, "Log in again.")
     expect(site.panel().trouble).to_have_text("Log in again.")
     stand.busy = False
-    asked = stand.counted("newest")
-    site.page.wait_for_timeout(2500)
-    assert stand.counted("newest") <= asked + 1
+    site.wait_until_quiet()
+    asked = site.asked()
+    site.later(120)
+    site.wait_until_quiet()
+    assert site.asked() == asked
     forgive(said)
 
 
@@ -83,7 +80,7 @@ def test_the_server_goes_and_comes_back(open_stand: Opened, stand: Stand, url: s
     site.page.context.set_offline(True)
     expect(site.panel().trouble).to_have_text("The server does not answer; asking again.")
     stand.run(generation, hybrid()[2:], lambda _: colours())
-    site.page.wait_for_timeout(1500)
+    site.page.wait_for_function("window.counts.failed > 1")
     site.page.context.set_offline(False)
     expect(site.panel().cells).to_have_count(8)
     site.panel().wait_for_pictures(8)
@@ -179,9 +176,11 @@ def test_a_page_loaded_again_shows_its_last_strip(site: StandPage, stand: Stand)
     expect(site.panel().cells).to_have_count(8)
     expect(site.panel().status).to_have_text("Finished.")
     site.panel().wait_for_pictures(8)
-    asked = stand.counted("newest")
-    site.page.wait_for_timeout(1500)
-    assert stand.counted("newest") == asked
+    site.wait_until_quiet()
+    asked = site.asked()
+    site.later(120)
+    site.wait_until_quiet()
+    assert site.asked() == asked
     site.tick()
     site.generate()
     assert stand.texts[0] == stand.texts[1]
@@ -206,7 +205,7 @@ def test_a_duplicated_tab_gets_keys_of_its_own(open_stand: Opened, stand: Stand)
     other = StandPage(opened.value)
     other.page.locator(".diversity-dt-status").first.wait_for()
     assert other.page.evaluate("sessionStorage.length") > 0
-    other.page.wait_for_timeout(600)
+    other.wait_until_quiet()
     expect(other.panel().cells).to_have_count(0)
     other.tick()
     other.generate()
@@ -218,7 +217,8 @@ def test_a_duplicated_tab_gets_keys_of_its_own(open_stand: Opened, stand: Stand)
 def test_unticked_it_asks_nothing(open_stand: Opened, stand: Stand) -> None:
     site = open_stand()
     site.generate()
-    site.page.wait_for_timeout(1500)
+    site.later(10)
+    site.wait_until_quiet()
     assert stand.asked == {}
 
 
@@ -226,11 +226,12 @@ def test_a_page_that_nobody_sees_asks_nothing_and_catches_up(site: StandPage, st
     generation = shown(site, stand, 1)
     hidden = "element => { element.style.display = 'none'; }"
     site.page.locator("#txt2img_accordion").evaluate(hidden)
-    site.page.wait_for_timeout(1000)
-    asked = stand.counted("newest")
+    site.wait_until_quiet()
+    asked = site.asked()
     stand.run(generation, hybrid()[1:], lambda _: colours())
-    site.page.wait_for_timeout(1500)
-    assert stand.counted("newest") == asked
+    site.later(120)
+    site.wait_until_quiet()
+    assert site.asked() == asked
     site.page.locator("#txt2img_accordion").evaluate("element => { element.style.display = ''; }")
     expect(site.panel().cells).to_have_count(8)
     stand.end(generation)
@@ -240,17 +241,15 @@ def test_a_page_that_nobody_sees_asks_nothing_and_catches_up(site: StandPage, st
 def test_nothing_is_left_when_the_root_goes(site: StandPage, stand: Stand, way: str) -> None:
     """The host draws a tab anew, or "Reload UI" empties the page."""
     generation = shown(site, stand, 2)
-    assert _timers(site.page) > 0
+    site.page.wait_for_function("window.counts.timers.size > 0")
     stand.busy = False
     where = {"re-rendered": "#txt2img_accordion", "reloading": "body"}[way]
     site.page.locator(where).evaluate("element => { element.innerHTML = ''; }")
-    deadline = time.monotonic() + 10
-    while _timers(site.page) and time.monotonic() < deadline:
-        site.page.wait_for_timeout(100)
-    assert _timers(site.page) == 0
-    asked = stand.counted("/dt/")
-    site.page.wait_for_timeout(1500)
-    assert stand.counted("/dt/") == asked
+    site.wait_until_quiet()
+    asked = site.asked()
+    site.later(120)
+    site.wait_until_quiet()
+    assert site.asked() == asked
     stand.end(generation)
 
 
@@ -274,7 +273,7 @@ def test_no_globals(open_stand: Opened) -> None:
 
 def test_each_module_is_fetched_once(open_stand: Opened) -> None:
     """By the address that the host gave it, with its time stamp: no update is mixed with an older file."""
-    site = open_stand()
+    site = open_stand(own_time=False)
     fetched = site.page.evaluate("performance.getEntriesByType('resource').map(x => x.name)")
     ours = [name for name in fetched if "diversity_dt" in name]
     assert len(ours) == len(set(ours)) == 11

@@ -17,6 +17,7 @@ from tests.browser.preview.conftest import Opened
 from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand
 from tests.unit.trajectory import colours, hybrid, tag
+from tests.waiting import until
 
 pytestmark = pytest.mark.once  # a browser and a stand-in for the server, no host
 
@@ -44,7 +45,8 @@ def test_frames_arrive_while_it_runs_each_once_and_wake_nobody(site: StandPage, 
         expect(panel.cells).to_have_count(2 * (step + 1))
         expect(panel.status).to_have_text(f"Step {step + 1} of 4, first pass.")
     panel.wait_for_pictures(8)
-    site.page.wait_for_timeout(1500)
+    answered = stand.answers["newest", 304]
+    until(lambda: stand.answers["newest", 304] >= answered + 3, "three more questions")
     assert site.page.evaluate("window.woken") == 0
     stand.end(generation)
     expect(panel.status).to_have_text("Finished.")
@@ -56,10 +58,16 @@ def test_frames_arrive_while_it_runs_each_once_and_wake_nobody(site: StandPage, 
 def test_polling_is_as_quick_as_an_eye_and_no_quicker(site: StandPage, stand: Stand) -> None:
     site.generate()
     generation = stand.run(stand.begin(), hybrid()[:1], lambda _: colours())
-    expect(site.panel().cells).to_have_count(2)
-    before = stand.counted("newest")
-    site.page.wait_for_timeout(4000)
-    assert 5 <= stand.counted("newest") - before <= 4000 / 300
+    site.panel().wait_for_pictures(2)
+    site.page.clock.pause_at(site.page.evaluate("Date.now()") / 1000 + 10)
+    for _ in range(4):
+        site.wait_until_waiting()
+        before = site.asked()
+        site.later(0.399)
+        assert site.asked() == before
+        site.later(0.001)
+        assert site.asked() == before + 1
+    site.page.clock.resume()
     stand.end(generation)
 
 
@@ -79,10 +87,11 @@ def test_polling_ends_with_the_generation(site: StandPage, stand: Stand) -> None
     expect(site.panel().cells).to_have_count(8)
     stand.end(generation)
     expect(site.panel().status).to_have_text("Finished.")
-    site.page.wait_for_timeout(8500)  # so long a request may wait for its turn
-    before = stand.counted("newest")
-    site.page.wait_for_timeout(2500)
-    assert stand.counted("newest") == before
+    site.later(9)  # as long as a request may wait for its turn
+    site.wait_until_quiet()
+    before = site.asked()
+    site.later(120)
+    assert site.asked() == before
 
 
 def test_every_column_is_tagged_and_the_switch_is_marked(site: StandPage, stand: Stand) -> None:
@@ -142,9 +151,10 @@ def test_a_long_run_scrolls_and_only_what_is_in_view_is_fetched(site: StandPage,
     stand.end(generation)  # the last frame and the end come together
     expect(panel.status).to_have_text("Finished.")
     assert scroller.evaluate("element => element.scrollLeft + element.clientWidth >= element.scrollWidth - 4")
-    site.page.wait_for_timeout(500)
-    fetched = stand.counted(".jpg")
-    assert 5 <= fetched < 30
+    until(lambda: stand.counted(".jpg") >= 5, "the pictures in view")
+    site.later(9)
+    site.wait_until_quiet()
+    assert stand.counted(".jpg") < 30
     scroller.evaluate("element => element.scrollLeft = 0")
     expect(panel.cell(0).locator("img[src]")).to_be_visible()
     assert all(count == 1 for path, count in stand.asked.items() if ".jpg" in path)
@@ -172,7 +182,7 @@ def test_thinned_frames_give_way(site: StandPage, stand: Stand) -> None:
     panel = site.panel()
     for each in [tag(step, 8) for step in range(8)]:
         generation.recorder.add(each, colours(1))
-        site.page.wait_for_timeout(150)
+        expect(panel.status).to_have_text(f"Step {each.position.step + 1} of 8, first pass.")
     stand.end(generation)
     expect(panel.status).to_have_text("Finished.")
     assert [text.split("/")[0] for text in panel.tags.locator(".diversity-dt-step").all_inner_texts()] == [

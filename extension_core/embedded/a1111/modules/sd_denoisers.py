@@ -31,7 +31,7 @@ def conditioning_key() -> str:
 
 
 @contextmanager
-def running(x: torch.Tensor) -> Iterator[None]:
+def running(model_wrap: Any, x: torch.Tensor) -> Iterator[None]:
     """Around one run of a sampler; the model is where it has to be already."""
-    del x
+    del model_wrap, x
     yield

@@ -193,12 +193,14 @@ class ScriptRunner:
     def script(self, title: str) -> Script | None:
         return self.title_map.get(title.lower())
 
+    def list_scripts_for_method(self, method_name: str) -> list[Script]:
+        return self.scripts if method_name.endswith("_component") else self.alwayson_scripts
+
     def create_ordered_callbacks_list(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
         """Scripts that override the hook, in the order that their extensions and the user ask for."""
         category, inherited = f"script_{method_name}", getattr(Script, method_name, None)
-        candidates = self.scripts if method_name.endswith("_component") else self.alwayson_scripts
         found: list[ScriptCallback] = []
-        for script in candidates:
+        for script in self.list_scripts_for_method(method_name):
             kind = type(script)
             if getattr(kind, method_name, None) != inherited:
                 origin = {"name": kind.__name__, "filename": script.filename}
@@ -206,8 +208,8 @@ class ScriptRunner:
         return script_callbacks.sort_callbacks(category, found, enable_user_sort=enable_user_sort)
 
     def ordered_callbacks(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        """Remembered until the number of scripts changes."""
-        category, count = f"script_{method_name}", len(self.scripts)
+        """Remembered until the number of scripts changes, also by copies of the runner, which share what it knows."""
+        category, count = f"script_{method_name}", len(self.list_scripts_for_method(method_name))
         if self.callback_map.get(category, (-1, []))[0] != count:
             fresh = self.create_ordered_callbacks_list(method_name, enable_user_sort=enable_user_sort)
             self.callback_map[category] = count, fresh

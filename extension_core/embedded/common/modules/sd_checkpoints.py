@@ -162,7 +162,7 @@ def _files() -> list[str]:
     found: dict[str, None] = {}
     for folder in (model_path, shared.cmd_opts.ckpt_dir):
         for path in shared.walk_files(folder, allowed_extensions=[".ckpt", ".safetensors"]):
-            if not path.endswith((".vae.ckpt", ".vae.safetensors")):
+            if os.path.exists(path) and not path.endswith((".vae.ckpt", ".vae.safetensors")):
                 found[path] = None
     return list(found)
 

@@ -308,7 +308,7 @@ class Sampler:
                 **arguments,
             )
 
-        with sd_denoisers.running(x):
+        with sd_denoisers.running(self.model_wrap, x):
             samples = self.launch_sampling(steps, run)
             self.add_infotext(p)
         return samples

@@ -177,8 +177,9 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         start = self._with_extra_noise(p, noise, x, x + noise * rest[0])
         arguments = self.initialize(p)
         known = inspect.signature(self.func).parameters
-        # DPM fast and adaptive cannot go to sigma 0, so they are given the last one before it
-        offered = {"sigma_min": rest[-2], "sigma_max": rest[0], "n": len(rest) - 1, "sigma_sched": rest, "sigmas": rest}
+        offered = {"sigma_max": rest[0], "n": len(rest) - 1, "sigma_sched": rest, "sigmas": rest}
+        if "sigma_min" in known:  # DPM fast and adaptive cannot go to sigma 0, so they are given the last one before it
+            offered["sigma_min"] = rest[-2]
         arguments.update({name: value for name, value in offered.items() if name in known})
         arguments.update(self._further_arguments(p, x, sigmas))
         self.model_wrap_cfg.init_latent = x

@@ -72,11 +72,11 @@ def conditioning_key() -> str:
 
 
 @contextmanager
-def running(x: torch.Tensor) -> Iterator[None]:
+def running(model_wrap: Any, x: torch.Tensor) -> Iterator[None]:
     """Around one run of a sampler: the U-Net in use is loaded, and afterwards told that this is over (not after an
     exception, as on the host).
     """
-    unet = shared.sd_model.forge_objects.unet
+    unet = model_wrap.inner_model.forge_objects.unet
     sampling_prepare(unet, x=x)
     yield
     sampling_cleanup(unet)

@@ -32,6 +32,7 @@ class Fields:
         0.75, "number", "Denoising strength", "Of img2img and of the hires pass; 0, or 0.01 and more.", maximum=1
     )
     enable_hr: bool = option(False, "flag", "Hires. fix", "Whether a second, larger pass follows.")
+    hr_upscaler: str = option("", "text", "Hires upscaler", "Empty: the host's own choice.")
     hr_second_pass_steps: int = option(0, "whole", "Hires steps", "0: as many as the first pass has.", maximum=1000)
     hr_sampler_name: str = option("", "text", "Hires sampler", "Empty: that of the first pass.")
     hr_scheduler: str = option("", "text", "Hires schedule type", "Empty: that of the first pass.")

@@ -15,6 +15,7 @@ from extension_core.hosts.webui import choices, files
 from extension_core.hosts.webui.openapi import TEXT, WHOLE, list_of, of, or_null
 from extension_core.sampling.families import FAMILIES, detect_family
 from extension_core.weights.choices import LORA_LABEL, UNET_LABEL, Choice
+from extension_core.weights.file_state import FileState, state_of
 from extension_core.weights.reader import PICKLE_SUFFIXES
 
 MODELS: Schema = list_of(
@@ -46,25 +47,24 @@ class Listing:
     """Everything that may be chosen. Headers are read once, as long as their files stay as they are."""
 
     def __init__(self) -> None:
-        self._known: Mapping[Path, tuple[tuple[int, int], _Told]] = {}
+        self._known: Mapping[Path, tuple[FileState, _Told]] = {}
 
     def as_json(self) -> list[dict[str, Any]]:
         """One entry for each of the drop-down's."""
         choices.look_for_unets()
         listed, hashes = choices.choices(), _hashes()
         told = {choice.path: self._told(choice) for choice in listed}
-        self._known = {path: (stamp, said) for path, (stamp, said) in told.items() if stamp is not None}
+        self._known = {path: (state, said) for path, (state, said) in told.items() if state is not None}
         return [_entry(choice, told[choice.path][1], hashes.get(choice.path)) for choice in listed]
 
-    def _told(self, choice: Choice) -> tuple[tuple[int, int] | None, _Told]:
-        """What the file tells, and when and how large it was when it did; None if it could not be asked."""
+    def _told(self, choice: Choice) -> tuple[FileState | None, _Told]:
+        """What the file tells, and what it was when it did; None if it could not be asked."""
         try:
-            stat = choice.path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_size)
-        except OSError:
-            stamp = None
+            state = state_of(choice.path)
+        except DiversityError as error:
+            return None, _Told(None, str(error))
         known = self._known.get(choice.path)
-        return (stamp, known[1]) if known is not None and known[0] == stamp else (stamp, _read(choice))
+        return (state, known[1]) if known is not None and known[0] == state else (state, _read(choice))
 
 
 def _read(choice: Choice) -> _Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from copy import copy
@@ -28,11 +29,13 @@ class Part:
     """One request of a comparison.
 
     Attributes:
+        of: its processing object; copies of that are none.
         id: of its recording, "" before that begins.
         others: what the requests before it have made, with the last one alone.
         compared: the ids of those requests' recordings, with the last one alone.
     """
 
+    of: weakref.ref[Any]
     group: str
     role: Role
     id: str = ""
@@ -49,7 +52,8 @@ class Part:
 
 def part_of(p: Any) -> Part | None:
     """The part of a comparison that a processing object is, None if of none."""
-    return vars(p).get(_ATTRIBUTE)
+    known: Part | None = vars(p).get(_ATTRIBUTE)
+    return known if known is not None and known.of() is p else None
 
 
 def before(p: Any, arguments: Arguments) -> None:
@@ -58,7 +62,11 @@ def before(p: Any, arguments: Arguments) -> None:
     Raises:
         DiversityError: there is nothing to compare.
     """
-    if part_of(p) is not None or not arguments.preview.preview or not _asked(arguments):
+    part = part_of(p)
+    if part is not None and part.role != "hybrid":
+        return
+    vars(p).pop(_ATTRIBUTE, None)  # of an earlier processing of the same object
+    if not arguments.preview.preview or not _asked(arguments):
         return
     if not arguments.options.enabled or arguments.options.mode == "base":
         raise DiversityError(
@@ -68,10 +76,10 @@ def before(p: Any, arguments: Arguments) -> None:
     group = secrets.token_urlsafe(24)
     processing.fix_seed(p)
     shared.state.job_count = (len(_ALONE) + 1) * p.n_iter
-    alone = [Part(group, role) for role in _ALONE]
-    others = [made for part in alone if (made := _alone(p, part)) is not None]
-    compared = {part.role: part.id for part in alone if part.id}
-    setattr(p, _ATTRIBUTE, Part(group, "hybrid", others=others, compared=compared))
+    alone = [_alone(p, group, role) for role in _ALONE]
+    others = [made for _, made in alone if made is not None]
+    compared = {part.role: part.id for part, _ in alone if part.id}
+    setattr(p, _ATTRIBUTE, Part(weakref.ref(p), group, "hybrid", others=others, compared=compared))
 
 
 def _asked(arguments: Arguments) -> bool:
@@ -82,17 +90,18 @@ def _asked(arguments: Arguments) -> bool:
     return True
 
 
-def _alone(p: Any, part: Part) -> Any:
+def _alone(p: Any, group: str, role: Role) -> tuple[Part, Any]:
     """One model's images, None if the user has interrupted before. The base makes what the host makes without us."""
-    if shared.state.interrupted or shared.state.stopping_generation:
-        return None
     request = copy(p)
+    part = Part(weakref.ref(request), group, role)
+    if shared.state.interrupted or shared.state.stopping_generation:
+        return part, None
     request.extra_generation_params = dict(p.extra_generation_params)
     request.override_settings = dict(p.override_settings)
     setattr(request, _ATTRIBUTE, part)
     if part.role == "base":
         request.steps = max(p.steps, LEAST_BASE_STEPS)
-    return processing.process_images(request)
+    return part, processing.process_images(request)
 
 
 def after(p: Any, processed: Any) -> None:

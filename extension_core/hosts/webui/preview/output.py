@@ -103,7 +103,7 @@ class _Finishing:
         """Keep what `save_later` needs."""
         texts = self.processed.infotexts
         first = self.processed.index_of_first_image
-        self.about.infotexts = tuple(texts[first:] or texts)
+        self.about.infotexts = tuple(texts[first:] or texts) or ("",)
         self.about.place = files.place_of(self.p, self.about.infotexts[0], self.decoder)
 
     def save(self) -> None:

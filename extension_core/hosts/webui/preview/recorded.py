@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -95,6 +96,7 @@ class Recorded:
         place: where its files go, None as long as it runs.
         files: those written.
         decoder: which the request wants for small pictures, as `PreviewOptions.decoder`.
+        thread: the one that makes it.
     """
 
     latents: str
@@ -108,6 +110,7 @@ class Recorded:
     place: Place | None = None
     files: Files = field(default_factory=Files)
     decoder: str = "auto"
+    thread: int = field(default_factory=threading.get_ident)
 
 
 def about(generation: Generation) -> Recorded:

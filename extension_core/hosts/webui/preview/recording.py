@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any, cast
 
 from modules import sd_samplers_common, shared
@@ -14,7 +15,7 @@ from modules import sd_samplers_common, shared
 from extension_core.errors import first_line
 from extension_core.hosts.webui.attributes import set_until_closed
 from extension_core.hosts.webui.host import Host
-from extension_core.hosts.webui.preview import output
+from extension_core.hosts.webui.preview import output, runs
 from extension_core.hosts.webui.preview.calls import Call, SigmaCalls, TimestepCalls
 from extension_core.hosts.webui.preview.comparing import Part
 from extension_core.hosts.webui.preview.decoders import DECODERS
@@ -22,6 +23,7 @@ from extension_core.hosts.webui.preview.page_key import PageKey
 from extension_core.hosts.webui.preview.recorded import STORE, Recorded, about
 from extension_core.hosts.webui.preview.stopping import Stopping
 from extension_core.hosts.webui.preview.watching import Watched
+from extension_core.hosts.webui.takeover import TakeOver
 from extension_core.preview_options import PreviewOptions
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.trajectory.frames import PhaseName, Position, Section, Tag
@@ -36,63 +38,83 @@ Now = Callable[[], tuple[PhaseName, str]]
 Saw = Callable[[dict[str, Any]], None]
 
 
+def begin(p: Any) -> None:
+    """A user's request has its scripts; called in the `setup` hook, for copies of it not again."""
+    runs.begin(p)
+
+
 def of_request(p: Any) -> Recording | None:
-    """The recording of a processing object, if it has one."""
-    return vars(p).get(_ATTRIBUTE)
+    """The recording of a processing object, if it has one; a copy's may be the original's."""
+    known: Recording | None = vars(p).get(_ATTRIBUTE)
+    return known if known is not None and known.p is p else None
 
 
 class Recording:
     """Everything the DT-preview does for one processing object; never lets anything of its own end the request."""
 
-    def __init__(self, host: Host, p: Any, preview: PreviewOptions, part: Part | None = None) -> None:
-        self.host, self.p, self.preview = host, p, preview
-        page = PageKey.read(preview.page)
+    def __init__(self, host: Host, p: Any, preview: PreviewOptions, taken: TakeOver, part: Part | None = None) -> None:
+        self.host, self.p, self.preview, self.taken = host, p, preview, taken
+        self.page = PageKey.read(preview.page).key
+        self.owner = getattr(p, "user", None) or ""
         is_api = bool(getattr(p, "is_api", False))
         self.about = Recorded(DECODERS.latent_kind(), DECODERS.vae_in_use(), is_api, decoder=preview.decoder)
         if part is not None:
             self.about.group, self.about.role, self.about.compared = part.group, part.role, part.compared
-        recorder = Recorder(thinning=Thinning(preview.every, preview.timesteps))
-        owner = getattr(p, "user", None) or ""
-        if page.key:
-            self._join_what_runs(page.key, owner)
-        identifier = preview.id if preview.id and (part is None or part.role == "hybrid") else None
-        self.generation: Generation = STORE.open(owner, identifier, page.key, recorder, about=self.about)
+        self._failed = ""
+        self._opened: Generation | None = None
+        runs.of(p).leave(p)
+        if not taken.inner:
+            runs.of(p).end_last()
+            self._open()
         if part is not None:
             part.id = self.generation.id
-        self.stopping = Stopping(p, self.generation, self.about.stop)
-        self._failed = ""
 
-    def _join_what_runs(self, key: str, owner: str) -> None:
-        """Requests that a script makes within the page's own (ADetailer's, with its arguments) are shown beside it."""
-        running = [about(x) for x in STORE.under(key, owner) if x.state is State.RUNNING]
-        if running and not self.about.group:
-            running[0].group = self.about.group = running[0].group or secrets.token_urlsafe(24)
+    @property
+    def generation(self) -> Generation:
+        """What is recorded; of copies that others make within a request, once something is sampled."""
+        return self._opened or self._open()
+
+    def _open(self) -> Generation:
+        wanted = self.preview.id if self.preview.id and self.about.role in ("", "hybrid") else None
+        running = runs.running(self.owner, wanted, self.page)
+        if running is not None and not self.about.group and not about(running).role:
+            # What another extension makes within a request (ADetailer, with its arguments) is shown beside it.
+            about(running).group = self.about.group = about(running).group or secrets.token_urlsafe(24)
+        identifier = runs.of(self.p).identifier(wanted, running)
+        recorder = Recorder(thinning=Thinning(self.preview.every, self.preview.timesteps))
+        self._opened = STORE.open(self.owner, identifier, self.page, recorder, about=self.about)
+        runs.of(self.p).opened(self)
+        return self._opened
+
+    @cached_property
+    def stopping(self) -> Stopping:
+        """The wish to end it with one of its frames."""
+        return Stopping(self.p, self.generation, self.about.stop)
 
     def take_over(self) -> None:
-        """Put the recording around this request's `p.sample` and `p.close`."""
-        p = self.p
-        setattr(p, _ATTRIBUTE, self)
-        p.sample = self._watched(p.sample)
-        p.close = self._closing(p.close)
-        self.stopping.take_over()
+        """Put the recording around this request's `p.sample`, and have its end told."""
+        setattr(self.p, _ATTRIBUTE, self)
+        self.taken.layer("sample", self._watched)
+        if hasattr(self.p, "sample_hr_pass"):
+            self.taken.layer("sample_hr_pass", lambda original: lambda *rest: self.stopping.hires(original, *rest))
+        self.taken.at_end(self.abandon)
+
+    def abandon(self) -> None:
+        """The request is over; whatever it has brought about is told already."""
+        if self._opened is not None:
+            self._opened.finish(State.FAILED, "The generation ended before its images were made.")
 
     def _watched(self, sample: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
+            generation = self.generation
             try:
                 result = sample(*args, **kwargs)
             except BaseException as error:
-                self.generation.finish(State.FAILED, f"The generation failed: {first_line(error)}.")
+                generation.finish(State.FAILED, f"The generation failed: {first_line(error)}.")
                 raise
             return self.stopping.result(result)
 
         return watched
-
-    def _closing(self, close: Callable[[], None]) -> Callable[[], None]:
-        def closing() -> None:
-            self.generation.finish(State.FAILED, "The generation ended before its images were made.")
-            close()
-
-        return closing
 
     def attach(self, stack: ExitStack, sampler: Any, now: Now) -> Saw:
         """Watch a sampler that is about to run.
@@ -123,6 +145,8 @@ class Recording:
 
     def finish(self, processed: Any) -> None:
         """The request has its images; called in the `postprocess` hook."""
+        if self._opened is None:
+            return
         state, missing = State.DONE, self._failed
         if (shared.state.interrupted or shared.state.skipped) and not self.about.stop.asked:
             state, missing = State.INTERRUPTED, f"Interrupted. {self._failed}".strip()

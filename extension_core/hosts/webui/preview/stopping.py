@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from modules import devices, shared
 
 from extension_core.fields import INFOTEXT_PREFIX
+from extension_core.hosts.webui import told
 from extension_core.hosts.webui.preview.recorded import StopRequest
 from extension_core.trajectory.frames import Section, Tag
 from extension_core.trajectory.store import Generation
@@ -28,11 +30,9 @@ class Stopping:
         self._newest: tuple[int | None, Tag, torch.Tensor] | None = None
         self._made: dict[Section, int] = {}
 
-    def take_over(self) -> None:
-        """Leave the hires pass out once somebody has asked."""
-        original = getattr(self._p, "sample_hr_pass", None)
-        if original is not None:
-            self._p.sample_hr_pass = lambda samples, *rest: samples if self._stop.asked else original(samples, *rest)
+    def hires(self, original: Callable[..., Any], samples: Any, *rest: Any) -> Any:
+        """The hires pass, left out once somebody has asked."""
+        return samples if self._stop.asked else original(samples, *rest)
 
     def newest(self, number: int | None, tag: Tag, x0: torch.Tensor) -> None:
         """A frame has been made; samplers change its tensor in place afterwards (LCM)."""
@@ -56,9 +56,10 @@ class Stopping:
             return samples
         tag, latent = self._chosen()
         position = tag.position
-        self._p.extra_generation_params[_INFOTEXT_KEY] = (
-            f"{tag.section.name} step {position.step + 1} of {position.steps}, sigma {position.sigma:.4g}"
-        )
+        at = f"{tag.section.name} step {position.step + 1} of {position.steps}, sigma {position.sigma:.4g}"
+        told.tell(self._p, {_INFOTEXT_KEY: at})
+        if tag.phase == "base":
+            told.ended_before_the_switch(self._p, "stopped")
         return self._behind_the_mask(latent.to(devices.device))
 
     def _behind_the_mask(self, latent: torch.Tensor) -> torch.Tensor:

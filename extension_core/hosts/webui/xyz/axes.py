@@ -11,7 +11,7 @@ from extension_core.axes import AXES, PREFIX, Axis
 from extension_core.errors import DiversityError
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.hosts.webui import choices
-from extension_core.hosts.webui.passes import sampler_unit
+from extension_core.hosts.webui.levels import sampler_unit
 from extension_core.hosts.webui.xyz import cells
 from extension_core.hosts.webui.xyz.plot import modules_of_plot
 

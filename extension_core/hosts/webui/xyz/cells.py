@@ -6,6 +6,7 @@ refused cell is a picture of its sentence instead, and a plot of which every cel
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ import torch
 from extension_core.diversity.captions import card
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
+from extension_core.hosts.webui import told
+from extension_core.hosts.webui.takeover import TakeOver
 from extension_core.hosts.webui.xyz.plot import is_plot
 
 REFUSED = f"{INFOTEXT_PREFIX} refused"
@@ -72,18 +75,11 @@ def begin(p: Any) -> None:
     p.close = closing
 
 
-def forget_others(p: Any) -> None:
-    """Scripts that copy a request leave its infotext's dict one for all copies, with what ran in those before this."""
-    told = p.extra_generation_params
-    if any(key.startswith(f"{INFOTEXT_PREFIX} ") for key in told):
-        p.extra_generation_params = {k: v for k, v in told.items() if not k.startswith(f"{INFOTEXT_PREFIX} ")}
-
-
-def watch(p: Any) -> None:
+def watch(p: Any, taken: TakeOver) -> None:
     """Show a refusal of this request in its cell, if it is one."""
     sweep: Sweep | None = vars(p).get(_SWEEP)
-    if sweep is not None and sweep.owner() is not p:
-        p.sample = _shown(p, sweep, p.sample)
+    if sweep is not None and sweep.owner() is not p and not taken.inner:
+        taken.layer("sample", functools.partial(_shown, p, sweep))
 
 
 def _shown(p: Any, sweep: Sweep, sample: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,7 +90,7 @@ def _shown(p: Any, sweep: Sweep, sample: Callable[..., Any]) -> Callable[..., An
             sweep.refused = sweep.refused or refused
             p.do_not_save_samples = True
             p.comment(str(refused))
-            p.extra_generation_params[REFUSED] = str(refused)
+            told.tell(p, {REFUSED: str(refused)})
             return _cards(p, str(refused))
         sweep.made += 1
         return result

@@ -9,7 +9,11 @@ Sent as `alwayson_scripts: {"DD faults": {"args": [{...}]}}` with one dict:
     "card":   play a card with memory of its own and this many bytes of it free
     "call":   at this U-Net call (1 is the first) do what "kind" says: error, oom, oom for good, interrupt, skip
     "replace": true: a fresh denoiser takes the place of the sampler's when it starts, whatever was put on that
+    "exchange": at each step another patcher in Forge's place of the U-Net, which moves what is guided by so much
+    "watch":  look what others can see meanwhile; GET /dd-faults/seen tells (dd_witness.py)
     "oom_inside": [name, times]: run out of memory in the function with this dotted name, so many times
+    "files":  {"batch": number, "steps": [[what, source, target], ...]}: when this batch begins (0 is the first, and
+              every request is settled by then), "rename" files, or "write" one's bytes into another
 """
 
 from __future__ import annotations
@@ -18,12 +22,14 @@ import base64
 import copy
 import hashlib
 import importlib
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import gradio as gr
 import torch
 from dd_small_card import DeferredLane
+from dd_witness import LOOKOUT, watch_callbacks
 from modules import script_callbacks, scripts, shared
 from safetensors.torch import save
 
@@ -50,6 +56,7 @@ class Faults(scripts.Script):
 
     def before_process(self, p: Any, faults: Any) -> None:
         _disarm()
+        LOOKOUT.end()
         if not isinstance(faults, dict) or not faults:
             return
         _arm(faults)
@@ -72,11 +79,27 @@ class Faults(scripts.Script):
 
 def _hook(name: str) -> Any:
     def hook(self: Faults, p: Any, faults: Any, *_args: Any, **_kwargs: Any) -> None:
+        if name == "process" and isinstance(faults, dict) and faults.get("watch"):
+            LOOKOUT.begin()
+        LOOKOUT.look(name)
+        if name == "postprocess":
+            LOOKOUT.end()
         self._fail(name, faults)
+        if name == "process_batch" and isinstance(faults, dict) and "files" in faults:
+            _move_files(faults["files"], _kwargs["batch_number"])
         if name == "process_before_every_sampling" and isinstance(faults, dict) and faults.get("replace"):
             _replace_denoiser(p.sampler)
 
     return hook
+
+
+def _move_files(files: dict[str, Any], batch: int) -> None:
+    if batch == files["batch"]:
+        for what, source, target in files["steps"]:
+            if what == "rename":
+                Path(source).replace(target)
+            else:
+                Path(target).write_bytes(Path(source).read_bytes())
 
 
 def _replace_denoiser(sampler: Any) -> None:
@@ -150,6 +173,8 @@ def _arm(faults: dict[str, Any]) -> None:
         _UNDO.append(_arm_oom(*faults["oom_inside"]))
     if "card" in faults:
         _UNDO.extend(_arm_card(int(faults["card"])))
+    if "exchange" in faults:
+        _UNDO.append(_arm_exchange(float(faults["exchange"])))
     if "call" in faults:
         _UNDO.append(_arm_call(int(faults["call"]), faults.get("kind", "error")))
 
@@ -238,6 +263,23 @@ def _arm_call(at: int, kind: str) -> Any:
     return torch.nn.modules.module.register_module_forward_pre_hook(before_any).remove
 
 
+_EXCHANGING: list[float] = []
+
+
+def _arm_exchange(amount: float) -> Any:
+    _EXCHANGING.append(amount)
+    return _EXCHANGING.clear
+
+
+def _exchange(_params: Any) -> None:
+    """As extensions do that follow the steps; the host takes its patcher from there at each."""
+    if not _EXCHANGING:
+        return
+    amount, objects = _EXCHANGING[0], shared.sd_model.forge_objects
+    objects.unet = objects.unet.clone()
+    objects.unet.set_model_sampler_post_cfg_function(lambda args: args["denoised"] + amount)
+
+
 def _unet() -> torch.nn.Module:
     objects = getattr(shared.sd_model, "forge_objects", None)
     return shared.sd_model.model.diffusion_model if objects is None else objects.unet.model.diffusion_model
@@ -267,7 +309,10 @@ def _fingerprint() -> dict[str, str]:
 def _add_route(_blocks: Any, app: Any) -> None:
     app.add_api_route("/dd-faults/fingerprint", _fingerprint, methods=["GET"])
     app.add_api_route("/dd-faults/counts", lambda: dict(_COUNTS), methods=["GET"])
+    app.add_api_route("/dd-faults/seen", lambda: LOOKOUT.last, methods=["GET"])
     app.add_api_route("/dd-faults/record", _record, methods=["GET"])
 
 
 script_callbacks.on_app_started(_add_route)
+script_callbacks.on_cfg_denoiser(_exchange)
+watch_callbacks()

@@ -1,0 +1,44 @@
+"""The noise levels that a request samples over, told without a sampler and without touching the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from extension_core.sampling.schedule import NoiseSchedule
+
+# Of the two inner models of the hosts' denoisers over sigmas; the LCM sampler's knows 50 levels.
+Kind = Literal["lcm", "other"]
+# Two float32 computations of one schedule differ by less, half precision rounds by more.
+_SAME = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """One noise schedule as the host computes it.
+
+    Attributes:
+        alphas_cumprod: [T], descending, in the host's precision and where it has them.
+        sigmas: [T], ascending, likewise.
+        schedule: the same for plans.
+        wrap: makes what a sampler's denoiser asks for levels (`model_wrap`), of this schedule and without a model.
+    """
+
+    alphas_cumprod: torch.Tensor
+    sigmas: torch.Tensor
+    schedule: NoiseSchedule
+    wrap: Callable[[Kind], Any]
+
+    def is_same(self, other: Noise) -> bool:
+        """Whether both schedules have the same levels."""
+        return same_levels(self.sigmas, other.sigmas)
+
+
+def same_levels(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two lists of sigmas are the same but for rounding in float32."""
+    if one.shape != other.shape:
+        return False
+    return torch.allclose(one.detach().double().cpu(), other.detach().double().cpu(), rtol=_SAME, atol=0.0)
