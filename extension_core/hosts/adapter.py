@@ -93,6 +93,7 @@ def _over(host: Host, register: Callable[[], None]) -> Adapter:
     def register_all() -> None:
         register()
         DECODERS.use(host.decoding)
+        script_callbacks.on_before_image_saved(hooks.image_named)
         script_callbacks.on_before_ui(add_axes)
         if shared.cmd_opts.nowebui:  # the API alone lists the axes before that callback (webui.py `api_only`, 1.10.1)
             add_axes()

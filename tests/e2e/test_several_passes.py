@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import secrets
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,21 @@ def test_batches_run_on_both_models_each(webui: WebUI, pair: Pair) -> None:
     assert all("Steps: 4, Sampler: LCM" in text for text in many.info["infotexts"])
     assert (many.info["steps"], many.info["sampler_name"], many.info["cfg_scale"]) == (4, "LCM", 1.0)
     assert many.info["extra_generation_params"]["Steps"] == "4"
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_files_are_named_by_what_ran(webui: WebUI, pair: Pair, tmp_path: Path, batch: int) -> None:
+    """Where the host's pattern asks for it; whoever paints in an image finds the user's settings all the same."""
+    naming = {"samples_filename_pattern": "[seed] [steps] [sampler] [cfg]", "save_to_dirs": False}
+    naming |= {"save_images_add_number": False, "samples_save": True, "samples_format": "png"}
+    passes = [{"outpath_samples": str(tmp_path), "batch_size": batch}]
+    asked = {"script_name": "DD passes", "script_args": [json.dumps(passes)], "save_images": True}
+    inner = {"DD inner": [{"paint": True}]}
+    webui.generate(pair.base, hybrid(pair), scripts=inner, options=naming, **USERS, **asked).must_work()
+    named = sorted(path.stem for path in tmp_path.iterdir())
+    assert named == [f"{seed} 4 LCM 1.0" for seed in range(1, batch + 1)]
+    assert "Steps: 10, Sampler: Euler a" in seen(webui)["inner"]
+    assert "'steps': 10" in seen(webui)["settings"]
 
 
 def test_a_hires_pass_in_each_of_several_passes(webui: WebUI, pair: Pair) -> None:

@@ -101,10 +101,22 @@ def _one_model() -> tuple[PhaseName, str]:
 
 
 def image_finished(p: Any) -> None:
-    """Every extension has had its turn at an image; called in `postprocess_image_after_composite`."""
-    turns = request.of_request(p)
+    """Every extension has had its turn at an image; called in `postprocess_image_after_composite`.
+
+    The host saves it next, and names the file by the request's fields where its settings say so.
+    """
+    taken, turns = takeover.of(p), request.of_request(p)
     if turns is not None:
         turns.image_finished()
+    if taken is not None and p.save_samples():
+        taken.take_settings_again()
+
+
+def image_named(params: Any) -> None:
+    """The host has named a file and is about to write it; called for every file (`on_before_image_saved`)."""
+    taken = takeover.of(params.p) if params.p is not None else None
+    if taken is not None and not taken.held:
+        taken.give_settings_back()
 
 
 def after(p: Any, processed: Any) -> None:

@@ -35,11 +35,38 @@ Method = Callable[..., Any]
 
 @dataclass
 class _Setting:
-    """One field: what it was, what we have made it, and whether it was still ours when it was given back."""
+    """One field of a processing object.
 
+    Attributes:
+        held: whether it is ours now.
+        given_back: whether it was still ours when it was to be given back.
+    """
+
+    p: Any
+    name: str
     before: Any
     ours: Any
+    held: bool = True
     given_back: bool = False
+
+    @property
+    def now(self) -> Any:
+        return vars(self.p).get(self.name, _MISSING)
+
+    def give_back(self) -> None:
+        if self.held:
+            self.held, self.given_back = False, self.now == self.ours
+            if self.given_back:
+                _put(self.p, self.name, self.before)
+
+    def take_again(self) -> None:
+        if not self.held and self.given_back and self.now == self.before:
+            self.held = True
+            _put(self.p, self.name, self.ours)
+
+    def take_off(self, copied: Any) -> None:
+        if self.held and vars(copied).get(self.name, _MISSING) == self.ours:
+            _put(copied, self.name, self.before)
 
 
 class Replaced:
@@ -91,12 +118,13 @@ class TakeOver:
         begun: whether the `process` hook has been there.
         ended: nothing is ours any more, for good.
         refused: whether the request fails at its first sampling.
+        held: whether the request's methods and settings are ours now.
     """
 
     def __init__(self, p: Any, inner: bool = False) -> None:
         self.p, self.inner = p, inner
         self.begun = self.ended = self.refused = False
-        self._held = True
+        self.held = True
         self._settings: dict[str, _Setting] = {}
         self._methods: dict[str, Replaced] = {}
         self._close: Replaced | None = None
@@ -152,7 +180,7 @@ class TakeOver:
         if type(now) is type(before) and now == before:
             return
         if known is None:
-            self._settings[name] = _Setting(before, now)
+            self._settings[name] = _Setting(self.p, name, before, now)
         else:
             known.ours = now
 
@@ -162,26 +190,30 @@ class TakeOver:
 
     def give_back(self) -> None:
         """Nothing of the request is ours, but that its end is watched; what another has set meanwhile stays."""
-        if not self._held:
-            return
-        self._held = False
-        for name, setting in self._settings.items():
-            setting.given_back = vars(self.p).get(name, _MISSING) == setting.ours
-            if setting.given_back:
-                _put(self.p, name, setting.before)
-        for replaced in self._methods.values():
-            replaced.give_back()
+        self.give_settings_back()
+        if self.held:
+            self.held = False
+            for replaced in self._methods.values():
+                replaced.give_back()
 
     def take_again(self) -> None:
         """Another batch begins; settings that another has changed since they were given back stay as they are."""
-        if self._held or self.ended:
+        if self.held or self.ended:
             return
-        self._held = True
-        for name, setting in self._settings.items():
-            if setting.given_back and vars(self.p).get(name, _MISSING) == setting.before:
-                _put(self.p, name, setting.ours)
+        self.held = True
+        self.take_settings_again()
         for replaced in self._methods.values():
             replaced.take_again()
+
+    def take_settings_again(self) -> None:
+        """The request is to tell what ran, to whoever reads its fields."""
+        for setting in self._settings.values():
+            setting.take_again()
+
+    def give_settings_back(self) -> None:
+        """What ran has been read."""
+        for setting in self._settings.values():
+            setting.give_back()
 
     def end(self) -> None:
         """The processing is over, or the object is to be processed anew."""
@@ -198,12 +230,11 @@ class TakeOver:
         """Take what is ours off a copy of the request: it would run the original."""
         for replaced in (*self._methods.values(), *filter(None, [self._close])):
             replaced.take_off(copied)
-        for name, setting in self._settings.items():
-            if self._held and vars(copied).get(name, _MISSING) == setting.ours:
-                _put(copied, name, setting.before)
+        for setting in self._settings.values():
+            setting.take_off(copied)
 
     def _run(self, replaced: Replaced, args: Any, kwargs: Any) -> Any:
-        if not self._held:
+        if not self.held:
             return replaced.under(*args, **kwargs)
         if replaced.name != "sample":
             return replaced.chain(*args, **kwargs)
