@@ -89,7 +89,7 @@ class Request:
             if hasattr(p, name):
                 setattr(p, name, self._read_with_networks(getattr(p, name)))
         p.extra_generation_params.update(session.infotext())
-        self._tell((*session.plan.notes, *self.notes))
+        self._tell((*session.plan.notes, *self.notes, *self.host.neighbours_notes(p, session)))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         if self.passes.own_levels:
             p.sampler_noise_scheduler_override = self._sigmas_for_host
