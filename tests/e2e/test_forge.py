@@ -18,6 +18,8 @@ FREEU = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
 KOHYA = "Kohya HRFix Integrated"
 NEVER_OOM = "Never OOM Integrated"
 CONTROLNET = "ControlNet"
+SAG = "SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)"
+THRESHOLDING = "DynamicThresholding (CFG-Fix) Integrated"
 
 
 def freeu(start: float, end: float) -> dict[str, Any]:
@@ -165,3 +167,38 @@ def test_unets_in_8_bits(webui: WebUI, pair: Pair, stored: Reply) -> None:
     by_lora = webui.generate(pair.base, {**chosen, "switch_step": 0}, prompt="a red cat")
     assert by_lora.same_as(webui.generate(pair.base, prompt=f"a red cat <lora:{pair.lora}:0.7>"))
     assert not hybrid.same_as(off)
+
+
+@pytest.mark.parametrize("passes", ["first", "hires"])
+@pytest.mark.parametrize("mode", ["hybrid", "base", "distilled"])
+@pytest.mark.parametrize(("base_cfg", "distilled_cfg"), [(5, 1), (1, 5), (5, 5), (1, 1)])
+def test_self_attention_guidance_that_does_nothing_is_told(
+    webui: WebUI, pair: Pair, base_cfg: int, distilled_cfg: int, mode: str, passes: str
+) -> None:
+    """This host's own keeps away from both phases where the request's CFG is 1, and prints that to the log alone."""
+    chosen = settings(pair, mode=mode, switch_step=2, base_cfg=base_cfg, distilled_cfg=distilled_cfg, passes="both")
+    request = {**(HIRES if passes == "hires" else {}), "steps": 4}
+    plain = webui.generate(pair.base, chosen, **request)
+    guided = webui.generate(pair.base, chosen, scripts={SAG: [True]}, **request).must_work()
+    told = "SelfAttentionGuidance Integrated has no effect" in guided.infotext
+    assert told == guided.same_as(plain)
+    assert told == ((base_cfg if mode == "base" else distilled_cfg) == 1)
+    assert "SelfAttentionGuidance" not in plain.infotext
+    if told:
+        assert f"{'base' if mode == 'base' else 'distilled'} CFG" in guided.infotext
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "base", "distilled"])
+@pytest.mark.parametrize(("base_cfg", "distilled_cfg"), [(5, 1), (1, 5), (5, 5), (1, 1)])
+def test_what_guides_with_a_half_that_is_missing_is_told(
+    webui: WebUI, pair: Pair, base_cfg: int, distilled_cfg: int, mode: str
+) -> None:
+    """It acts at CFG 1 too, on zeros, as it does on the host alone; the note names the phases."""
+    chosen = settings(pair, mode=mode, switch_step=2, base_cfg=base_cfg, distilled_cfg=distilled_cfg)
+    guided = webui.generate(pair.base, chosen, scripts={THRESHOLDING: [True]}).must_work()
+    took_part = {"base": mode != "distilled" and base_cfg == 1, "distilled": mode != "base" and distilled_cfg == 1}
+    named = " and ".join(phase for phase, missing in took_part.items() if missing)
+    assert (f"which a phase at CFG 1 has not ({named})" in guided.infotext) == bool(named)
+    if mode != "hybrid":
+        model, cfg = (pair.base, base_cfg) if mode == "base" else (pair.distilled, distilled_cfg)
+        assert guided.same_as(webui.generate(model, cfg_scale=cfg, scripts={THRESHOLDING: [True]}))

@@ -115,6 +115,10 @@ class A1111:
     def settle(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""
 
+    def neighbours_notes(self, p: Any, session: Session) -> tuple[str, ...]:
+        """None of the host's own would need one."""
+        return ()
+
     def second_model(self, wanted: Wanted, p: Any, residency: str) -> ExchangedModel:
         """As `webui.host.Host`."""
         return ExchangedModel(*model.second_model(wanted, p, residency))

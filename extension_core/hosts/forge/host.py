@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from extension_core.hosts.forge import kinds, memory, model, networks, noise, sampling
+from extension_core.hosts.forge import kinds, memory, model, neighbours, networks, noise, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.decoding import ForgeDecoding
 from extension_core.hosts.forge.predictions import Watched
@@ -57,6 +57,10 @@ class Forge:
         """As `webui.host.Host`."""
         memory.begin(p)
         sampling.settle(p, session)
+
+    def neighbours_notes(self, p: Any, session: Session) -> tuple[str, ...]:
+        """As `webui.host.Host`."""
+        return neighbours.notes(p, session)
 
     def second_model(self, wanted: Wanted, p: Any, residency: str) -> SwappedModel:
         """As `webui.host.Host`; what is decided holds for all batches of the request."""

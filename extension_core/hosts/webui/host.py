@@ -111,6 +111,10 @@ class Host(Protocol):
         """Give the request the settings under which both phases' CFG can be honoured."""
         ...
 
+    def neighbours_notes(self, p: Any, session: Session) -> tuple[str, ...]:
+        """What the user should know of other extensions that this request has switched on, once it is settled."""
+        ...
+
     def second_model(self, wanted: Wanted, p: Any, residency: str) -> Second:
         """The resident distilled model, loaded if it is not resident yet.
 

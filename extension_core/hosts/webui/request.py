@@ -105,7 +105,7 @@ class Request:
                 p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
         told.tell_settings(p, self.taken.ours())
         told.tell(p, session.infotext())
-        self._tell((*session.plan.notes, *self.notes))
+        self._tell((*session.plan.notes, *self.notes, *self.host.neighbours_notes(p, session)))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         self.taken.layer("sample", self._guarded)
 

@@ -70,7 +70,9 @@ class NetworkModule:
         updown, rank = lora_kinds.difference(there, dyn if isinstance(dyn, int) else None)
         if self.bias is not None:
             updown = updown + self.bias.to(updown).reshape(updown.shape)
-        updown = updown.reshape(orig_weight.shape) * self.calc_scale(rank)
+        # A LoRA for fewer input channels keeps its own, for the caller to pad.
+        inputs = orig_weight.shape[1:2] if updown.numel() == orig_weight.numel() else (-1,)
+        updown = updown.reshape(*orig_weight.shape[:1], *inputs, *orig_weight.shape[2:]) * self.calc_scale(rank)
         if self.dora_scale is not None:
             weight = orig_weight.to(updown)
             updown = lora_kinds.decomposed(weight, weight + updown, self.dora_scale.to(updown.device)) - weight
