@@ -45,7 +45,7 @@ class BaseSampler:
         lost = [] if self.shares_denoiser else _changes_of_denoiser(own.model_wrap_cfg)
         lost += [] if same_inner else _changes_of_inner(inner)
         if lost:
-            raise RequestRefused(_sentence(plan, lost[0]))
+            raise RequestRefused(_sentence(plan, lost[-1]))
         if same_inner:
             self.sampler.model_wrap = self.sampler.model_wrap_cfg.model_wrap = inner
 
