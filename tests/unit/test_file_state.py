@@ -1,4 +1,4 @@
-"""Model files that are not there, not whole or not the same any more: one sentence for each, never what the system says.
+"""Model files that are not there, not whole or not the same any more: one sentence for each, never the system's words.
 
 Permissions are tried as another user where the tests run as root, which is allowed everything.
 """
@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_file_is_said(path: Path, kind: str) -> None:
     spoil, said = BAD[kind]
     spoil(path)
     for ask in (read_header, lambda file: open_tensors(file).__enter__()):
-        with pytest.raises(DiversityError, match="^The distilled model 'model.safetensors' ") as caught:
+        with pytest.raises(DiversityError, match=r"^The distilled model 'model\.safetensors' ") as caught:
             ask(path)
         sentence = str(caught.value)
         assert said in sentence
@@ -136,8 +136,8 @@ def test_a_file_that_may_not_be_read(open_folder: Path, closed: str, suffix: str
     with not_root(), pytest.raises(DiversityError) as caught:
         read_header(file)
     assert str(caught.value) == (
-        f"The distilled model 'model.{suffix}' cannot be read: this WebUI is not allowed to read it; allow it or choose "
-        "another one."
+        f"The distilled model 'model.{suffix}' cannot be read: this WebUI is not allowed to read it; allow it or "
+        "choose another one."
     )
     with not_root():
         assert unet_choices([folder], []) == ([] if closed == "folder" else unet_choices([folder], []))
@@ -145,6 +145,15 @@ def test_a_file_that_may_not_be_read(open_folder: Path, closed: str, suffix: str
     folder.chmod(0o755)
     file.chmod(0o644)
     assert read_header(file).shapes["a.weight"] == (20, 30)
+
+
+def later_than(path: Path) -> None:
+    """Come back when a file written now has another time; file systems count in steps of some milliseconds."""
+    probe = path.with_name("probe")
+    while True:
+        probe.write_bytes(b"")
+        if probe.stat().st_ctime_ns > path.stat().st_ctime_ns:
+            return
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -164,44 +173,53 @@ def _in_place_at_the_same_time(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_file_that_changed_since_it_was_looked_at(path: Path, change: str) -> None:
-    """It is not read any more as what it was, and it is another model to whoever asks anew."""
+def test_a_file_that_changed_is_another_model(path: Path, change: str) -> None:
     before = read_header(path)
+    later_than(path)
     CHANGES[change](path)
-    with (
-        pytest.raises(DiversityError, match="'model.safetensors' was changed on the disk while"),
-        open_tensors(before) as source,
-    ):
-        source.get("b")
-    if change != "longer":
-        after = read_header(path)
-        assert Wanted(after, False).key(False) != Wanted(before, False).key(False)
-        with open_tensors(after) as source:
-            expected = TENSORS if change == "touched" else OTHERS
-            assert torch.equal(source.get("a.weight"), expected["a.weight"])
+    if change == "longer":
+        with pytest.raises(DiversityError, match="cannot be read"):
+            read_header(path)
+        return
+    after = read_header(path)
+    assert Wanted(after, False).key(False) != Wanted(before, False).key(False)
+    with open_tensors(after) as source:
+        expected = TENSORS if change == "touched" else OTHERS
+        assert torch.equal(source.get("a.weight"), expected["a.weight"])
 
 
-def test_a_file_that_changes_while_it_is_read(path: Path) -> None:
-    header = read_header(path)
-    with (
-        pytest.raises(DiversityError, match="was changed on the disk while it was about to be read; try again"),
-        open_tensors(header) as source,
-    ):
-        assert torch.equal(source.get("b"), TENSORS["b"])
-        replacement = path.with_name("new.safetensors")
-        save_file(OTHERS, replacement)
-        replacement.replace(path)
+@pytest.mark.parametrize("change", [change for change in CHANGES if change != "of the same size and time"])
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_a_file_that_changes_between_its_check_and_its_end(path: Path, change: str, moment: str) -> None:
+    """What of the model was read by then is not used."""
+    header, read = read_header(path), []
+    later_than(path)
+
+    def whole() -> None:
+        if moment == "before":
+            CHANGES[change](path)
+        with open_tensors(header) as source:
+            read.append(source.get("b"))
+            if moment == "meanwhile":
+                replacement = shutil.copy(path, path.with_name("new.safetensors"))
+                CHANGES[change](Path(replacement))
+                Path(replacement).replace(path)
+
+    with pytest.raises(DiversityError, match=r"'model\.safetensors' was changed on the disk while it was about to be"):
+        whole()
+    assert len(read) == (moment == "meanwhile")
 
 
 def test_an_origin_is_named_as_such(path: Path) -> None:
     carry = Carry(read_header(path), 1.0)
     with open_origin(carry) as source:
         assert torch.equal(source.get("b"), TENSORS["b"])
+    later_than(path)
     save_file(OTHERS, path)
-    with pytest.raises(DiversityError, match="^The origin to carry from 'model.safetensors' was changed"):
+    with pytest.raises(DiversityError, match=r"^The origin to carry from 'model\.safetensors' was changed"):
         open_origin(carry).__enter__()
     path.unlink()
-    with pytest.raises(DiversityError, match="^The origin to carry from 'model.safetensors' is missing"):
+    with pytest.raises(DiversityError, match=r"^The origin to carry from 'model\.safetensors' is missing"):
         open_origin(carry).__enter__()
 
 
@@ -211,6 +229,7 @@ def test_a_lora_is_read_as_it_was_looked_at(tmp_path: Path) -> None:
     save_file(tensors, path)
     lora = read_lora(read_header(path), [])
     assert lora_tensors(lora)
+    later_than(path)
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, path)
     with pytest.raises(DiversityError, match="was changed on the disk"):
         lora_tensors(lora)
