@@ -47,10 +47,14 @@ def state_of(path: Path) -> FileState:
 def check_unchanged(path: Path, state: FileState) -> None:
     """Refuse a file that is not what it was when a request was settled on it.
 
+    Whoever writes to a file while it is read moves its time on; what else a file system may note of it (a virus scanner
+    was there) is no reason to refuse, only one to read it anew for the next request.
+
     Raises:
         DiversityError: it was changed, or is gone.
     """
-    if state_of(path) != state:
+    now = state_of(path)
+    if (now.size, now.written) != (state.size, state.written):
         raise DiversityError(
             f"The distilled model '{path.name}' was changed on the disk while it was about to be read; try again once "
             "it is copied or downloaded."

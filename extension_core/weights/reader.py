@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import safetensors
 import torch
 
-from extension_core.errors import first_line
+from extension_core.errors import DiversityError, first_line
 from extension_core.weights.file_state import FileState, state_of, told, unchanged, unreadable
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".bin", ".pth")
@@ -160,8 +160,12 @@ class _Pickled:
 def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
     # Past the host's own check, which knows neither newer files nor every dtype: A1111 puts its `load` in the place of
     # `torch.load` (modules/safe.py, 1.10.1). What keeps code from running is torch's own `weights_only`.
+    zipped = _is_zip(path)
     try:
-        loaded = torch.serialization.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        with told(path):
+            loaded = torch.serialization.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except DiversityError:
+        raise
     except Exception as error:  # torch raises half a dozen unrelated types for a bad file
         state_of(path)
         raise unreadable(path, f"it is not a plain file of tensors ({first_line(error):.120})") from error
