@@ -33,12 +33,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tools.environments import ROOT, Refusal, Terminated, child, child_environ, environment, run, say, status
+from tools.environments import ROOT, Refusal, Terminated, child, child_environ, environment, run, say, status, stop
 
 PYTHON = (3, 11)
 FLAVOURS = ("a1111", "forge")
 READY = "Running on local URL:"
 START_SECONDS = 300
+# What a stage of the tests may take, several times what it takes with every core busy: one that hangs says where, and
+# the others' results are told. Tests have a limit of their own (pyproject.toml).
+STAGE_MINUTES = 45
+TOOK_TOO_LONG = 124  # as the program `timeout` has it
 # The tests of a stack run as three suites: those that ask a WebUI from outside, by a browser or by its API, and those
 # inside of one or without.
 BROWSER, API, INSIDE = ("tests/browser",), ("tests/e2e",), ("tests/embedded", "tests/unit")
@@ -175,9 +179,13 @@ def run_in_turn(stages: Stages) -> dict[str, int]:
 
 
 def run_side_by_side(stages: Stages, at_once: int = 3) -> dict[str, int]:
-    """Run the stages in their order, some at one time; what each prints is shown whole, one stage after the other."""
+    """Run the stages in their order, some at one time; what each prints is shown whole, one stage after the other.
+
+    One that takes longer than a stage may is interrupted, upon which pytest says where it is; its status is 124.
+    """
     codes: dict[str, int] = {}
     started: dict[str, tuple[subprocess.Popen[Any], IO[bytes]]] = {}
+    ends: dict[str, float] = {}
     waiting = list(stages)
     with contextlib.ExitStack() as files:
         folder = Path(files.enter_context(tempfile.TemporaryDirectory()))
@@ -186,12 +194,20 @@ def run_side_by_side(stages: Stages, at_once: int = 3) -> dict[str, int]:
                 for shown in stages:
                     say(shown)
                     while shown not in codes:
+                        now = time.monotonic()
+                        late = [name for name, end in ends.items() if name not in codes and now > end]
+                        codes |= dict.fromkeys(late, TOOK_TOO_LONG)
+                        for name in late:
+                            stop(started[name][0], interrupt=True, trace=True)
                         codes |= {
-                            name: status(p.returncode) for name, (p, _) in started.items() if p.poll() is not None
+                            name: status(p.returncode)
+                            for name, (p, _) in started.items()
+                            if name not in codes and p.poll() is not None
                         }
                         while waiting and len(started) - len(codes) < at_once:
                             name = waiting.pop(0)
                             started[name] = start_apart(files, children, folder / str(len(waiting)), *stages[name])
+                            ends[name] = now + 60 * STAGE_MINUTES
                         time.sleep(0.1)
                         show_new(started[shown][1])
                     show_new(started[shown][1])
@@ -223,7 +239,8 @@ def verdict(codes: dict[str, int]) -> int:
     """The first failure's status; failures are said last, and alone: a good run ends with pytest's own summary."""
     failed = {name: code for name, code in codes.items() if code}
     if failed:
-        say(f"failed: {', '.join(failed)}")
+        late = {name: f" (not ended after {STAGE_MINUTES} minutes)" for name in failed if failed[name] == TOOK_TOO_LONG}
+        say(f"failed: {', '.join(name + late.get(name, '') for name in failed)}")
     return next(iter(failed.values()), 0)
 
 

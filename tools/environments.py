@@ -132,11 +132,17 @@ def environment(flavour: str, tools: bool = False) -> Path:
     return python_of(env)
 
 
-def stop(process: subprocess.Popen[Any], interrupt: bool = False) -> None:
-    """End a child of ours, ever firmer; with `interrupt` by Ctrl-C first, so that pytest can end its own children."""
+def stop(process: subprocess.Popen[Any], interrupt: bool = False, trace: bool = False) -> None:
+    """End a child of ours, ever firmer; with `interrupt` by Ctrl-C first, so that pytest can end its own children.
+
+    Args:
+        trace: one that takes no notice of Ctrl-C shows its stacks, where its faulthandler is on (pytest's is).
+    """
     requests = [(process.terminate, 10), (process.kill, 10)]
+    if trace and os.name != "nt":
+        requests.insert(0, (lambda: process.send_signal(signal.SIGABRT), 10))
     if interrupt and os.name != "nt":  # Windows knows no Ctrl-C for one process
-        requests.insert(0, (lambda: process.send_signal(signal.SIGINT), 20))
+        requests.insert(0, (lambda: process.send_signal(signal.SIGINT), 30 if trace else 20))
     for ask, seconds in requests:
         if process.poll() is not None:
             return

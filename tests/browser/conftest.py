@@ -6,18 +6,22 @@ A real host is expected to list checkpoints called NAME_base and NAME_distilled,
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocket, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocket, sync_playwright
 
 from tests.browser.chromium import launch
+from tests.browser.patience import patient
 from tests.browser.webpage import Tab
 from tests.e2e.client import WebUI
 from tests.e2e.embedded_host import running_embedded
+from tests.e2e.gate import Gate, closed
+from tests.waiting import until
 
 # What the console says without us: gradio's page asks the net for this, and "Reload UI" asks until the server is back.
 _NOT_OURS = ("cdnjs.cloudflare.com", "/internal/ping")
@@ -34,8 +38,6 @@ _FEWER_DRAWINGS = """
 window.requestAnimationFrame = drawn => setTimeout(() => drawn(performance.now()), 100);
 window.cancelAnimationFrame = clearTimeout;
 """
-# Other suites run beside this one; what comes at all comes within this.
-expect.set_options(timeout=30_000)
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,20 @@ class Site:
     def api(self) -> WebUI:
         return WebUI(self.url)
 
+    def held(self, *calls: int) -> AbstractContextManager[Gate]:
+        """The next generation stands still at these U-Net calls until it is let go."""
+        return closed(self.api, *calls)
+
     def wait_until_ended(self) -> None:
         """Wait until no job runs; the page of a real host says so a little earlier."""
-        deadline = time.monotonic() + 60
-        while self.api.get("/sdapi/v1/progress?skip_current_image=true")["state"]["job"]:
-            assert time.monotonic() < deadline, "the job does not end"
-            time.sleep(0.1)
+        until(lambda: not self._state()["job"], "the end of the job")
+
+    def wait_until_interrupted(self) -> None:
+        """Wait until the host has heard that its job is to end."""
+        until(lambda: self._state()["interrupted"], "the interrupt")
+
+    def _state(self) -> dict[str, Any]:
+        return self.api.get("/sdapi/v1/progress?skip_current_image=true")["state"]
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +109,12 @@ def open_page(site: Site, browser: Browser, watched: list[Watched]) -> Iterator[
     """Opens pages (theme, width); after the test nothing of theirs may have gone wrong in the console."""
 
     def opened(theme: str = "light", width: int = 1280, fewer_drawings: bool = True) -> Page:
-        page = browser.new_context(viewport={"width": width, "height": 1000}).new_page()
+        page = patient(browser.new_context(viewport={"width": width, "height": 1000})).new_page()
         watched.append(Watched(page))
         if fewer_drawings:
             page.add_init_script(_FEWER_DRAWINGS)
         page.goto(f"{site.url}/?__theme={theme}", wait_until="domcontentloaded")
-        Tab(page, "txt2img").accordion.checkbox.wait_for(timeout=120_000)
+        Tab(page, "txt2img").accordion.checkbox.wait_for()
         return page
 
     yield opened
@@ -129,14 +139,26 @@ class Watched:
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self._complain(str(error.stack)))
         page.on("websocket", self._event)
+        page.on("framenavigated", lambda _: self._events.clear())  # the old page's are never said to be closed
 
     def close(self) -> list[str]:
-        """What the console complained of. A page closed during an event keeps gradio 3's server from ever stopping."""
-        deadline = time.monotonic() + 10
-        while self._events and time.monotonic() < deadline:
-            self.page.wait_for_timeout(20)
+        """What the console complained of."""
+        self._wait_for_events()
         self.page.context.close()
         return self._complaints
+
+    def reload(self) -> None:
+        """Load the page again once no event is under way."""
+        self._wait_for_events()
+        self.page.reload(wait_until="domcontentloaded")
+
+    def _wait_for_events(self) -> None:
+        """A page that goes during an event keeps gradio 3's server from ever stopping."""
+        while self._events:
+            event = next(iter(self._events))
+            if not event.is_closed():
+                event.wait_for_event("close")
+            self._events.discard(event)
 
     def _heard(self, message: ConsoleMessage) -> None:
         said = f"{message.text} {message.location.get('url', '')}"

@@ -100,17 +100,20 @@ def test_interrupt(txt2img: Tab, site: Site) -> None:
     before = site.api.fingerprint()
     accordion = txt2img.accordion.open()
     accordion.set(distilled_model=site.distilled, family="custom", switch_step=12)
-    txt2img.settings(steps=150, width=256, height=256)
-    txt2img.generate_button.click()
-    expect(txt2img.interrupt_button).to_be_visible()
-    txt2img.page.wait_for_function("document.querySelector('.progressDiv')?.textContent.includes('%')")
-    txt2img.interrupt_button.click()
-    txt2img.wait_until_idle()
-    site.wait_until_ended()
-    expect(txt2img.infotext).to_contain_text("150 U-Net calls")
+    txt2img.settings(steps=15)
+    with site.held(3) as gate:
+        txt2img.generate_button.click()
+        gate.wait(3)
+        expect(txt2img.interrupt_button).to_be_visible()
+        txt2img.interrupt_button.click()
+        site.wait_until_interrupted()
+        gate.open()
+        txt2img.wait_until_idle()
+        site.wait_until_ended()
+    expect(txt2img.infotext).to_contain_text("15 U-Net calls")
     expect(txt2img.error).to_have_count(0)
     assert site.api.fingerprint() == before
-    txt2img.settings(steps=14, width=64, height=64)
+    txt2img.settings(steps=14)
     txt2img.generate()
     expect(txt2img.infotext).to_contain_text("14 U-Net calls")
 
@@ -119,10 +122,10 @@ def test_reload_ui_keeps_one_working_accordion(txt2img: Tab, site: Site, watched
     page = txt2img.page
     page.locator("#tabs > .tab-nav > button").filter(has_text="Settings").click()
     watched[0].server_away = True
-    with page.expect_navigation(timeout=120_000, wait_until="domcontentloaded"):
+    with page.expect_navigation(wait_until="domcontentloaded"):
         page.locator("#settings_restart_gradio").click()
     watched[0].server_away = False
-    txt2img.accordion.checkbox.wait_for(timeout=120_000)
+    txt2img.accordion.checkbox.wait_for()
     expect(txt2img.accordion.block).to_have_count(1)
     accordion = txt2img.accordion.open()
     accordion.set(distilled_model=site.distilled, family="lcm")

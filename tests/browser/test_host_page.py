@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site
-from tests.browser.webpage import Tab
+from tests.browser.webpage import Tab, press
 from tests.e2e.flavour import flavour_under_test
 
 ON_FORGE = flavour_under_test() == "forge"
@@ -23,22 +23,37 @@ def test_settings_come_with_the_page_and_callbacks_after_them(page: Page) -> Non
     assert page.evaluate("gradioApp().getElementById('txt2img_prompt') !== null")
 
 
-def test_callbacks_of_changes_run_soon_after_the_last_one(page: Page) -> None:
+def test_callbacks_of_changes_run_once_after_the_last_one(page: Page) -> None:
+    """With timers that the test holds in its hand: none of the page's runs by itself meanwhile."""
     counts = page.evaluate("""async () => {
-        const counts = {updates: 0, after: 0, loaded: 0};
+        const counts = {updates: 0, before: 0, after: 0, loaded: 0, pauses: []};
+        const [set, clear] = [window.setTimeout, window.clearTimeout];
+        const held = new Map();
+        const turn = () => new Promise((resolve) => set(resolve));
+        window.setTimeout = (call, pause) => {
+            held.set(-held.size - 1, {call, pause});
+            return -held.size;
+        };
+        window.clearTimeout = (timer) => { held.has(timer) ? held.get(timer).call = null : clear(timer); };
         onUiUpdate((mutations) => { counts.updates += Array.isArray(mutations) ? 1 : 0; });
         onAfterUiUpdate(() => counts.after++);
         onUiLoaded(() => counts.loaded++);
         for (let i = 0; i < 4; i++) {
             gradioApp().querySelector("#tabs").appendChild(document.createElement("i")).remove();
-            await new Promise((resolve) => setTimeout(resolve, 50));
+            await turn();
         }
-        await new Promise((resolve) => setTimeout(resolve, 400));
+        counts.before = counts.after;
+        const waiting = Array.from(held.values()).filter(({call}) => call);
+        [window.setTimeout, window.clearTimeout] = [set, clear];
+        for (const {call, pause} of waiting) {
+            counts.pauses.push(pause);
+            call();
+        }
         return counts;
     }""")
     assert counts["updates"] >= 4
-    assert counts["after"] >= 1
-    assert counts["after"] < counts["updates"]
+    assert counts["before"] == 0
+    assert counts["pauses"].count(200) == counts["after"] == 1
     assert counts["loaded"] == 0, "who registers late is not called any more"
 
 
@@ -57,16 +72,17 @@ def test_what_a_submission_sends(page: Page, given: list[object], on_a1111: obje
 
 def test_a_reloaded_page_shows_its_generation_again(txt2img: Tab, site: Site) -> None:
     page = txt2img.page
-    txt2img.settings(steps=60, width=256, height=256)
-    txt2img.generate_button.click()
-    page.wait_for_function("document.querySelector('.progressDiv')?.textContent.includes('%')")
-    task = page.evaluate("localStorage.getItem('txt2img_task_id')")
-    assert task.startswith("task(")
-    page.reload(wait_until="domcontentloaded")
-    restore = txt2img.element("restore_progress")
-    expect(restore).to_be_visible(timeout=60_000)
-    restore.click()
-    expect(txt2img.infotext).to_contain_text("Steps: 60", timeout=120_000)
+    txt2img.settings(steps=6)
+    with site.held(3) as gate:
+        txt2img.generate_button.click()
+        gate.wait(3)
+        task = page.evaluate("localStorage.getItem('txt2img_task_id')")
+        assert task.startswith("task(")
+        page.reload(wait_until="domcontentloaded")
+        restore = txt2img.element("restore_progress")
+        press(restore, page.locator(".progressDiv"))
+        gate.open()
+        expect(txt2img.infotext).to_contain_text("Steps: 6,")
     txt2img.wait_until_idle()
     expect(txt2img.pictures.first).to_be_visible()
     expect(restore).to_be_hidden()

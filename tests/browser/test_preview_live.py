@@ -12,20 +12,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, Watched
 from tests.browser.preview.page import Panel
 from tests.browser.webpage import Tab
-
-_SHOWN = "root => [...root.querySelectorAll('[role=gridcell]')].filter(x => x.getClientRects().length).length"
-# Notes again and again how many frames are shown and whether the host still generates.
-_WATCH = f"""([root, button]) => {{
-    window.dtSeen = [];
-    window.dtWatch = setInterval(() => window.dtSeen.push([
-        ({_SHOWN})(root),
-        getComputedStyle(button).display !== "none",
-    ]), 20);
-}}"""
-
 
 @pytest.fixture
 def panel(page: Page) -> Panel:
@@ -49,23 +38,19 @@ def generate(tab: Tab, panel: Panel, frames: int) -> None:
     expect(panel.status).to_contain_text("Finished")
 
 
-def watched(tab: Tab, panel: Panel) -> list[tuple[int, bool]]:
-    """What was shown while the host generated, every 20 ms."""
-    page = panel.page
-    page.evaluate(_WATCH, [panel.root.element_handle(), tab.interrupt_button.element_handle()])
-    tab.generate()
-    page.evaluate("clearInterval(window.dtWatch)")
-    return [(count, bool(runs)) for count, runs in page.evaluate("window.dtSeen")]
-
-
 def test_frames_arrive_while_it_runs(txt2img: Tab, panel: Panel, site: Site) -> None:
     """8 frames of 2 images in 4 steps, with what made each of them."""
     hybrid(txt2img, site)
-    txt2img.settings(batch_size=2, width=768, height=768, seed=1)
-    seen = watched(txt2img, panel)
-    expect(panel.cells).to_have_count(8)
-    while_running = {count for count, runs in seen if runs}
-    assert while_running & {2, 4, 6}, sorted(while_running)
+    txt2img.settings(batch_size=2, seed=1)
+    with site.held(2, 3, 4) as gate:
+        txt2img.generate_button.click()
+        for call in (2, 3, 4):
+            gate.wait(call)
+            expect(panel.cells).to_have_count(2 * (call - 1))
+            expect(txt2img.interrupt_button).to_be_visible()
+            gate.open()
+        expect(panel.cells).to_have_count(8)
+    txt2img.wait_until_idle()
     tags = [" ".join(tag.split()) for tag in panel.tags.all_inner_texts()]
     assert [re.match(r"([BD]) step (\d)/4( switch)?", tag, re.IGNORECASE) is not None for tag in tags] == [True] * 4
     for tag, letter, timestep, model in zip(
@@ -121,19 +106,22 @@ def test_the_structure_curve(txt2img: Tab, panel: Panel, site: Site) -> None:
     txt2img.settings(batch_size=2, seed=1)
     generate(txt2img, panel, 8)
     panel.root.locator("summary").filter(has_text="Structure curve").click()
-    expect(panel.chart.locator("path, polyline").first).to_be_visible(timeout=30_000)
+    expect(panel.chart.locator("path, polyline").first).to_be_visible()
     expect(panel.root).to_contain_text(re.compile("structural|LPIPS|DreamSim", re.IGNORECASE))
 
 
 def test_stop_here_keeps_the_frame_as_the_image(txt2img: Tab, panel: Panel, site: Site) -> None:
-    txt2img.settings(steps=60, seed=1, width=256, height=256)
-    txt2img.generate_button.click()
-    expect(panel.button("Stop here")).to_be_enabled(timeout=30_000)
-    expect(panel.cells.nth(1)).to_be_visible()
-    panel.button("Stop here").click()
-    expect(txt2img.infotext).to_contain_text("DD stopped at", timeout=60_000)
-    txt2img.wait_until_idle()
-    assert panel.cells.count() < 60
+    txt2img.settings(steps=12, seed=1)
+    with site.held(6) as gate:
+        txt2img.generate_button.click()
+        gate.wait(6)
+        expect(panel.cells.nth(1)).to_be_visible()
+        panel.button("Stop here").click()
+        expect(panel.done).to_contain_text("It ends with")
+        gate.open()
+        expect(txt2img.infotext).to_contain_text("DD stopped at")
+        txt2img.wait_until_idle()
+    assert panel.cells.count() < 12
     expect(txt2img.pictures.first).to_be_visible()
     site.wait_until_ended()
 
@@ -142,8 +130,8 @@ def test_compare_lays_three_strips_under_each_other(txt2img: Tab, panel: Panel, 
     hybrid(txt2img, site)
     txt2img.settings(seed=1)
     panel.button("Compare").click()
-    expect(panel.strips).to_have_count(3, timeout=90_000)
-    expect(panel.status).to_contain_text("Finished", timeout=90_000)
+    expect(panel.strips).to_have_count(3)
+    expect(panel.status).to_contain_text("Finished")
     txt2img.wait_until_idle()
     counts = [panel.strips.nth(at).get_by_role("gridcell").count() for at in range(3)]
     assert sorted(counts) == [4, 4, 20]
@@ -162,7 +150,7 @@ def test_two_pages_see_their_own_frames_alone(open_page: Callable[..., Page], si
         tab.settings(width=64, height=64, steps=steps)
         tab.generate_button.click()
     for panel, tab, steps in zip(panels, tabs, (3, 5), strict=True):
-        expect(panel.cells).to_have_count(steps, timeout=60_000)
+        expect(panel.cells).to_have_count(steps)
         expect(panel.status).to_contain_text("Finished")
         tab.wait_until_idle()
     site.wait_until_ended()
@@ -170,11 +158,13 @@ def test_two_pages_see_their_own_frames_alone(open_page: Callable[..., Page], si
         expect(panel.cells).to_have_count(steps)
 
 
-def test_a_reloaded_page_shows_its_last_strip(txt2img: Tab, panel: Panel, page: Page) -> None:
+def test_a_reloaded_page_shows_its_last_strip(
+    txt2img: Tab, panel: Panel, page: Page, watched: list[Watched]
+) -> None:
     txt2img.settings(seed=1)
     generate(txt2img, panel, 4)
-    page.reload(wait_until="domcontentloaded")
-    txt2img.accordion.checkbox.wait_for(timeout=120_000)
+    watched[0].reload()
+    txt2img.accordion.checkbox.wait_for()
     again = opened(page)
     expect(again.cells).to_have_count(4)
 
@@ -188,25 +178,31 @@ def test_unticked_nothing_is_recorded(txt2img: Tab, panel: Panel, page: Page) ->
 
 
 def test_an_interrupted_generation_shows_what_it_has(txt2img: Tab, panel: Panel, site: Site) -> None:
-    txt2img.settings(steps=60, seed=1, width=256, height=256)
-    txt2img.generate_button.click()
-    expect(txt2img.interrupt_button).to_be_visible()
-    expect(panel.cells.nth(1)).to_be_visible()
-    txt2img.interrupt_button.click()
-    expect(panel.status).to_contain_text("Ended early")
-    assert 2 <= panel.cells.count() < 60
-    site.wait_until_ended()
+    txt2img.settings(steps=12, seed=1)
+    with site.held(6) as gate:
+        txt2img.generate_button.click()
+        gate.wait(6)
+        expect(panel.cells.nth(1)).to_be_visible()
+        txt2img.interrupt_button.click()
+        site.wait_until_interrupted()
+        gate.open()
+        expect(panel.status).to_contain_text("Ended early")
+        site.wait_until_ended()
+    assert 2 <= panel.cells.count() < 12
 
 
 def test_a_closed_page_costs_nothing(open_page: Callable[..., Page], txt2img: Tab, site: Site) -> None:
     other = open_page()
     panel = opened(other)
     tab = Tab(other, "txt2img")
-    tab.settings(steps=30, width=128, height=128, seed=1)
-    tab.generate_button.click()
-    expect(panel.cells.first).to_be_visible(timeout=60_000)
-    other.goto("about:blank")
-    site.wait_until_ended()
+    tab.settings(steps=6, width=64, height=64, seed=1)
+    with site.held(3) as gate:
+        tab.generate_button.click()
+        gate.wait(3)
+        expect(panel.cells.first).to_be_visible()
+        other.goto("about:blank")
+        gate.open()
+        site.wait_until_ended()
     txt2img.generate()
     expect(txt2img.pictures.first).to_be_visible()
 

@@ -342,11 +342,90 @@ def test_suites_that_are_interrupted_say_how_far_they_were(
         if all(path.exists() for path in begun):
             raise environments.Terminated
 
-    monkeypatch.setattr(run, "time", SimpleNamespace(sleep=interrupt))
+    monkeypatch.setattr(run, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
     with pytest.raises(environments.Terminated):
         run.run_side_by_side(suites)
     out = capfd.readouterr().out
     assert all(f"interrupted {path}" in out for path in begun)
+
+
+def test_a_suite_that_hangs_says_where_and_the_others_are_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hears Ctrl-C, as pytest does; one hears nothing and shows its stacks. Time goes by when both hang."""
+    hangs = (
+        "import faulthandler, pathlib, signal, sys\n"
+        "faulthandler.enable()\n"
+        "def stands_here():\n"
+        "    pathlib.Path(sys.argv[1]).touch()\n"
+        "    while True: signal.pause()\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[2:] else signal.default_int_handler)\n"
+        "stands_here()\n"
+    )
+    begun, environ = [tmp_path / "a", tmp_path / "b"], dict(os.environ)
+    suites = {
+        "hangs": ([sys.executable, "-c", hangs, str(begun[0])], environ),
+        "hears nothing": ([sys.executable, "-c", hangs, str(begun[1]), "deaf"], environ),
+        "good": ([sys.executable, "-c", "print('good')"], environ),
+    }
+    late = SimpleNamespace(
+        sleep=time.sleep, monotonic=lambda: 0.0 if not all(path.exists() for path in begun) else 1e9 + time.monotonic()
+    )
+    monkeypatch.setattr(run, "time", late)
+    codes = run.run_side_by_side(suites, at_once=2)
+    assert codes == {"hangs": 124, "hears nothing": 124, "good": 0}
+    assert run.verdict(codes) == 124
+    out = capfd.readouterr().out
+    assert out.count("in stands_here") == 2
+    assert "run.py: failed: hangs (not ended after 45 minutes), hears nothing (not ended after 45 minutes)" in out
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, list[str]]]:
+    """What `run.py test` with these arguments would run, without running it."""
+    asked: dict[str, list[str]] = {}
+
+    def take(stages: run.Stages) -> dict[str, int]:
+        asked.update({name: command for name, (command, _) in stages.items()})
+        return {}
+
+    monkeypatch.setattr(run, "run_side_by_side", take)
+    monkeypatch.setattr(run, "environment", lambda flavour, **_: Path(flavour))
+    monkeypatch.setattr(run, "find_chromium", lambda _python: "chromium")
+
+    def of(*arguments: str) -> dict[str, list[str]]:
+        assert run.main(["test", *arguments]) == 0
+        return asked
+
+    return of
+
+
+def _marks(command: list[str]) -> str:
+    return command[command.index("-m", 3) + 1] if "-m" in command[3:] else ""
+
+
+def test_everything_is_linted_before_it_is_tested(stages: Callable[..., dict[str, list[str]]]) -> None:
+    asked = stages()
+    assert list(asked)[:4] == ["ruff", "ruff format", "pyright", "import rules"]
+    tests = [command for name, command in asked.items() if "pytest" in command]
+    for flavour in ("a1111", "forge"):
+        folders = {word for command in tests if command[0] == flavour for word in command if word.startswith("tests/")}
+        assert folders == {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/__init__.py")}
+    assert {_marks(command) for command in tests} == {"not slow", "not slow and not a1111 and not once"}
+
+
+def test_slow_tests_are_asked_for_alone(stages: Callable[..., dict[str, list[str]]]) -> None:
+    asked = stages("--slow")
+    assert {_marks(command) for command in asked.values()} == {"slow", "slow and not a1111 and not once"}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        if "@pytest.mark.slow" in path.read_text(encoding="utf-8"):
+            assert path.relative_to(ROOT).parts[1] in ("unit", "embedded"), f"--slow does not come to {path}"
+
+
+def test_a_part_is_tested_on_one_stack(stages: Callable[..., dict[str, list[str]]]) -> None:
+    [command] = stages("--flavour", "forge", "tests/e2e").values()
+    assert (command[0], command[-1]) == ("forge", "not a1111 and not once")
+    assert "tests/e2e" in command
 
 
 def test_pytest_arguments_keep_their_order() -> None:
