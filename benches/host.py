@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,27 +91,23 @@ class Host(ABC):
 
 
 def _timed(processing_class: Any) -> Any:
-    """The host's processing class, which times its `sample`."""
+    """The host's processing class, which times its `sample`, also where a script has put one of its own there."""
 
     class Timed(processing_class):
-        """Also where a script puts its own `sample` around the class's: the outermost ends last."""
-
         seconds = Seconds()
 
-        @property
-        def sample(self) -> Any:
-            inner = vars(self).get("_sample") or super().sample
-
-            def timed(*args: Any, **kwargs: Any) -> Any:
-                clock = Clock()
-                result = inner(*args, **kwargs)
-                self.seconds = clock.read()
-                return result
-
-            return timed
-
-        @sample.setter
-        def sample(self, value: Any) -> None:
-            vars(self)["_sample"] = value
+        def __getattribute__(self, name: str) -> Any:
+            found = super().__getattribute__(name)
+            return _clocked(self, found) if name == "sample" else found
 
     return Timed
+
+
+def _clocked(p: Any, sample: Callable[..., Any]) -> Callable[..., Any]:
+    def clocked(*args: Any, **kwargs: Any) -> Any:
+        clock = Clock()
+        result = sample(*args, **kwargs)
+        p.seconds = clock.read()
+        return result
+
+    return clocked
