@@ -45,7 +45,8 @@ class Turns:
     _online: list[UnetPatcher] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.first = next(iter(self.patchers.values()))
+        # A pass may have no step to make: DDIM's grid ends above noise level 0, where little strength begins.
+        self.first = next(iter(self.patchers.values()), self.requested)
         self._loaded = self.first
 
     def clear(self) -> None:
