@@ -166,6 +166,7 @@ class Ours:
         chosen = {"distilled_model": "second", "family": "custom", "base_cfg": 5, "distilled_cfg": 5}
         chosen |= {"switch_step": 2, "residency": residency, **(values or {})}
         self.on("process")(lambda p, *_: hooks.begin(Forge(), p, [chosen]))
+        self.on("process_batch")(lambda p, *_a, **_k: hooks.before_batch(p))
         before = self.host.library.actions.get("process_before_every_sampling")
 
         @self.on("process_before_every_sampling")

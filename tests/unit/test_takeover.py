@@ -34,7 +34,7 @@ class Processing:
 def settled(p: Processing, steps: int = 4, name: str = "ours") -> TakeOver:
     """A request of ours: other steps, and a mark around each sampling and each reading of the prompts."""
     taken = takeover.start(p)
-    taken.begin()
+    taken.begun = True
     with taken.changes():
         p.steps = steps
         p.setup_conds = marked(p, f"{name} conds")(p.setup_conds)

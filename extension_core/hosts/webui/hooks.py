@@ -41,7 +41,7 @@ def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     taken = takeover.of(p)
     if taken is None or taken.begun:
         taken = takeover.start(p)
-    taken.begin()
+    taken.begun = True
     try:
         _begin(host, p, args, taken)
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
@@ -84,8 +84,8 @@ def before_batch(p: Any) -> None:
 
 def before_sampling(p: Any) -> None:
     """The host has made its sampler and is about to run it; called in `process_before_every_sampling`."""
-    turns, preview = request.of_request(p), recording.of_request(p)
-    if turns is None and preview is None:
+    taken, turns, preview = takeover.of(p), request.of_request(p), recording.of_request(p)
+    if taken is None or not taken.held or (turns is None and preview is None):
         return
     stack = fresh_stack(p.sampler)
     watch = None

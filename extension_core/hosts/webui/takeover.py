@@ -130,15 +130,10 @@ class TakeOver:
         self._close: Replaced | None = None
         self._at_end: list[Callable[[], None]] = []
 
-    def begin(self) -> None:
-        """The host processes it from here on; whatever ends that, `at_end` is called."""
-        self.begun = True
-        if hasattr(self.p, "close"):
-            self._close = Replaced(self.p, "close", self._closing)
-
     def at_end(self, call: Callable[[], None]) -> None:
         """Call this when the processing has ended, well or not."""
         self._at_end.append(call)
+        self._watch_close()
 
     def layer(self, name: str, around: Callable[[Method], Method]) -> None:
         """Put a function around a method of the request, outside of the layers that it has.
@@ -146,10 +141,15 @@ class TakeOver:
         Args:
             around: makes the function of what it is to be put around.
         """
+        self._watch_close()
         replaced = self._methods.get(name)
         if replaced is None:
             replaced = self._methods[name] = Replaced(self.p, name, self._run)
         replaced.chain = around(replaced.chain)
+
+    def _watch_close(self) -> None:
+        if self._close is None and hasattr(self.p, "close"):
+            self._close = Replaced(self.p, "close", self._closing)
 
     def refuse(self, error: Exception) -> None:
         """Let the request fail at its first sampling; `p.sample` is called unguarded by both hosts."""
