@@ -17,6 +17,9 @@ from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import settings
 from tests.e2e.test_passes import HIRES, from_picture, picture
 
+# Forge has a ControlNet of its own, which test_forge tries.
+pytestmark = pytest.mark.a1111
+
 CONTROLNET = "controlnet"
 CFG = 5
 

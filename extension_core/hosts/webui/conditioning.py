@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,11 @@ def own_caches(p: Any, caches: dict[str, list[Any]]) -> Iterator[None]:
 
 @contextmanager
 def other_caches(p: Any, caches: dict[str, list[Any]]) -> Iterator[None]:
-    """Caches instead of the host's; results stay."""
+    """Caches instead of the host's; results stay.
+
+    The host hands out what its cache holds, and extensions write to that: ControlNet marks positive and negative
+    prompts in it, and then empties the host's caches, of which it knows. So these keep a copy.
+    """
     before = {name: getattr(p, name) for name in _CACHES if hasattr(p, name)}
     for name in before:
         setattr(p, name, caches.setdefault(name, [None, None]))
@@ -34,3 +39,5 @@ def other_caches(p: Any, caches: dict[str, list[Any]]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(p, name, value)
+        for cache in caches.values():
+            cache[1] = copy.deepcopy(cache[1])
