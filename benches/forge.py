@@ -14,7 +14,6 @@ from benches.timing import Clock, Seconds, return_free_memory
 from extension_core.weights.wanted import Wanted
 
 
-
 class Forge(Host):
     """The embedded WebUI's Forge flavour."""
 

@@ -23,6 +23,7 @@ class Server:
 
     def wait(self, condition: Callable[[str], bool]) -> str:
         """Until its log is so; returns the log."""
+
         def so() -> bool:
             text = self.log.read_text()
             assert condition(text) or self.process.poll() is None, text[-3000:]

@@ -77,7 +77,7 @@ def _short(command: str) -> str:
     for word in words:
         if word in _CHOSEN:
             next(words, "")
-        elif word in _KEPT or not word.startswith(("-", "http")) and not word.isupper():
+        elif word in _KEPT or (not word.startswith(("-", "http")) and not word.isupper()):
             kept.append(word)
         elif word.startswith("-"):
             raise AssertionError(f"{command}: say of {word} whether its test has it, too")

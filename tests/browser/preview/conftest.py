@@ -64,9 +64,7 @@ def open_stand(url: str, browser: Browser, said: list[str]) -> Iterator[Opened]:
     """Opens pages (theme, width), each as another visitor."""
     contexts: list[BrowserContext] = []
 
-    def opened(
-        theme: str = "light", width: int = 1280, modules: str = "all", own_time: bool = True
-    ) -> StandPage:
+    def opened(theme: str = "light", width: int = 1280, modules: str = "all", own_time: bool = True) -> StandPage:
         """Args: own_time: the test can let the page's time go by; the page's `performance` is the test's then."""
         context = patient(browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce"))
         if own_time:
