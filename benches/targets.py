@@ -1,4 +1,4 @@
-"""What figures are to reach; standard library alone, so that nothing a part lacks keeps its figures from the table."""
+"""What figures are to reach; standard library only, so that no part that fails keeps the table from being printed."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from tests.browser.conftest import Site, Watched
 from tests.browser.preview.page import Panel
 from tests.browser.webpage import Tab
 
+
 @pytest.fixture
 def panel(page: Page) -> Panel:
     return opened(page)
@@ -158,9 +159,7 @@ def test_two_pages_see_their_own_frames_alone(open_page: Callable[..., Page], si
         expect(panel.cells).to_have_count(steps)
 
 
-def test_a_reloaded_page_shows_its_last_strip(
-    txt2img: Tab, panel: Panel, page: Page, watched: list[Watched]
-) -> None:
+def test_a_reloaded_page_shows_its_last_strip(txt2img: Tab, panel: Panel, page: Page, watched: list[Watched]) -> None:
     txt2img.settings(seed=1)
     generate(txt2img, panel, 4)
     watched[0].reload()

@@ -153,9 +153,7 @@ class Tab:
         """Click Generate and wait for another picture or an error."""
         before = self.page.evaluate(_SHOWN, self.name)
         self.generate_button.click()
-        self.page.wait_for_function(
-            f"([tab, before]) => ({_SHOWN})(tab) !== before", arg=[self.name, before]
-        )
+        self.page.wait_for_function(f"([tab, before]) => ({_SHOWN})(tab) !== before", arg=[self.name, before])
         self.wait_until_idle()
 
     def wait_until_idle(self) -> None:

@@ -19,6 +19,7 @@ from openapi_spec_validator import validate
 from extension_core.api import arguments_schema
 from extension_core.arguments import POSITIONS
 from tests.e2e.client import TITLE, Pair, Reply, WebUI, png_base64
+from tests.waiting import PATIENCE
 
 PREFIX = "/diversity-distillation/v1"
 REQUEST = {"steps": 4, "width": 64, "height": 64, "sampler_name": "Euler", "scheduler": "Automatic"}
@@ -42,7 +43,7 @@ def send(webui: WebUI, body: bytes, path: str = "/plan") -> tuple[int, Any]:
     """POST bytes as they are."""
     request = urllib.request.Request(webui.url + PREFIX + path, body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.client import Pair, WebUI
+from tests.waiting import PATIENCE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```(python|bash)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -37,7 +38,7 @@ def test_the_python_examples_run_one_after_the_other(webui: WebUI, pair: Pair, t
     blocks = [text for language, text in EXAMPLES if language == "python"]
     assert len(blocks) >= 8
     script.write_text(placed("\n".join(blocks), webui, pair), encoding="utf-8")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "did you mean 'switch_step'?" in done.stdout
     assert "base 999 -> 759 -> 499, distilled 499 -> 259 -> 0" in done.stdout
@@ -48,6 +49,6 @@ def test_the_python_examples_run_one_after_the_other(webui: WebUI, pair: Pair, t
 def test_the_shell_examples_answer(webui: WebUI, pair: Pair, text: str) -> None:
     webui.generate(pair.base).must_work()
     command = placed(text, webui, pair).replace("curl -s", "curl -sf")
-    done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)

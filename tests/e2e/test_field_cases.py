@@ -227,7 +227,9 @@ def test_the_scripts_title_in_any_case(webui: WebUI, pair: Pair) -> None:
 @pytest.mark.parametrize("name", ["{}", "{}.safetensors", "{} [0123456789]", " {}"])
 def test_a_models_name_as_clients_write_it(webui: WebUI, pair: Pair, name: str) -> None:
     ours = {"distilled_model": name.format(pair.distilled), "family": "dmd2"}
-    assert webui.generate(pair.base, ours).same_as(webui.generate(pair.base, {**ours, "distilled_model": pair.distilled}))
+    assert webui.generate(pair.base, ours).same_as(
+        webui.generate(pair.base, {**ours, "distilled_model": pair.distilled})
+    )
 
 
 @pytest.mark.parametrize("afterwards", [True, False])

@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.test_api import PREFIX
+from tests.waiting import PATIENCE
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 EXAMPLES = 60
@@ -58,7 +59,7 @@ def test_nothing_that_schemathesis_sends_breaks_a_route(
     command += ["--url", webui.url, "--checks", CHECKS, "--max-examples", str(EXAMPLES), "--no-color"]
     command += ["--phases", "examples,coverage,fuzzing", "--generation-deterministic"]
     command += ["--suppress-health-check", "all", "--warnings", "off"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     counted = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
     assert counted is not None, done.stdout[-2000:]

@@ -10,6 +10,7 @@ import torch
 
 from tests.embedded.conftest import Host
 from tests.unit.trajectory import tag
+from tests.waiting import until
 
 PREFIX = "/diversity-distillation/v1/dt"
 
@@ -67,13 +68,16 @@ def client_of(app: Any) -> Any:
     return TestClient(app, raise_server_exceptions=False)
 
 
-def eventually(answer: Callable[[], Any], status: int = 200, tries: int = 60) -> Any:
+def eventually(answer: Callable[[], Any], status: int = 200) -> Any:
     """The first answer of this status; all before it say 202."""
-    for _ in range(tries):
+
+    def ready() -> Any:
         reply = answer()
         if reply.status_code == status:
-            return reply
+            return [reply]
         assert reply.status_code == 202, (reply.status_code, reply.text)
         assert reply.headers["retry-after"] == "1"
         assert reply.json()["wait"]
-    raise AssertionError("it was never ready")
+        return []
+
+    return until(ready, f"an answer with status {status}")[0]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.embedded.conftest import Host, page_generate
+from tests.waiting import joined
 
 pytestmark = pytest.mark.forge
 On = Callable[[str], Callable[[Callable[..., Any]], Callable[..., Any]]]
@@ -75,7 +76,7 @@ def test_functions_run_one_after_another(session_host: Host, main_thread: None) 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        joined(thread)
     assert answers == {n: 10 * n for n in range(5)}
     assert {name for _, name in order} == {"page"}
     assert waiting_list == finished_list == []

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 from tests.embedded.conftest import Host
+from tests.waiting import PATIENCE
 
 
 def test_an_older_answer_changes_nothing(host: Host) -> None:
@@ -18,15 +19,15 @@ def test_an_older_answer_changes_nothing(host: Host) -> None:
     def line(text: str) -> str:
         if text == "older":
             begun.set()
-            assert overtaken.wait(30)
+            assert overtaken.wait(PATIENCE)
         return text
 
     shown = newest_alone(line)
     with ThreadPoolExecutor() as threads:
         older = threads.submit(shown, asked, "older")
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         assert shown(asked, "newer") == "newer"
         assert shown(Asked(), "another page's") == "another page's"
         overtaken.set()
-        assert older.result(30) == gr.update()
+        assert older.result(PATIENCE) == gr.update()
     assert shown(asked, "newest") == "newest"

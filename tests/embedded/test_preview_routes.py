@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from secrets import compare_digest
@@ -27,6 +26,7 @@ from tests.embedded.previews import (
     new_secret,
     open_recording,
 )
+from tests.waiting import PATIENCE, joined, until
 
 NOTHING = {"error": "There is no such preview; it may have expired."}
 
@@ -299,18 +299,18 @@ class TestPictures:
         @on("process")
         def hold(*_args: Any) -> None:
             running.set()
-            assert asked.wait(60)
+            assert asked.wait(PATIENCE)
 
         images: list[Any] = []
         thread = threading.Thread(target=lambda: images.append(host.txt2img(steps=4, seed=7)))
         thread.start()
-        assert running.wait(60)
+        assert running.wait(PATIENCE)
         try:
             replies = [client.get(path) for _ in range(2)]
             small = client.get(f"{PREFIX}/{generation.id}/frames/0/0.jpg")
         finally:
             asked.set()
-        thread.join(120)
+        joined(thread)
         assert [reply.status_code for reply in replies] == [202, 202]
         assert "as soon as nothing is generated" in replies[0].json()["wait"]
         assert small.status_code == 200
@@ -337,18 +337,18 @@ class TestPictures:
         @on("process_before_every_sampling")
         def hold(*_args: Any) -> None:
             running.set()
-            assert asked.wait(60)
+            assert asked.wait(PATIENCE)
 
         images: list[Any] = []
         thread = threading.Thread(target=lambda: images.append(host.txt2img(steps=4, seed=8)))
         thread.start()
-        assert running.wait(60)
+        assert running.wait(PATIENCE)
         with monkeypatch.context() as patch:
             patch.setattr(Taesd, "__call__", no_memory)
             small = client.get(f"{PREFIX}/{generation.id}/frames/0/0.jpg")
             assert client.get(f"{PREFIX}/{generation.id}/frames/0/0.png").status_code == 202
             asked.set()
-            thread.join(120)
+            joined(thread)
         monkeypatch.setattr(processing, "decode_latent_batch", no_memory)
         other = f"{PREFIX}/{generation.id}/frames/1/0.png"
         assert eventually(lambda: client.get(other), 503).json()["error"].startswith("full VAE could not decode")
@@ -392,16 +392,16 @@ class TestCurve:
 
         def long() -> None:
             begun.set()
-            assert go_on.wait(10)
+            assert go_on.wait(PATIENCE)
             worker.give_way()
             order.append("long")
 
         jobs = [worker.submit(long, LATER)]
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         jobs += [worker.submit(lambda: order.append("later"), LATER), worker.submit(lambda: order.append("soon"), SOON)]
         go_on.set()
         for job in jobs:
-            job.result(10)
+            job.result(PATIENCE)
         assert order == ["soon", "long", "later"]
 
 
@@ -456,11 +456,12 @@ class TestWishes:
         from extension_core.trajectory.store import State
 
         saved: list[Any] = []
+        asked_again = threading.Event()
 
         def save_later(generation: Any, decoder: Any) -> list[str]:
             assert decoder.name == "TAESD"
             saved.append(generation)
-            time.sleep(1.5)
+            assert asked_again.wait(PATIENCE)
             return ["00001-1-dt.png", "00001-1-dt.webp"]
 
         monkeypatch.setattr(routes.output, "save_later", save_later)
@@ -468,6 +469,8 @@ class TestWishes:
         path = f"{PREFIX}/{generation.id}/save"
         assert client.post(path).status_code == 409
         generation.finish(State.DONE)
+        assert client.post(path).status_code == 202
+        asked_again.set()
         reply = eventually(lambda: client.post(path))
         assert reply.json() == {"files": ["00001-1-dt.png", "00001-1-dt.webp"]}
         assert saved == [generation]
@@ -621,15 +624,14 @@ class TestRates:
         from extension_core.hosts.webui.preview.workers import Busy, Worker
 
         worker, go_on = Worker("test", 2), threading.Event()
-        first = worker.submit(lambda: go_on.wait(10))
-        while not first.running():
-            time.sleep(0.01)
+        first = worker.submit(lambda: go_on.wait(PATIENCE))
+        until(first.running, "the first job")
         waiting = [worker.submit(lambda: None) for _ in range(2)]
         with pytest.raises(Busy):
             worker.submit(lambda: None)
         waiting[0].cancel()
         go_on.set()
-        assert waiting[1].result(10) is None
+        assert waiting[1].result(PATIENCE) is None
 
     def test_an_answer_that_nobody_fetches_is_forgotten(self) -> None:
         from extension_core.hosts.webui.preview.workers import Once, Worker
@@ -638,11 +640,11 @@ class TestRates:
         clock, made = Clock(), []
         once: Any = Once(Worker("test", 9), 60, clock)
         make: Callable[[], None] = lambda: made.append(1)  # noqa: E731
-        once.ask("a", make).result(10)
-        once.ask("a", make).result(10)
+        once.ask("a", make).result(PATIENCE)
+        once.ask("a", make).result(PATIENCE)
         assert len(made) == 1
         clock.now += 61
-        once.ask("a", make).result(10)
+        once.ask("a", make).result(PATIENCE)
         assert len(made) == 2
 
 

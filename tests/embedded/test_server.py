@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.embedded import servers
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.a1111
 
@@ -21,7 +22,7 @@ class Server(servers.Server):
         request = urllib.request.Request(f"{self.url}{path}", data=b"" if post else None)
         request.add_header("Authorization", "Basic " + base64.b64encode(password.encode()).decode())
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -66,4 +67,4 @@ def test_reload_ui_and_stop(server: Server) -> None:
     assert "Restarting UI..." in text
     assert server.ask("/sdapi/v1/scripts")[0] == 200
     assert server.ask("/sdapi/v1/server-stop", post=True)[0] == 200
-    assert server.process.wait(60) == 0
+    assert server.process.wait(PATIENCE) == 0

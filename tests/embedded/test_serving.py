@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,6 +19,7 @@ import pytest
 
 from tests.e2e.embedded_host import ROOT, free_port
 from tests.embedded.conftest import FLAVOUR
+from tests.waiting import PATIENCE, until
 
 FRIEND = "http://friend.example"
 USER = {"username": "user", "password": "secret"}
@@ -52,7 +52,7 @@ class Client:
         elif payload is not None:
             data, names["Content-Type"] = json.dumps(payload).encode(), "application/json"
         try:
-            with self._open(urllib.request.Request(self.url + path, data, names), timeout=60) as reply:
+            with self._open(urllib.request.Request(self.url + path, data, names), timeout=PATIENCE) as reply:
                 return Answer(reply.status, reply.headers, reply.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read())
@@ -67,6 +67,16 @@ class Server:
     def client(self) -> Client:
         return Client(self.port)
 
+    def started(self, times: int) -> Server:
+        """Wait until its log has said so often that it has started."""
+
+        def so() -> bool:
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            return self.log.read_text().count("Startup time:") >= times
+
+        until(so, lambda: self.log.read_text()[-3000:])
+        return self
+
 
 @pytest.fixture(scope="module")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -79,15 +89,10 @@ def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
-            deadline = time.monotonic() + 200
-            while "Startup time:" not in log.read_text():
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
-            yield Server(process, port, log)
+            yield Server(process, port, log).started(1)
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(PATIENCE)
 
 
 def test_gradio_says_who_asks(server: Server) -> None:
@@ -159,10 +164,7 @@ def test_logins_end_with_reload_ui_and_the_process_with_stop(server: Server) -> 
     client.ask("/login", form=USER)
     assert client.ask("/user").json == "user"
     assert client.ask("/sdapi/v1/server-restart", {}).status == 200
-    deadline = time.monotonic() + 100
-    while server.log.read_text().count("Startup time:") < 2:
-        assert time.monotonic() < deadline, server.log.read_text()[-3000:]
-        time.sleep(0.2)
+    server.started(2)
     assert client.ask("/user").json is None
     assert client.ask("/sdapi/v1/server-stop", {}).status == 200
-    assert server.process.wait(60) == 0
+    assert server.process.wait(PATIENCE) == 0

@@ -23,6 +23,7 @@ from PIL import Image
 
 from tests.embedded import servers
 from tests.embedded.conftest import FLAVOUR, Answer, Host
+from tests.waiting import PATIENCE
 
 On = Callable[[str], Callable[[Callable[..., Any]], Callable[..., Any]]]
 SCRIPT = "x/y/z plot"
@@ -792,7 +793,7 @@ class Page(servers.Server):
     def ask(self, path: str, payload: Any = None) -> Any:
         body = None if payload is None else json.dumps(payload).encode()
         request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             text = answer.read()
         return json.loads(text) if text.startswith((b"{", b"[")) else text
 

@@ -14,6 +14,8 @@ from extension_core.axes import AXES, MOST_VALUES, PREFIX, Axis
 from extension_core.errors import DiversityError
 from extension_core.options import BY_NAME, FIELDS, Options
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 BY_OPTION = {axis.spec.name: axis for axis in AXES}
 # Infotexts of plots hold them, and users' notes.
 LABELS = ("Enabled", "Distilled model", "Family", "Mode", "Switch step", "Base steps", "Base CFG", "Distilled CFG",

@@ -26,6 +26,7 @@ from benches.page import Unwell, watch
 from benches.parts import PartFailed, _group, _show_where_it_stands, figures_of
 from benches.targets import AT_LEAST, AT_MOST, EXACTLY, table
 from extension_core.embedded.networks import UNetModel
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {**AT_MOST, **AT_LEAST, **EXACTLY}
@@ -116,7 +117,7 @@ def test_growth_sees_what_is_kept(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "some.safetensors"
     save_file({f"tensor {i}": torch.zeros(4, 4) for i in range(400)}, path)
     command = [sys.executable, "-c", GROWING, str(path), str(kept)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-4000:]
     measured = json.loads(done.stdout)
     assert measured["bytes_leaked_by_safetensors"] > 0
@@ -206,7 +207,7 @@ def test_a_part_leaves_nothing_running(tmp_path: Path, part: Callable[[str], str
     with pytest.raises(PartFailed):
         figures_of(part(content), [], tmp_path, 300)
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int((tmp_path / "pid").read_text())).wait(60)
+        psutil.Process(int((tmp_path / "pid").read_text())).wait(PATIENCE)
 
 
 @pytest.mark.once

@@ -9,6 +9,8 @@ import pytest
 from extension_core.errors import DiversityError
 from extension_core.weights.choices import Choice, find, lora_choice, not_found, unet_choices, unet_folders
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 CHECKPOINT = Choice("sub/turbo.safetensors [0123456789]", "turbo", Path("/c/sub/turbo.safetensors"), "turbo", ("0123",))
 LORAS = [lora_choice("turbo", Path("/l/turbo.safetensors")), lora_choice("LCM lora", Path("/l/x/LCM lora.pt"))]
 

@@ -21,6 +21,8 @@ from extension_core.diversity import (
 )
 from extension_core.diversity.attributes import entropies
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 observations = arrays(np.int64, st.integers(1, 80), elements=st.integers(0, 5))
 
 

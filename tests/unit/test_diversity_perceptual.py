@@ -13,6 +13,8 @@ from extension_core.diversity import available_measures, distance_matrix, paired
 from extension_core.diversity.perceptual import MEASURES, pairwise_means
 from extension_core.monsters import Attributes, draw, make_dataset
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 
 def _noise(n: int, seed: int, side: int = 64) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), dtype=np.uint8)

@@ -22,6 +22,8 @@ from extension_core.diversity import (
 )
 from extension_core.monsters import ATTRIBUTES, draw, free_attributes, sample_attributes
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 
 def _drawn(n: int, seed: int, fixed: dict[str, int], required: dict[str, int]) -> PromptImages:
     """Images and true attributes of monsters that vary in all but `fixed`."""

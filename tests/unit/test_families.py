@@ -20,6 +20,8 @@ from extension_core.sampling.families import (
 )
 from extension_core.sampling.schedule import NoiseSchedule, family_levels
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 
 @pytest.mark.parametrize(
     ("name", "family", "steps"),

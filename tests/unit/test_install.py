@@ -13,6 +13,8 @@ import pytest
 
 from tests.unit.wheels import make_wheel
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -21,6 +21,8 @@ from extension_core.monsters import (
     sample_mention,
 )
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 monsters = st.builds(Attributes, **{name: st.integers(0, len(labels) - 1) for name, labels in ATTRIBUTES.items()})
 mentions = st.frozensets(st.sampled_from(sorted(ATTRIBUTES)))
 

@@ -17,6 +17,8 @@ from extension_core.monsters import (
     sample_attributes,
 )
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 PLAIN = Attributes(body=0, colour=2, eyes=1, eye_size=0, mouth=2, horns=0, spots=0, position=1, background=1)
 
 

@@ -15,6 +15,8 @@ from extension_core.fields import Field, parse_value
 from extension_core.options import BY_NAME, FIELDS, Options
 from extension_core.preview_options import BY_KEY, PAGE_FIELDS, PREVIEW_FIELDS, PreviewOptions
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 API_KEYS = ("enabled", "distilled_model", "family", "mode", "switch_step", "base_steps", "base_cfg", "distilled_cfg",
             "base_sampler", "schedule", "text_encoder", "passes", "lora_strength", "lora_targets",
             "base_lora_factor", "distilled_lora_factor", "carry_from", "carry_strength", "residency", "dt.preview",

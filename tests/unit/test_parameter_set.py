@@ -19,6 +19,8 @@ from extension_core.weights.reader import read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 PREFIX = "model.diffusion_model."
 
 

@@ -17,6 +17,8 @@ from extension_core.sampling.plan import PassRequest, Plan, check_switch_step, p
 from extension_core.sampling.routing import ALL_BASE, ALL_DISTILLED, Boundary, Phase, boundary_of, split_levels
 from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, family_levels
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 SCHEDULE = NoiseSchedule.stable_diffusion()
 LCM4 = family_levels("lcm", 4, SCHEDULE, "sigma")
 

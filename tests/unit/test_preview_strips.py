@@ -20,6 +20,8 @@ from extension_core.trajectory.store import Generation, State, Store
 from extension_core.trajectory.thinning import Thinning
 from tests.unit.trajectory import colours, hybrid, picture_of, plain
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 HIRES = Section("hires pass")
 
 

@@ -13,6 +13,8 @@ import tomllib
 
 import extension_core
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 GROUPS = PROJECT["dependency-groups"]

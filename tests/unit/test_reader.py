@@ -14,6 +14,8 @@ from extension_core.errors import DiversityError
 from extension_core.weights.naming import file_keys
 from extension_core.weights.reader import open_tensors, read_header
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.float16)}
 
 

@@ -12,6 +12,8 @@ from extension_core.options import FIELDS, Options
 from extension_core.preview_options import PREVIEW_FIELDS, PreviewOptions
 from extension_core.sampling.families import FAMILIES
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EMPTY = {None: "same as k", "": "none"}

@@ -19,6 +19,7 @@ import pytest
 
 import run
 from tests.unit.wheels import make_wheel
+from tests.waiting import PATIENCE, until
 from tools import environments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.once  # of the standard library alone, and in environme
 
 STACK = ("torch==2.13.0", "gradio==3.41.2", "transformers==4.30.2")
 SERVER = """
-import os, sys, time
+import os, signal, sys
 from pathlib import Path
 here = Path(__file__).resolve().parent
 if (here / "broken").exists():
@@ -34,7 +35,7 @@ if (here / "broken").exists():
 (here / "pid").write_text(str(os.getpid()))
 (here / "argv").write_text(" ".join(sys.argv[1:]))
 print("Running on local URL:  http://127.0.0.1:" + sys.argv[sys.argv.index("--port") + 1])
-time.sleep(120)
+signal.pause()
 """
 BENCHES = """
 import json, sys
@@ -105,7 +106,7 @@ class Project:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out, err
 
     def environments(self) -> list[Path]:
@@ -117,11 +118,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("project"))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
+def wait_for(condition: Callable[[], bool]) -> None:
+    until(condition, "a child's sign")
 
 
 def is_alive(pid: int) -> bool:
@@ -194,7 +192,7 @@ def test_ctrl_c_ends_the_page_and_its_server(project: Project, sent: signal.Sign
     process = project.start("demo", "--no-browser")
     wait_for(lambda: pid.is_file() and pid.read_text() != "")
     process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (130, "")
     assert "Traceback" not in out
     assert not is_alive(int(pid.read_text()))
@@ -210,7 +208,7 @@ def test_a_signal_while_a_child_is_started_leaves_none_behind(monkeypatch: pytes
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
     monkeypatch.setattr(environments.subprocess, "Popen", interrupted)
-    command = [sys.executable, "-c", "import time; time.sleep(120)"]
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
     try:
         with pytest.raises(KeyboardInterrupt), environments.child(command, dict(os.environ)):
             pytest.fail("the signal was lost")
@@ -221,16 +219,16 @@ def test_a_signal_while_a_child_is_started_leaves_none_behind(monkeypatch: pytes
 
 def test_a_terminated_run_lets_its_child_end_its_own_affairs(project: Project, tmp_path: Path) -> None:
     code = (
-        "import pathlib, signal, sys, time\n"
+        "import pathlib, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a suite in the background ignores it
         "here = pathlib.Path(sys.argv[1])\n"
-        "try:\n    (here / 'began').touch(); time.sleep(120)\n"
-        "finally:\n    time.sleep(0.5); (here / 'ended').touch()\n"
+        "try:\n    (here / 'began').touch(); signal.pause()\n"
+        "finally:\n    (here / 'ended').touch()\n"
     )
     process = project.start("python", "-c", code, str(tmp_path))
     wait_for((tmp_path / "began").exists)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert (tmp_path / "ended").exists()
 
@@ -331,8 +329,8 @@ def test_suites_that_are_interrupted_say_how_far_they_were(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (
-        "import pathlib, sys, time\n"
-        "try:\n    pathlib.Path(sys.argv[1]).touch(); time.sleep(60)\n"
+        "import pathlib, signal, sys\n"
+        "try:\n    pathlib.Path(sys.argv[1]).touch(); signal.pause()\n"
         "except KeyboardInterrupt:\n    print('interrupted', sys.argv[1])\n"
     )
     begun = [tmp_path / "a", tmp_path / "b"]

@@ -19,6 +19,8 @@ from extension_core.fields import Field, parse_value
 from extension_core.options import FIELDS, Options
 from extension_core.preview_options import PREVIEW_FIELDS, PreviewOptions
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 SCHEMA = arguments_schema()
 VALID = Draft202012Validator(SCHEMA, format_checker=FormatChecker())
 EVERY_FIELD = [*FIELDS, *PREVIEW_FIELDS]

@@ -15,6 +15,8 @@ from extension_core.session import Session
 from extension_core.ui.summary import Model, carried, lora_on, summary_html
 from extension_core.weights.placement import Lives
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 SCHEDULE = NoiseSchedule.stable_diffusion()
 LCM4 = family_levels("lcm", 4, SCHEDULE, "sigma")
 MODELS = {Phase.BASE: Model("monsters"), Phase.DISTILLED: Model("fast")}

@@ -12,6 +12,8 @@ from extension_core.monsters import make_dataset
 from extension_core.trajectory import curve
 from extension_core.trajectory.curve import best_measure, structure_curve
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 
 def blends(steps: int, n: int = 2, side: int = 64) -> np.ndarray:
     """Noise that becomes a monster: uint8 [steps, n, side, side, 3]."""

@@ -17,6 +17,8 @@ from extension_core.errors import DiversityError
 from extension_core.trajectory.images import Decoder, DecodingFailed, NotRecorded, Picture, Pictures, View
 from tests.unit.trajectory import Clock, hybrid, picture_of, plain, recorded
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 FRAMES = recorded(hybrid(4), images=2).frames()
 
 

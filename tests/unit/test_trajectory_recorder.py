@@ -18,6 +18,9 @@ from extension_core.trajectory.frames import FrameInfo, Position, Section, Tag
 from extension_core.trajectory.recorder import MIB, Limits, Recorder
 from extension_core.trajectory.thinning import Thinning
 from tests.unit.trajectory import DeferredCopier, colours, hybrid, recorded, tag
+from tests.waiting import PATIENCE
+
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 
 
 def latents(value: float = 1.0, images: int = 1, side: int = 2) -> torch.Tensor:
@@ -334,7 +337,7 @@ def test_a_reader_that_waits_long_does_not_hold_up_the_sampler() -> None:
     recorder.add(tag(), colours())
     reader = Thread(target=recorder.frames()[0].latents)
     reader.start()
-    assert entered.wait(10)
+    assert entered.wait(PATIENCE)
     for step in range(1, 4):
         recorder.add(tag(step), colours())
     assert len(recorder.snapshot().frames) == 4

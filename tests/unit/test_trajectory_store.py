@@ -21,6 +21,8 @@ from extension_core.trajectory.recorder import Limits, Recorder
 from extension_core.trajectory.store import Expiry, Generation, State, Store
 from tests.unit.trajectory import Clock, colours, plain, tag
 
+pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
+
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 

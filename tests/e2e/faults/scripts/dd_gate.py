@@ -12,7 +12,6 @@ import threading
 from typing import Any
 
 import torch
-from fastapi import Body
 from modules import script_callbacks
 
 # What A1111's repositories and Forge's backend/nn/unet.py call the U-Net's class.
@@ -70,8 +69,8 @@ class Gate:
 _GATE = Gate()
 
 
-def _close(calls: list[int] = Body(embed=True)) -> dict[str, int]:
-    return _GATE.close(calls)
+def _close(wanted: dict[str, list[int]]) -> dict[str, int]:
+    return _GATE.close(wanted["calls"])
 
 
 def _add_routes(_blocks: Any, app: Any) -> None:
