@@ -28,11 +28,6 @@ EXTENSIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "CADS": ("CADS", {"Active": True}, {}),
-    "CADS in the hires pass": (
-        "CADS",
-        {"Active": True, "Apply to Hires. Fix": True},
-        {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7},
-    ),
     "LoRA Block Weight": ("LoRA Block Weight", {}, {"prompt": LORA % ":lbw=MIDD"}),
     "LoRA Block Weight, zero blocks": ("LoRA Block Weight", {}, {"prompt": LORA % ":lbw=NONE"}),
     "LoRA Block Weight, from a step on": ("LoRA Block Weight", {}, {"prompt": LORA % ":start=3", "steps": 6}),
@@ -48,16 +43,10 @@ EXTENSIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"Enable Tiled Diffusion": True, **TILES},
         {**from_picture(0.9), **WIDE, "sampler_name": "DDIM", "steps": 6},
     ),
-    "Tiled Diffusion with another hires sampler": (
-        "Tiled Diffusion",
-        {"Enable Tiled Diffusion": True, **TILES},
-        {**WIDE, "enable_hr": True, "hr_resize_x": 256, "hr_resize_y": 256, "hr_upscaler": "Latent",
-         "denoising_strength": 0.7, "hr_sampler_name": "DPM++ 2M"},
-    ),
     "Soft Inpainting": (
         "Soft Inpainting",
         {"Soft inpainting": True},
-        {**from_picture(0.9), "mask": mask(), "mask_blur": 4, "inpainting_fill": 1, "steps": 8, "batch_size": 2},
+        {**from_picture(0.9), "mask": mask(), "mask_blur": 4, "inpainting_fill": 1, "steps": 8},
     ),
     "NegPiP": ("NegPiP", {}, {"prompt": "a cat, (blue:-1.5)"}),
 }  # fmt: skip
