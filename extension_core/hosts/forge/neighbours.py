@@ -37,8 +37,8 @@ def _no_effect(name: str, phase: str) -> str:
 
 def _on_nothing(name: str, without: str) -> str:
     return (
-        f"{name} works on the difference between prompt and negative prompt, which a phase at CFG 1 has not ({without}): "
-        "what it makes of that phase is not what it is for; set the CFG above 1 or switch it off."
+        f"{name} works on the difference between prompt and negative prompt, which a phase at CFG 1 has not "
+        f"({without}): what it makes of that phase is not what it is for; set the CFG above 1 or switch it off."
     )
 
 
