@@ -152,6 +152,8 @@ class TestCalls:
         """By model and level, or these were refused; the infotext's plan counts them."""
         asked = {"distilled_model": pair.distilled, "family": "custom", "switch_step": 4}
         for sampler in webui.samplers():
+            if options and sampler == "DPM adaptive":
+                continue  # makes as many as it likes, whatever is set
             reply = webui.generate(pair.base, asked, sampler_name=sampler, steps=8, options=options)
             text = reply.must_work().infotext
             counted = re.search(r"(\d+) U-Net calls\"", text)
