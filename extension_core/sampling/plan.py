@@ -165,12 +165,14 @@ def base_takes_part(options: Options, pass_name: str) -> bool:
     return options.passes == "both" or pass_name in wanted[options.passes]
 
 
-def check_switch_step(options: Options, steps: int) -> None:
-    """Refuse a switch step beyond the run.
+def check_switch_step(options: Options, pass_name: str, steps: int) -> None:
+    """Refuse a switch step beyond the run of a pass; one that the distilled model makes alone may be shorter.
 
     Raises:
         DiversityError: k is larger than the number of steps.
     """
+    if options.mode == "hybrid" and not base_takes_part(options, pass_name):
+        return
     if options.mode in ("hybrid", "skip_first") and options.switch_step > steps:
         raise DiversityError(
             f"switch_step of Diversity Distillation is {options.switch_step} but this run has {steps} steps; "
@@ -316,6 +318,16 @@ def _fewer(request: PassRequest, options: Options) -> str:
     return (
         f"The {request.name} makes {made} of {asked} steps: the model was trained at no more noise levels below its "
         "start."
+    )
+
+
+def _no_distilled(request: PassRequest, options: Options, nominal: Boundary) -> str:
+    if options.mode != "hybrid" or nominal != ALL_BASE:
+        return ""
+    steps = len(request.whole) - 1
+    return (
+        f"The base makes the whole {request.name}, for the switch step is {options.switch_step} of {steps} "
+        f"step{'s' if steps > 1 else ''}, and the distilled model none of it; choose more steps or a lower switch step."
     )
 
 

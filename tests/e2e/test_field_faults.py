@@ -1,4 +1,4 @@
-"""Faults that public reports led to, each with the value that is right; a mended one fails here until its mark goes."""
+"""Faults that public reports led to, each with the value that is right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from tests.e2e.test_equalities import settings
 from tests.e2e.test_field_cases import HIRES
 
 
-@pytest.mark.xfail(reason="switch_step is held against the steps of a pass in which the base takes no part")
 @pytest.mark.parametrize(("passes", "steps"), [("first", {"hr_second_pass_steps": 1}), ("hires", {"steps": 1})])
 def test_a_pass_of_the_distilled_model_alone_may_be_shorter(
     webui: WebUI, pair: Pair, passes: str, steps: dict[str, int]
@@ -19,13 +18,11 @@ def test_a_pass_of_the_distilled_model_alone_may_be_shorter(
     assert 'DD U-Net calls: "base 2, distilled 3"' in reply.infotext
 
 
-@pytest.mark.xfail(reason="one step of a Turbo model is the base's, and nothing says so")
 def test_a_run_that_leaves_the_distilled_model_nothing_is_told(webui: WebUI, pair: Pair) -> None:
     reply = webui.generate(pair.base, {"distilled_model": pair.distilled, "family": "turbo"}, steps=1)
     assert reply.status == 422 or "DD note: " in reply.infotext
 
 
-@pytest.mark.xfail(reason="the LoRA acts on the base as well, and twice on the distilled steps, and nothing says so")
 def test_the_distilled_lora_in_the_prompt_is_told(webui: WebUI, pair: Pair) -> None:
     ours = {"distilled_model": f"LoRA: {pair.lora}", "family": "lcm"}
     reply = webui.generate(pair.base, ours, prompt=f"a cat <lora:{pair.lora}:1>")

@@ -122,10 +122,24 @@ def test_hires_pass_runs_on_the_distilled_model_alone_by_default() -> None:
 
 def test_switch_step_beyond_the_run_is_refused() -> None:
     with pytest.raises(DiversityError, match="switch_step of Diversity Distillation is 5 but this run has 4 steps"):
-        check_switch_step(Options(switch_step=5), 4)
+        check_switch_step(Options(switch_step=5), "first pass", 4)
     with pytest.raises(DiversityError, match="would skip all 4 steps"):
-        check_switch_step(Options(mode="skip_first", switch_step=4), 4)
-    check_switch_step(Options(switch_step=4), 4)
+        check_switch_step(Options(mode="skip_first", switch_step=4), "first pass", 4)
+    check_switch_step(Options(switch_step=4), "first pass", 4)
+
+
+@pytest.mark.parametrize(("passes", "alone"), [("first", "hires pass"), ("hires", "first pass"), ("hires", "img2img")])
+def test_a_pass_of_the_distilled_model_alone_may_be_shorter_than_the_switch_step(passes: str, alone: str) -> None:
+    check_switch_step(Options(switch_step=5, passes=passes), alone, 4)
+    with pytest.raises(DiversityError, match="switch_step"):
+        check_switch_step(Options(switch_step=5, passes="both"), alone, 4)
+
+
+def test_a_pass_of_the_base_alone_is_told() -> None:
+    told = "The base makes the whole first pass, for the switch step is 4 of 4 steps, and the distilled model none"
+    assert plan_pass(request(), Options(switch_step=4), SCHEDULE).note.startswith(told)
+    assert not plan_pass(request(), Options(switch_step=3), SCHEDULE).note
+    assert not plan_pass(request(), Options(switch_step=4, mode="base"), SCHEDULE).note
 
 
 @pytest.mark.parametrize(

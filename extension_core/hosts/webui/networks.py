@@ -1,45 +1,28 @@
-"""Changing what the host made of the prompt's networks, for a while and whenever it makes it anew."""
+"""The networks that a request's prompts name, before the host has activated any."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
+
+from modules import extra_networks
 
 from extension_core.hosts.webui import choices
-from extension_core.hosts.webui.attributes import set_until_closed
+
+# The tags that the hosts' loader of LoRAs answers to (extensions-builtin/Lora/scripts/lora_script.py, 1.10.1).
+_TAGS = ("lora", "lyco")
 
 
-class Change(Protocol):
-    """Something that is done to the networks that are active."""
-
-    def put(self) -> None:
-        """Make the change."""
-        ...
-
-    def take_back(self) -> None:
-        """Undo it."""
-        ...
-
-
-@contextmanager
-def changed(change: Change) -> Iterator[None]:
-    """While networks are used: the change is made, also to those that the host activates meanwhile (hires prompts)."""
-    networks = choices.networks()
-    if networks is None:
-        yield
-        return
-    activate = networks.extra_network_lora.activate
-
-    def activate_and_change(*args: Any, **kwargs: Any) -> None:
-        change.take_back()
-        try:
-            activate(*args, **kwargs)
-        finally:
-            change.put()
-
-    with ExitStack() as stack:
-        stack.callback(change.take_back)
-        change.put()
-        set_until_closed(stack, networks.extra_network_lora, "activate", activate_and_change)
-        yield
+def files_in_prompts(p: Any) -> set[Path]:
+    """Files of the LoRAs that the prompts of all passes name; what the host does not know is left out."""
+    known = getattr(choices.networks(), "available_network_aliases", {})
+    prompts = dict.fromkeys([*(p.all_prompts or ()), *(getattr(p, "all_hr_prompts", None) or ())])
+    named = [
+        network.items[0]
+        for prompt in prompts
+        for tag, networks in extra_networks.parse_prompt(prompt)[1].items()
+        if tag in _TAGS
+        for network in networks
+        if network.items
+    ]
+    return {Path(known[name].filename) for name in named if name in known}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from modules import shared
 
 from extension_core.hosts.webui import files
 from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.networks import files_in_prompts
 from extension_core.options import Options
 from extension_core.sampling.families import Detection, detect_family, distilled_twice, guidance_note
 
@@ -24,3 +26,14 @@ def notes_on(host: Host, path: Path | None, detection: Detection, options: Optio
     same = f"The distilled model '{path.name}' is the loaded checkpoint itself, so switching has no effect."
     twice = distilled_twice(detect_family(base.stem, {}), detection) if files.is_lora_file(path) else ()
     return (*((same,) if base == path else ()), *host.file_notes(path), *twice, *guidance_note(detection, options))
+
+
+def notes_on_prompts(p: Any, path: Path | None, options: Options) -> tuple[str, ...]:
+    """A sentence where a request's prompts name the LoRA that is its distilled model."""
+    if path is None or options.mode == "base" or path not in files_in_prompts(p):
+        return ()
+    note = (
+        f"The LoRA '{path.name}' is the distilled model and stands in the prompt as well, so it acts on the base's "
+        "steps too and twice on the distilled ones; take it out of the prompt."
+    )
+    return (note,)

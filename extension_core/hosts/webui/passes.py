@@ -108,7 +108,7 @@ class Passes:
 
     def _first(self) -> PassRequest:
         view, name = self._view(False), self.p.sampler_name
-        check_switch_step(self.options, self.p.steps)
+        check_switch_step(self.options, "first pass", self.p.steps)
         run = self._for_host(view, name, self.p.steps)
         if name == "UniPC" and (left := drop_repeats(run)) != run:  # it makes the rest anew, from a whole timestep
             run = unipc_levels(self.noise, len(left) - 1, float(round(left[0])))
@@ -120,7 +120,7 @@ class Passes:
 
     def _tail(self, pass_name: str, view: Reading, sampler: str, requested: int | None) -> PassRequest:
         """A pass that starts from an image: the host cuts the tail off a longer schedule."""
-        check_switch_step(self.options, _requested_steps(view))
+        check_switch_step(self.options, pass_name, _requested_steps(view))
         steps, t_enc = sd_samplers_common.setup_img2img_steps(view, requested)
         return self._request(pass_name, view, sampler, self._tail_of(view, sampler, steps, t_enc))
 

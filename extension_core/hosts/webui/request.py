@@ -22,7 +22,7 @@ from extension_core.hosts.webui.conflicts import check_conflicts
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.inner_passes import PAINTED, InnerPasses
 from extension_core.hosts.webui.noise import Noise
-from extension_core.hosts.webui.notes import notes_on
+from extension_core.hosts.webui.notes import notes_on, notes_on_prompts
 from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.hosts.webui.takeover import READINGS, TakeOver
@@ -72,7 +72,7 @@ class Request:
         self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
         carry = carry_of(host, options, self.path)
         self.wanted = header and Wanted(header, self.own_text_encoder, options.lora_strength, carry)
-        self.notes = notes_on(host, self.path, detection, options)
+        self.notes = (*notes_on(host, self.path, detection, options), *notes_on_prompts(p, self.path, options))
         self._told: list[str] = []
         with taken.changes():
             grid = apply_family(p, options, detection)
