@@ -306,7 +306,12 @@ def _calls(plan: PassPlan) -> dict[Phase, int] | None:
 def _note(request: PassRequest, options: Options, nominal: Boundary, split: Split, schedule: NoiseSchedule) -> str:
     if not split.levels:
         return f"The {request.name} has no step to make at this denoising strength, so the image stays as it is."
-    return " ".join(filter(None, (_fewer(request, options), _no_base(request, options, nominal, split, schedule))))
+    notes = (
+        _fewer(request, options),
+        _no_base(request, options, nominal, split, schedule),
+        _no_distilled(request, options, nominal),
+    )
+    return " ".join(filter(None, notes))
 
 
 def _fewer(request: PassRequest, options: Options) -> str:
