@@ -86,6 +86,16 @@ class TestNoiseSchedule:
             asked = {"distilled_model": pair.distilled, "family": "custom", "mode": "base", "base_cfg": 5}
             assert webui.generate(pair.base, asked, **fields).same_as(webui.generate(pair.base, **fields)), kind
 
+    @pytest.mark.parametrize("failing", ["refused", "in a call"])
+    def test_a_request_that_fails_leaves_the_hosts_levels(self, webui: WebUI, pair: Pair, failing: str) -> None:
+        zero = SCHEDULES["zero terminal SNR"]
+        plain, rescaled = (webui.generate(pair.base, options=kind).must_work() for kind in ({}, zero))
+        asked = {"distilled_model": pair.distilled if failing == "in a call" else "not there", "family": "custom"}
+        faults = {"call": 2, "kind": "error"} if failing == "in a call" else None
+        assert webui.generate(pair.base, asked, options=zero, faults=faults).status in (422, 500)
+        assert webui.generate(pair.base).same_as(plain)
+        assert webui.generate(pair.base, options=zero).same_as(rescaled)
+
 
 class TestNoSteps:
     @pytest.mark.parametrize("family", FAMILIES)

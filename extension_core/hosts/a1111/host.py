@@ -112,6 +112,9 @@ class A1111:
         """As `webui.host.Host`."""
         return noise.in_force().schedule
 
+    def sampling_failed(self) -> None:
+        """Nothing: the host makes its noise levels anew for every request."""
+
     def settle(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""
 

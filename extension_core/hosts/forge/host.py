@@ -53,6 +53,10 @@ class Forge:
         """As `webui.host.Host`."""
         return noise.in_force().schedule
 
+    def sampling_failed(self) -> None:
+        """As `webui.host.Host`."""
+        noise.put_back()
+
     def settle(self, p: Any, session: Session) -> None:
         """As `webui.host.Host`."""
         memory.begin(p)

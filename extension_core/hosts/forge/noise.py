@@ -54,6 +54,14 @@ def own_sigmas(predictor: Any) -> torch.Tensor:
     return sigmas if same_levels(sigmas, own) else own.float()
 
 
+def put_back() -> None:
+    """Give the model its own levels where a request that has failed left others."""
+    predictor = _predictor()
+    own = own_sigmas(predictor)
+    if own is not predictor.sigmas:
+        predictor.set_sigmas(own)
+
+
 def _predictor() -> Any:
     model = sd_models.model_data.sd_model
     if not hasattr(model, "forge_objects"):

@@ -42,6 +42,7 @@ def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     if taken is None or taken.begun:
         taken = takeover.start(p)
     taken.begun = True
+    taken.at_failure(host.sampling_failed)
     try:
         _begin(host, p, args, taken)
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here

@@ -107,6 +107,10 @@ class Host(Protocol):
         """The first of these as plans have it."""
         ...
 
+    def sampling_failed(self) -> None:
+        """`p.sample` has raised: undo what the host undoes only where it does not."""
+        ...
+
     def settle(self, p: Any, session: Session) -> None:
         """Give the request the settings under which both phases' CFG can be honoured."""
         ...

@@ -135,6 +135,10 @@ class TakeOver:
         self._at_end.append(call)
         self._watch_close()
 
+    def at_failure(self, call: Callable[[], None]) -> None:
+        """Call this when `p.sample` has raised; hosts leave some things as they were while it ran."""
+        self._at_failure.append(call)
+
     def layer(self, name: str, around: Callable[[Method], Method]) -> None:
         """Put a function around a method of the request, outside of the layers that it has.
 
@@ -240,6 +244,10 @@ class TakeOver:
             return replaced.chain(*args, **kwargs)
         try:
             return replaced.chain(*args, **kwargs)
+        except BaseException:
+            for call in self._at_failure:
+                call()
+            raise
         finally:
             self.give_back()
 
