@@ -194,3 +194,16 @@ def test_a_copy_made_before_anything_is_settled_is_a_request_of_its_own() -> Non
     p = Processing()
     takeover.start(p)
     assert not takeover.start(copy(p)).inner
+
+
+def test_a_failure_is_told_while_the_request_is_ours() -> None:
+    p = Processing()
+    taken = settled(p)
+    seen: list[int] = []
+    taken.at_failure(lambda: seen.append(p.steps))
+    assert p.sample() == "samples"
+    taken.take_again()
+    taken.refuse(ValueError("no"))
+    with pytest.raises(ValueError, match="no"):
+        p.sample()
+    assert (seen, p.steps) == ([4], 20)

@@ -129,6 +129,7 @@ class TakeOver:
         self._methods: dict[str, Replaced] = {}
         self._close: Replaced | None = None
         self._at_end: list[Callable[[], None]] = []
+        self._at_failure: list[Callable[[], None]] = []
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Call this when the processing has ended, well or not."""
