@@ -12,9 +12,9 @@ from modules import sd_schedulers, shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.webui.conflicts import check_conflicts
+from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.request import apply_family, carry_of, distilled_file
 from extension_core.options import Options
 from extension_core.sampling.families import Detection
 from extension_core.sampling.plan import Plan

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +13,11 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
-from extension_core.hosts.webui import choices, files, hashes, told
+from extension_core.hosts.webui import told
 from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.conflicts import check_conflicts
+from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file, hash_of
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.inner_passes import PAINTED, InnerPasses
 from extension_core.hosts.webui.noise import Noise
@@ -27,13 +26,6 @@ from extension_core.hosts.webui.passes import Passes
 from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.hosts.webui.takeover import READINGS, TakeOver
 from extension_core.options import Options
-from extension_core.sampling.families import (
-    FAMILIES,
-    Detection,
-    check_one_step,
-    detect_family,
-    steps_for,
-)
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.trajectory.frames import PhaseName
@@ -41,7 +33,7 @@ from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
 from extension_core.weights.reader import read_header
-from extension_core.weights.wanted import Carry, Wanted, as_origin
+from extension_core.weights.wanted import Wanted
 
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
@@ -301,65 +293,3 @@ def _memory_for(doing: str) -> Iterator[None]:
 def loaded_name() -> str:
     """The loaded checkpoint's name."""
     return shared.sd_model.sd_checkpoint_info.name_for_extra
-
-
-def hash_of(path: Path | None) -> str:
-    """The distilled model's hash for the infotext, "" if there is none or users do not want hashes there."""
-    if path is None or not shared.opts.add_model_hash_to_info:
-        return ""
-    shared.state.textinfo = "Calculating the distilled model's hash"
-    try:
-        return hashes.calculated(path)
-    finally:
-        shared.state.textinfo = None
-
-
-def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
-    """Path, title and detected family of the distilled model; no path if only the base runs."""
-    if options.mode == "base" and not options.distilled_model:
-        return None, "", Detection(FAMILIES["custom"], None, "only the base runs")
-    choice = choices.find_choice(options.distilled_model)
-    detection = detect_family(choice.name, files.header_metadata(choice.path))
-    if options.family != "auto":
-        detection = replace(detection, family=FAMILIES[options.family], why="you chose it")
-    check_one_step(detection, options)
-    return choice.path, choice.title, detection
-
-
-def carry_of(host: Host, options: Options, path: Path | None) -> Carry | None:
-    """What the loaded checkpoint hands over to the distilled model, None if nothing.
-
-    Raises:
-        DiversityError: the origin is not there, is of another kind, or the distilled model is a LoRA.
-    """
-    if not options.carry_from or path is None:
-        return None
-    if files.is_lora_file(path):
-        raise DiversityError(
-            f"carry_from is '{options.carry_from}' but the distilled model '{path.name}' is a LoRA, which acts on the "
-            "loaded checkpoint and so has its style already; set carry_from to none."
-        )
-    with as_origin():
-        origin = choices.find_choice(options.carry_from).path
-        header = read_header(origin)
-        host.check_file(origin, "base")
-        if files.is_lora_file(origin):
-            raise DiversityError(f"The distilled model '{origin.name}' is a LoRA; choose a checkpoint.")
-    return Carry(header, options.carry_strength)
-
-
-def apply_family(p: Any, options: Options, detection: Detection) -> str:
-    """Give the request the family's sampler and steps; returns the family's grid, or "host"."""
-    family = detection.family
-    if family.sampler is None:
-        return "host"
-    grid = "host" if options.schedule == "host" else detection.grid
-    p.steps = steps_for(detection, p.steps)
-    p.sampler_name = family.sampler
-    if grid != "host":
-        p.scheduler = "Automatic"  # the host writes it to the infotext, and another would not be true
-    if getattr(p, "enable_hr", False):
-        p.hr_sampler_name = None
-        if p.hr_second_pass_steps:
-            p.hr_second_pass_steps = steps_for(detection, p.hr_second_pass_steps)
-    return grid
