@@ -52,7 +52,7 @@ def state_of_host() -> dict[str, Any]:
         "classes": dict(vars(sd_samplers_kdiffusion.KDiffusionSampler)),
         "schedulers": dict(sd_schedulers.schedulers_map),
         "model": {name: id(value) for name, value in vars(model).items()},
-        "buffers": {name: (id(value), value._version) for name, value in predictor.named_buffers()},
+        "buffers": {name: (id(value), value.cpu().numpy().tobytes()) for name, value in predictor.named_buffers()},
     }
 
 
@@ -225,7 +225,7 @@ def test_samplers_call_at_the_levels_that_are_known_of_them(
             if data.name != "DPM fast":
                 assert sorted(model.levels) == pytest.approx(sorted(expected), rel=1e-4, abs=0.01), (data.name, levels)
             told += 1
-    assert told > 20
+    assert told >= 20
 
 
 def levels_of(name: str, steps: int) -> list[tuple[float, ...]]:

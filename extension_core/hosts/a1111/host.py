@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +113,9 @@ class A1111:
         """As `webui.host.Host`."""
         return noise.in_force().schedule
 
-    def sampling_failed(self) -> None:
-        """Nothing: the host makes its noise levels anew for every request."""
+    def keep_levels(self) -> Callable[[], None]:
+        """Nothing to put back: the host makes its noise levels anew for every request."""
+        return lambda: None
 
     def settle(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,9 @@ class Forge:
         """As `webui.host.Host`."""
         return noise.in_force().schedule
 
-    def sampling_failed(self) -> None:
+    def keep_levels(self) -> Callable[[], None]:
         """As `webui.host.Host`."""
-        noise.put_back()
+        return noise.keep()
 
     def settle(self, p: Any, session: Session) -> None:
         """As `webui.host.Host`."""

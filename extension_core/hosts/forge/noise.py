@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,10 @@ from backend.modules.k_prediction import rescale_zero_terminal_snr_sigmas
 from modules import sd_models, sd_samplers_kdiffusion, sd_samplers_lcm, shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.webui.noise import Kind, Noise, same_levels
+from extension_core.hosts.webui.noise import Kind, Noise
 from extension_core.sampling.schedule import NoiseSchedule
+
+_ROUNDING = 1e-3
 
 
 def in_force() -> Noise:
@@ -50,16 +53,21 @@ def own_sigmas(predictor: Any) -> torch.Tensor:
     alphas, sigmas = getattr(predictor, "alphas_cumprod", None), predictor.sigmas
     if alphas is None:
         return sigmas
-    own = ((1 - alphas) / alphas) ** 0.5
-    return sigmas if same_levels(sigmas, own) else own.float()
+    own = (((1 - alphas) / alphas) ** 0.5).to(sigmas)
+    # The alphas are kept in float32, which leaves four digits of the lowest sigma.
+    return sigmas if torch.allclose(own, sigmas, rtol=_ROUNDING, atol=0.0) else own
 
 
-def put_back() -> None:
-    """Give the model its own levels where a request that has failed left others."""
+def keep() -> Callable[[], None]:
+    """What gives the model the levels back that it has now, where sampling ends in an error."""
     predictor = _predictor()
-    own = own_sigmas(predictor)
-    if own is not predictor.sigmas:
-        predictor.set_sigmas(own)
+    kept = dict(predictor.named_buffers(recurse=False))
+
+    def put_back() -> None:
+        for name, tensor in kept.items():
+            setattr(predictor, name, tensor)
+
+    return put_back
 
 
 def _predictor() -> Any:
@@ -89,7 +97,7 @@ def _wrap(kind: Kind, predictor: Any) -> Any:
 
 def _twin(predictor: Any, sigmas: torch.Tensor) -> Any:
     """A predictor with other sigmas; the live one's tensors are shared and none of them is written to."""
-    if not hasattr(predictor, "set_sigmas"):
+    if sigmas is predictor.sigmas or not hasattr(predictor, "set_sigmas"):
         return predictor
     twin = copy.copy(predictor)
     twin._buffers = dict(predictor._buffers)

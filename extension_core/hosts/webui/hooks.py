@@ -42,8 +42,8 @@ def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
     if taken is None or taken.begun:
         taken = takeover.start(p)
     taken.begun = True
-    taken.at_failure(host.sampling_failed)
     try:
+        taken.at_failure(host.keep_levels())
         _begin(host, p, args, taken)
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
         taken.refuse(error)

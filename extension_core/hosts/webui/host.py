@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,8 +108,8 @@ class Host(Protocol):
         """The first of these as plans have it."""
         ...
 
-    def sampling_failed(self) -> None:
-        """`p.sample` has raised: undo what the host undoes only where it does not."""
+    def keep_levels(self) -> Callable[[], None]:
+        """What gives the model its present noise levels back, called where `p.sample` raises."""
         ...
 
     def settle(self, p: Any, session: Session) -> None:
