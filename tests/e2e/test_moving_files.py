@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import Pair, Reply, WebUI
+from tests.e2e.flavour import flavour_under_test
 from tests.e2e.moving import EVENTS, Becomes, Moving, remove, write_two
 from tests.e2e.test_api import PREFIX, plan
 from tests.e2e.test_forms import file_of, lora_folder
@@ -199,7 +200,11 @@ def told(reply: Reply, *any_of: str) -> None:
     assert "Errno" not in reply.sentence
 
 
-@pytest.mark.parametrize("event", FEW)
+# Forge keeps the prompt's LoRAs mapped: a file that is cut short under it ends the process, with us or without.
+OF_PROMPT = tuple(event for event in FEW if event != "half copied" or flavour_under_test() != "forge")
+
+
+@pytest.mark.parametrize("event", OF_PROMPT)
 def test_a_lora_of_the_prompt_is_as_the_host_has_it(stage: Stage, event: str) -> None:
     """The host has rules of its own for those; the base's part of a hybrid is under them."""
     request = {"prompt": "a red cat <lora:ddfile_prompted:0.7>"}

@@ -27,18 +27,29 @@ Record = dict[str, torch.Tensor]
 def described(webui: WebUI) -> Pair:
     """An SD 1.x pair with a yaml beside each file, which diffusers' own conversion reads."""
     files = {Path(m["filename"]).stem: Path(m["filename"]) for m in webui.get("/sdapi/v1/sd-models")}
-    described = {name for name, path in files.items() if path.with_suffix(".yaml").is_file() and "xl" not in name}
+    described = {name for name, path in files.items() if "xl" not in name and takes_latents_alone(path)}
     bases = [name for name in described if name.endswith("_base")]
     found = sorted(name for name in bases if name.removesuffix("_base") + "_distilled" in described)
     assert found, "no SD 1.x pair of the host has a yaml beside it"
     return Pair(found[0], found[0].removesuffix("_base") + "_distilled", None, None)
 
 
+def takes_latents_alone(path: Path) -> bool:
+    """Whether a yaml beside the file says that its U-Net has the latent's 4 channels and no more."""
+    config = path.with_suffix(".yaml")
+    return config.is_file() and unet_of(yaml.safe_load(config.read_text()))["in_channels"] == 4
+
+
+def unet_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The U-Net's part of ldm's configuration of a model."""
+    return config["model"]["params"]["unet_config"]["params"]
+
+
 def diffusers_unet(webui: WebUI, name: str) -> UNet2DConditionModel:
     """A checkpoint's U-Net in diffusers, by diffusers' own conversion of names and configuration."""
     path = next(Path(m["filename"]) for m in webui.get("/sdapi/v1/sd-models") if Path(m["filename"]).stem == name)
     original = yaml.safe_load(path.with_suffix(".yaml").read_text())
-    original["model"]["params"]["unet_config"]["params"].setdefault("legacy", False)
+    unet_of(original).setdefault("legacy", False)
     tensors = {key: tensor.float() for key, tensor in load_file(path).items()}
     config = create_unet_diffusers_config_from_ldm(original, tensors, image_size=64)
     model = UNet2DConditionModel.from_config(config)
