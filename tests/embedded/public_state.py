@@ -11,6 +11,8 @@ import torch
 # The host's and its Lora's modules, and k-diffusion's; of the classes those that others hook.
 _MODULES = ("modules", "networks", "network", "extra_networks_lora", "k_diffusion", "backend", "modules_forge")
 _LAYERS = (torch.nn.Module, torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+# Python's own note on a class of which something was copied.
+_NOTED = "__slotnames__"
 _MISSING: Any = object()
 
 
@@ -27,7 +29,7 @@ class PublicState:
             for name, attributes, before in self._before
             if (now := dict(attributes)) != before
             for key in now.keys() | before.keys()
-            if now.get(key, _MISSING) is not before.get(key, _MISSING)
+            if key != _NOTED and now.get(key, _MISSING) is not before.get(key, _MISSING)
         }
 
 
