@@ -175,6 +175,8 @@ def narrow(request: pytest.FixtureRequest, webui: WebUI, inpainting: Pair, pair:
 def test_a_lora_for_4_channels(webui: WebUI, inpainting: Pair, pair: Pair, narrow: tuple[str, str]) -> None:
     """In the prompt and as distilled model: as one that leaves the mask's and the picture's channels as they are."""
     little, wide = (f"{PROMPT} <lora:{name}:1>" for name in narrow)
+    # A1111 pads what has 4 channels, and leaves out what has 9; Forge fails at the former.
+    known = wide if flavour_under_test() == "forge" else little
     request, cfgs = WAYS["mask"], {"base_cfg": 3, "distilled_cfg": 3}
     plain = made(webui, inpainting.base, **request)
 
@@ -183,22 +185,21 @@ def test_a_lora_for_4_channels(webui: WebUI, inpainting: Pair, pair: Pair, narro
 
     for mode, model in (("base", inpainting.base), ("distilled", inpainting.distilled)):
         ours = made(webui, inpainting.base, settings(inpainting, mode=mode, **cfgs), prompt=little, **request)
-        native = made(webui, model, prompt=wide, cfg_scale=3, **request)
+        native = made(webui, model, prompt=known, cfg_scale=3, **request)
         assert not differ(ours, native), mode
         # The witness: it does change the first convolution.
         others = f"{PROMPT} <lora:{pair}_form_lora:1>"
         assert differ(native, made(webui, model, prompt=others, cfg_scale=3, **request)), mode
     for more in ({}, {"base_lora_factor": 0.5, "distilled_lora_factor": 0}, {"residency": "8bit"}):
         hybrid = settings(inpainting, switch_step=2, **cfgs, **more)
-        ours = [made(webui, inpainting.base, hybrid, prompt=prompt, **request) for prompt in (little, wide)]
+        ours = [made(webui, inpainting.base, hybrid, prompt=prompt, **request) for prompt in (little, known)]
         assert not differ(*ours), more
-    for mode in ("hybrid", "distilled"):
-        ours = []
-        for name in narrow:
-            chosen = settings(inpainting, mode=mode, switch_step=2, **cfgs) | {"distilled_model": f"LoRA: {name}"}
-            ours.append(made(webui, inpainting.base, chosen, **request))
-            assert webui.call(f"{PREFIX}/plan", {"args": [chosen]})[0] == 200
-        assert not differ(*ours), mode
+    alone = settings(inpainting, mode="distilled", **cfgs) | {"distilled_model": f"LoRA: {narrow[0]}"}
+    native = made(webui, inpainting.base, prompt=known, cfg_scale=3, **request)
+    assert not differ(made(webui, inpainting.base, alone, **request), native)
+    for chosen in (alone, {**alone, "mode": "hybrid", "switch_step": 2}):
+        made(webui, inpainting.base, chosen, **request)
+        assert webui.call(f"{PREFIX}/plan", {"args": [chosen]})[0] == 200
     assert made(webui, inpainting.base, **request).same_as(plain)
 
 
