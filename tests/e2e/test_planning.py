@@ -86,6 +86,16 @@ class TestNoiseSchedule:
             asked = {"distilled_model": pair.distilled, "family": "custom", "mode": "base", "base_cfg": 5}
             assert webui.generate(pair.base, asked, **fields).same_as(webui.generate(pair.base, **fields)), kind
 
+    @pytest.mark.parametrize("sampler", ["Euler", "LCM", "DDIM"])
+    def test_img2img_is_as_on_the_host(self, webui: WebUI, pair: Pair, sampler: str) -> None:
+        """Its sampler is made before the schedule comes into force; hosts alone go on with what it has kept."""
+        for kind in ("zero terminal SNR", "default", "zero terminal SNR"):
+            picture = from_picture(0.8, sampler_name=sampler, steps=6, options=SCHEDULES[kind])
+            for family in ("dmd2", "lightning", "custom"):
+                asked = {"distilled_model": pair.distilled, "family": family}
+                webui.generate(pair.base, options={} if kind != "default" else SCHEDULES["zero terminal SNR"])
+                webui.generate(pair.base, asked, **picture).must_work()
+
     @pytest.mark.parametrize("failing", ["refused", "in a call"])
     def test_a_request_that_fails_leaves_the_hosts_levels(self, webui: WebUI, pair: Pair, failing: str) -> None:
         zero = SCHEDULES["zero terminal SNR"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +30,7 @@ def in_force() -> Noise:
         alphas = alphas.half().to(shared.device)
     if shared.opts.sd_noise_schedule == "Zero Terminal SNR":
         alphas = sd_models.rescale_zero_terminal_snr_abar(alphas).to(shared.device)
-    return _of(alphas)
+    return replace(_of(alphas), before=live(), keeps=("lcm", "other"))
 
 
 def live() -> Noise:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,9 +31,10 @@ def in_force() -> Noise:
     predictor = _predictor()
     sigmas = own_sigmas(predictor)
     chosen = shared.opts.sd_noise_schedule == "Zero Terminal SNR"
-    if chosen or getattr(sd_models.model_data.sd_model.model_config, "ztsnr", False):
-        sigmas = rescale_zero_terminal_snr_sigmas(sigmas)
-    return _of(predictor, sigmas)
+    if not (chosen or getattr(sd_models.model_data.sd_model.model_config, "ztsnr", False)):
+        return _of(predictor, sigmas)
+    rescaled = _of(predictor, rescale_zero_terminal_snr_sigmas(sigmas))
+    return replace(rescaled, before=_of(predictor, sigmas), keeps=("lcm",))
 
 
 def live() -> Noise:

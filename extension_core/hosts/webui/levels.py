@@ -82,7 +82,7 @@ def host_levels(noise: Noise, p: Reading, name: str, steps: int) -> Levels:
     if sampler_unit(name) == "timestep":
         timesteps = _asked(sd_samplers_timesteps.CompVisSampler, config).get_timesteps(p, steps)
         return tuple(float(t) for t in reversed(timesteps.tolist()))
-    sampler = _asked(sd_samplers_kdiffusion.KDiffusionSampler, config, noise.wrap(inner_kind(name)))
+    sampler = _asked(sd_samplers_kdiffusion.KDiffusionSampler, config, noise.wrap_for(p, inner_kind(name)))
     return tuple(float(sigma) for sigma in sampler.get_sigmas(p, steps).tolist())
 
 

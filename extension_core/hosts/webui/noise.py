@@ -25,12 +25,23 @@ class Noise:
         sigmas: [T], ascending, likewise.
         schedule: the same for plans.
         wrap: makes what a sampler's denoiser asks for levels (`model_wrap`), of this schedule and without a model.
+        before: the schedule that the model has until this one comes into force, None if that is the same.
+        keeps: the kinds of inner model that keep the levels of the moment in which they were made.
     """
 
     alphas_cumprod: torch.Tensor
     sigmas: torch.Tensor
     schedule: NoiseSchedule
     wrap: Callable[[Kind], Any]
+    before: Noise | None = None
+    keeps: tuple[Kind, ...] = ()
+
+    def wrap_for(self, p: Any, kind: Kind) -> Any:
+        """`wrap` as a request's sampler has it: in img2img hosts make that in `p.init`, before the schedule comes into
+        force (modules/processing.py, 1.10.1).
+        """
+        made_before = kind in self.keeps and not hasattr(p, "enable_hr")
+        return (self.before or self).wrap(kind) if made_before else self.wrap(kind)
 
     def is_same(self, other: Noise) -> bool:
         """Whether both schedules have the same levels."""

@@ -88,7 +88,7 @@ class RunningPass:
             )
         if unit == "timestep" or not is_hosts_own(planned):
             return
-        sigmas, levels = sampler.model_wrap.sigmas, self.passes.noise.wrap(inner_kind(planned)).sigmas
+        sigmas, levels = sampler.model_wrap.sigmas, self.passes.noise.wrap_for(self.p, inner_kind(planned)).sigmas
         if not same_levels(sigmas, levels):
             raise RequestRefused(
                 f"The {self.plan.name} was planned over noise levels up to sigma {float(levels.max()):.4g} but another "
