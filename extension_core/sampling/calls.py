@@ -20,7 +20,7 @@ _SECOND_IN_BETWEEN = ("DPM2", "DPM++ SDE")
 _SECOND_ABOVE_DOWN = ("DPM2 a", "DPM++ 2S a")
 # Looks one level further where there is one before the end.
 _TWO_AHEAD = ("HeunPP2",)
-_CHURNING = ("Euler", "Heun", "HeunPP2", "DPM2")
+_CHURNING = ("Euler", "Heun", "DPM2")
 _ADAPTIVE = ("DPM adaptive",)
 _ONCE_A_STEP = (
     *("DPM++ 2M", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "Euler a", "LMS", "DPM fast", "LCM"),
