@@ -43,7 +43,6 @@ def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
         taken = takeover.start(p)
     taken.begun = True
     try:
-        taken.at_failure(host.keep_levels())
         _begin(host, p, args, taken)
     except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
         taken.refuse(error)
@@ -71,6 +70,7 @@ def _arguments(p: Any, args: Sequence[Any]) -> Arguments:
 def _settle(host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
     """A request that is refused is recorded all the same: the strip then says why it has no frames."""
     try:
+        taken.at_failure(host.keep_levels())
         request.Request(host, p, arguments.options, taken).take_over()
     except Exception as error:  # noqa: BLE001 - as above
         taken.refuse(error)
