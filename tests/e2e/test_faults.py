@@ -138,3 +138,9 @@ def test_model_changes_between_requests(webui: WebUI, pair: Pair, settings: dict
     assert swapped.same_as(native)
     assert webui.generate(pair.base, settings).same_as(first)
     assert webui.generate(pair.distilled).same_as(native)
+
+
+@pytest.mark.forge
+def test_a_fault_of_ours_where_we_take_no_part(before: Before) -> None:
+    reply = before.webui.generate(before.pair.base, faults={"inside": "extension_core.hosts.forge.noise.keep"})
+    assert reply.same_as(before.off)
