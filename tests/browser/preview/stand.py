@@ -30,7 +30,7 @@ from extension_core.trajectory.etags import matches
 from extension_core.trajectory.frames import Tag
 from extension_core.trajectory.images import Decoder, DecodingFailed, NotRecorded, Picture, View
 from extension_core.trajectory.recorder import Frame, Recorder
-from extension_core.trajectory.store import Generation, State, Store
+from extension_core.trajectory.store import Generation, State, Store, Update
 from tests.e2e.embedded_host import ROOT
 from tests.waiting import PATIENCE, joined
 
@@ -139,16 +139,15 @@ class Stand:
             generation.recorder.add(tag, latents(number), **{kind: make(number) for kind, make in more.items()})
         return generation
 
-    def told(self, generation: Generation, since: int) -> dict[str, Any]:
+    def told(self, generation: Generation, update: Update) -> dict[str, Any]:
         about = generation.about
-        update = generation.update(since)
         return {
             "id": generation.id,
             "group": about.group,
             "role": about.role,
             **update.as_json(),
             "decoder": {"name": self.decoder.name, "note": self.decoder_note},
-            "stoppable": generation.state is State.RUNNING,
+            "stoppable": update.state is State.RUNNING,
         }
 
     def shown(self, key: str) -> list[Generation]:
@@ -256,10 +255,11 @@ def _add_routes(app: FastAPI, stand: Stand) -> None:
         query = request.query_params.multi_items()
         pairs = zip((v for k, v in query if k == "since"), (v for k, v in query if k == "of"), strict=True)
         since = {identifier: int(cursor) for cursor, identifier in pairs}
-        generations = stand.shown(request.headers.get("X-DT-Key", ""))
-        told = [stand.told(one, since.get(one.id, 0)) for one in generations]
-        etags = [one.update(since.get(one.id, 0)).etag.strip('"') for one in generations]
-        etag = f'"{"+".join([*etags, *(one.id for one in generations)])}"'
+        # One look for the answer and its tag: a tag newer than what it stands for would hide the newest frame for good.
+        updates = {one: one.update(since.get(one.id, 0)) for one in stand.shown(request.headers.get("X-DT-Key", ""))}
+        told = [stand.told(one, update) for one, update in updates.items()]
+        parts = [f"{one.id} {update.etag}".replace('"', "") for one, update in updates.items()]
+        etag = f'"{"+".join(parts)}"'
         if matches(request.headers.get("If-None-Match", ""), etag):
             return Response(status_code=304, headers={"ETag": etag})
         stand.sent += [(one["id"], frame["number"]) for one in told for frame in one["frames"]]
