@@ -268,7 +268,7 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
         ("a1111", INSIDE),
     ]
     if rest or args.slow:
-        order = [(flavour, rest or INSIDE) for flavour in wanted]
+        order = [(flavour, rest or (*API, *INSIDE)) for flavour in wanted]
     marked = "slow" if args.slow else "" if rest else "not slow"
     tests = {
         f"{' '.join(asked)} on the {flavour} stack": suite_stage(flavour, pythons[flavour], asked, marked, chromium)
@@ -339,7 +339,7 @@ def parser() -> argparse.ArgumentParser:
     p.set_defaults(run=demo)
     p = commands.add_parser("test", allow_abbrev=False, help="lint and every test; more arguments go to pytest alone")
     p.add_argument("--flavour", choices=FLAVOURS, help="run the tests of this stack alone")
-    p.add_argument("--slow", action="store_true", help="run the tests alone that take a minute or more")
+    p.add_argument("--slow", action="store_true", help="run the tests alone that are left out of every run")
     p.set_defaults(run=test)
     commands.add_parser("lint", help="ruff, pyright and the import rules").set_defaults(run=lint)
     p = commands.add_parser("bench", allow_abbrev=False, help="print the benchmark")

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.flavour import flavour_under_test
 from tests.e2e.refiner import refined
+from tests.matrices import marked_but
 
 # Same operations on both sides: a CFG other than 1 in both phases and the host's own schedule.
 ALIKE = {"family": "custom", "base_cfg": 5, "distilled_cfg": 5}
@@ -22,6 +23,8 @@ COMMON_SAMPLERS = (
     *("DDIM", "DDIM CFG++", "PLMS", "UniPC", "LCM"),
 )
 FORGE_SAMPLERS = ("HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM")
+# First and second order, with noise and without, in sigmas and in timesteps, over many steps and on a grid of its own.
+OF_EACH_KIND = ("Euler a", "Heun", "DPM++ 2M SDE", "DPM adaptive", "DDIM", "LCM")
 SAMPLERS = COMMON_SAMPLERS + (FORGE_SAMPLERS if flavour_under_test() == "forge" else ())
 
 
@@ -38,10 +41,19 @@ def test_the_list_of_samplers_is_the_hosts(webui: WebUI) -> None:
     assert set(webui.samplers()) == set(SAMPLERS)
 
 
-@pytest.mark.parametrize("lora", [False, True], ids=["plain", "lora"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_equals_the_host(webui: WebUI, pairs: list[Pair], sampler: str, lora: bool) -> None:
+def test_equals_the_host(webui: WebUI, pairs: list[Pair], sampler: str) -> None:
     """Distilled is the distilled checkpoint loaded natively, base the base, hybrid the host's Refiner: bit for bit."""
+    _equals_the_host(webui, pairs, sampler, lora=False)
+
+
+@pytest.mark.parametrize("sampler", marked_but(OF_EACH_KIND, SAMPLERS, pytest.mark.slow))
+def test_equals_the_host_with_a_lora(webui: WebUI, pairs: list[Pair], sampler: str) -> None:
+    """The same with a LoRA in the prompt, which is both models'."""
+    _equals_the_host(webui, pairs, sampler, lora=True)
+
+
+def _equals_the_host(webui: WebUI, pairs: list[Pair], sampler: str, lora: bool) -> None:
     wrong = {
         str(pair): found
         for pair in pairs
@@ -82,7 +94,7 @@ def test_switch_step_0_and_all(webui: WebUI, pairs: list[Pair], sampler: str) ->
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M", "Heun", "DDIM", "UniPC"])
-@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("k", marked_but([1], [1, 2, 3], pytest.mark.slow))
 def test_other_text_encoder(webui: WebUI, pairs: list[Pair], sampler: str, k: int) -> None:
     """With a second file whose text encoder differs, each phase reads the prompt with its own model's."""
     for pair in (p for p in pairs if p.other_text_encoder):

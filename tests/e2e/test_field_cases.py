@@ -17,6 +17,7 @@ from tests.e2e.client import NEUTRAL, TITLE, Pair, Reply, WebUI
 from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import settings
 from tests.e2e.test_passes import calls, from_picture, mask
+from tests.matrices import marked_but
 
 HIRES: dict[str, Any] = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7}
 
@@ -115,7 +116,14 @@ AS_THE_MODEL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", AS_THE_MODEL)
+# Those that every run takes.
+OF_EACH_KIND = (
+    *("DDIM, 2 steps of img2img", "DDIM, 7 steps of img2img", "LCM, 1 steps", "LCM, 8 steps", "CFG 0", "CFG 0.999"),
+    *("DDIM in the hires pass", "LCM in the hires pass", "strength 0", "prompt editing by steps in the hires pass"),
+)
+
+
+@pytest.mark.parametrize("case", marked_but(OF_EACH_KIND, AS_THE_MODEL, pytest.mark.slow))
 def test_as_the_model_alone(webui: WebUI, pair: Pair, case: str) -> None:
     request = AS_THE_MODEL[case]
     cfg = request.get("cfg_scale", 5)

@@ -11,6 +11,7 @@ from tests.e2e.client import Pair, Reply, WebUI, png_base64
 from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import settings
 from tests.e2e.test_passes import HIRES, picture
+from tests.matrices import marked_but
 
 pytestmark = pytest.mark.forge
 
@@ -169,7 +170,7 @@ def test_unets_in_8_bits(webui: WebUI, pair: Pair, stored: Reply) -> None:
     assert not hybrid.same_as(off)
 
 
-@pytest.mark.parametrize("passes", ["first", "hires"])
+@pytest.mark.parametrize("passes", marked_but(["first"], ["first", "hires"], pytest.mark.slow))
 @pytest.mark.parametrize("mode", ["hybrid", "base", "distilled"])
 @pytest.mark.parametrize(("base_cfg", "distilled_cfg"), [(5, 1), (1, 5), (5, 5), (1, 1)])
 def test_self_attention_guidance_that_does_nothing_is_told(

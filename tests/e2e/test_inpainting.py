@@ -22,6 +22,7 @@ from tests.e2e.test_api import PREFIX
 from tests.e2e.test_equalities import settings
 from tests.e2e.test_forms import lora_folder, placed
 from tests.e2e.test_passes import HIRES, from_picture, mask
+from tests.matrices import marked_but
 
 PROMPT = "a red cat"
 WAYS: dict[str, dict[str, Any]] = {
@@ -55,7 +56,7 @@ def by_host(webui: WebUI, cfg: float, request: dict[str, Any]) -> dict[str, Any]
     return {**request, "cfg_scale": 1, "negative_prompt": PROMPT, "options": {"batch_cond_uncond": False}}
 
 
-@pytest.mark.parametrize("sampler", ["Euler", "DPM++ 2M", "DDIM"])
+@pytest.mark.parametrize("sampler", marked_but(["Euler"], ["Euler", "DPM++ 2M", "DDIM"], pytest.mark.slow))
 @pytest.mark.parametrize("cfg", [1, 3])
 @pytest.mark.parametrize("way", WAYS)
 def test_equals_the_host(webui: WebUI, inpainting: Pair, way: str, cfg: int, sampler: str) -> None:

@@ -12,6 +12,7 @@ from tests.e2e.client import Pair, Reply, WebUI
 from tests.e2e.flavour import flavour_under_test
 from tests.e2e.test_carry import file_of, listed
 from tests.e2e.test_forms import settings as form_settings
+from tests.matrices import marked_but
 
 AMPLE = {"card": 1 << 40}
 FULL = {"card": 0}
@@ -177,7 +178,7 @@ def test_8_bits_matter_to_the_bases_steps_alone(webui: WebUI, pair: Pair) -> Non
 
 
 @pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("call", marked_but([1, 2], [1, 2, 3, 4], pytest.mark.slow))
 @pytest.mark.parametrize("residency", ["auto", "both", "8bit"])
 def test_memory_that_runs_out_once_ends_in_the_image(webui: WebUI, pair: Pair, residency: str, call: int) -> None:
     """At any call the idle model makes room and the call is made again; the user is told."""
@@ -194,7 +195,7 @@ def test_memory_that_runs_out_once_ends_in_the_image(webui: WebUI, pair: Pair, r
 
 
 @pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("call", marked_but([1, 2], [1, 2, 3, 4], pytest.mark.slow))
 def test_memory_that_runs_out_for_good_ends_in_a_sentence(webui: WebUI, pair: Pair, call: int) -> None:
     for residency in ("both", "ram", "8bit"):
         reply = hybrid(webui, pair, residency, {**AMPLE, "call": call, "kind": "oom for good"})

@@ -19,6 +19,7 @@ from tests.e2e.flavour import flavour_under_test
 from tests.e2e.moving import EVENTS, Becomes, Moving, remove, write_two
 from tests.e2e.test_api import PREFIX, plan
 from tests.e2e.test_forms import file_of, lora_folder
+from tests.matrices import marked_but
 
 HYBRID = {"family": "custom", "base_cfg": 5, "distilled_cfg": 5, "switch_step": 2}
 # What a request can need of a file.
@@ -140,6 +141,7 @@ def test_the_loaded_base_is_what_is_loaded(stage: Stage, event: str) -> None:
     assert stage.webui.generate(stage.base, kinds["hybrid"]).same_as(before["hybrid"])
 
 
+@pytest.mark.once  # who reads the file is the same for every host
 @pytest.mark.parametrize(("role", "resident", "event"), NEEDED)
 def test_a_file_that_a_request_needs(stage: Stage, role: str, resident: bool, event: str) -> None:
     """Before a request and between two; and between a plan and the image that was planned."""
@@ -160,7 +162,7 @@ def test_a_file_that_a_request_needs(stage: Stage, role: str, resident: bool, ev
 
 
 @pytest.mark.parametrize("event", FEW)
-@pytest.mark.parametrize("role", ["base", *ROLES])
+@pytest.mark.parametrize("role", marked_but(["base", "distilled"], ["base", *ROLES], pytest.mark.once))
 def test_a_request_keeps_to_its_end_what_it_began_with(stage: Stage, role: str, event: str) -> None:
     """Between its batches, whatever becomes of the files."""
     needed = "distilled" if role == "base" else role
@@ -171,7 +173,7 @@ def test_a_request_keeps_to_its_end_what_it_began_with(stage: Stage, role: str, 
 
 
 @pytest.mark.parametrize("event", FEW)
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", marked_but(["distilled"], ROLES, pytest.mark.once))
 def test_a_file_between_its_check_and_its_reading(stage: Stage, role: str, event: str) -> None:
     """A request that has its model goes on; one that has yet to read it is refused, never given something else."""
     same = stage.undisturbed(role)
@@ -222,6 +224,7 @@ def test_a_lora_of_the_prompt_is_as_the_host_has_it(stage: Stage, event: str) ->
     assert stage.webui.generate(stage.base, chosen, **request).same_as(before)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("event", [*FEW, "a link to nothing", "no file at all"])
 def test_the_list_tells_what_became_of_a_file(stage: Stage, event: str) -> None:
     """And of every other what it told before; the host's own lists are made anew with it there."""
@@ -247,6 +250,7 @@ def _listed(stage: Stage) -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in stage.webui.get(f"{PREFIX}/models")}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ["a folder", "a link to nothing", "a link in a circle", "no UTF-8"])
 def test_a_yaml_beside_that_says_nothing(stage: Stage, kind: str) -> None:
     """It is asked for the prediction type alone."""

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.client import Pair, Reply, WebUI, png_base64
 from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import ALIKE, REFINER_CANNOT, settings
+from tests.matrices import marked_but
 
 IMG2IMG = "/sdapi/v1/img2img"
 SAMPLERS = ("Euler", "DPM++ 2M", "Heun", "DDIM", "PLMS", "UniPC", "LCM")
@@ -114,7 +115,7 @@ def test_a_family_sets_steps_and_sampler(webui: WebUI, pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("base_sampler", ["Euler", "DPM++ 2M", "Heun", "DDIM", "DPM++ SDE", "DPM fast"])
-@pytest.mark.parametrize("family", ["dmd2", "lightning", "hyper"])
+@pytest.mark.parametrize("family", marked_but(["dmd2"], ["dmd2", "lightning", "hyper"], pytest.mark.once))
 def test_base_sampler_of_its_own(webui: WebUI, pair: Pair, base_sampler: str, family: str) -> None:
     """Another sampler for the base's part, finer steps included; the call counts are those of the plan."""
     chosen = {"distilled_model": pair.distilled, "family": family, "base_sampler": base_sampler, "base_steps": 4}

@@ -13,8 +13,10 @@ import pytest
 from extension_core.sampling.schedule import NoiseSchedule
 from tests.e2e.client import NEUTRAL, Pair, Reply, WebUI
 from tests.e2e.test_passes import calls, from_picture
+from tests.matrices import marked_but
 
 PLAN = "/diversity-distillation/v1/plan"
+TWO = ("dmd2", "custom")  # by a grid of its own and by the host's schedule; the others go the first one's way
 FAMILIES = ("dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "custom")
 SCHEDULES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -108,7 +110,7 @@ class TestNoiseSchedule:
 
 
 class TestNoSteps:
-    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("family", marked_but(TWO, FAMILIES, pytest.mark.once))
     @pytest.mark.parametrize("mode", ["hybrid", "base", "distilled"])
     def test_img2img_leaves_the_image_as_the_host_does(self, webui: WebUI, pair: Pair, family: str, mode: str) -> None:
         request = from_picture(0, options={"img2img_fix_steps": True})
@@ -122,7 +124,7 @@ class TestNoSteps:
         assert calls(reply) == (0, 0)
         assert 'DD plan: "no step, the image stays as it is, 0 U-Net calls"' in reply.infotext
 
-    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("family", marked_but(TWO, FAMILIES, pytest.mark.once))
     def test_hires_at_strength_0(self, webui: WebUI, pair: Pair, family: str) -> None:
         request = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0}
         asked = {"distilled_model": pair.distilled, "family": family}
@@ -139,9 +141,9 @@ class TestNoSteps:
         request = from_picture(0, options={"img2img_fix_steps": True}, sampler_name=sampler)
         assert calls(webui.generate(pair.base, asked, **request).must_work()) == (0, 0)
 
-    @pytest.mark.parametrize("strength", [0.01, 0.05, 0.1, 0.3, 1])
+    @pytest.mark.parametrize("strength", marked_but([0.05, 1], [0.01, 0.05, 0.1, 0.3, 1], pytest.mark.slow))
     @pytest.mark.parametrize("exact", [False, True])
-    @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.parametrize("family", marked_but(TWO, FAMILIES, pytest.mark.once))
     def test_low_strengths(self, webui: WebUI, pair: Pair, family: str, exact: bool, strength: float) -> None:
         """What ran is what was planned, or this were refused; no level of a family's grid comes twice."""
         asked = {"distilled_model": pair.distilled, "family": family, "switch_step": 2, "passes": "both"}

@@ -132,12 +132,14 @@ def test_there_are_many() -> None:
     assert len(set(sentences)) >= 60
 
 
+@pytest.mark.once  # our own check of our own settings
 @pytest.mark.parametrize("case", BAD_SETTINGS)
 def test_bad_settings_are_refused(webui: WebUI, pair: Pair, case: str) -> None:
     values, expected = BAD_SETTINGS[case]
     assert_refused(webui, pair, expected, settings={"distilled_model": pair.distilled, **values})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", BAD_POSITIONS)
 def test_bad_values_by_position_are_refused(webui: WebUI, pair: Pair, case: str) -> None:
     values, expected = BAD_POSITIONS[case]

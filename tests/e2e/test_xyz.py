@@ -84,6 +84,7 @@ def two_values(webui: WebUI, pair: Pair) -> dict[str, tuple[Any, Any]]:
     }
 
 
+@pytest.mark.once  # its two values come from the host's script, which all hosts share
 @pytest.mark.parametrize("axis", AXES, ids=lambda axis: axis.spec.name)
 def test_each_axis_acts_as_its_option(webui: WebUI, pair: Pair, axis: Any) -> None:
     name = axis.spec.name
