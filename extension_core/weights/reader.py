@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import safetensors
 import torch
 
-from extension_core.errors import DiversityError, first_line
+from extension_core.errors import first_line
 from extension_core.weights.file_state import FileState, state_of, told, unchanged, unreadable
+from extension_core.weights.pickles import load_tensors
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".bin", ".pth")
 
@@ -64,7 +65,7 @@ def open_tensors(file: Path | Header) -> Iterator[TensorSource]:
         return
     state_of(file)
     if file.suffix.lower() in PICKLE_SUFFIXES:
-        yield _Pickled(_load_pickle(file))
+        yield _Pickled(load_tensors(file))
         return
     _check_whole(file)
     try:
@@ -155,27 +156,3 @@ class _Pickled:
 
     def get(self, key: str) -> torch.Tensor:
         return self.tensors[key]
-
-
-def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
-    # Past the host's own check, which knows neither newer files nor every dtype: A1111 puts its `load` in the place of
-    # `torch.load` (modules/safe.py, 1.10.1). What keeps code from running is torch's own `weights_only`.
-    zipped = _is_zip(path)
-    try:
-        with told(path):
-            loaded = torch.serialization.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except DiversityError:
-        raise
-    except Exception as error:  # torch raises half a dozen unrelated types for a bad file
-        state_of(path)
-        raise unreadable(path, f"it is not a plain file of tensors ({first_line(error):.120})") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise unreadable(path, "it holds no tensors")
-    return tensors
-
-
-def _is_zip(path: Path) -> bool:
-    with told(path), path.open("rb") as file:
-        return file.read(2) == b"PK"
