@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import safetensors
 import torch
 
-from extension_core.errors import first_line
+from extension_core.weights.disguised import check_no_disguise
 from extension_core.weights.file_state import FileState, state_of, told, unchanged, unreadable
 from extension_core.weights.pickles import load_tensors
+from extension_core.weights.scaled import Stored, scales_in, unscaled
 
+_LONGEST_HEADER = 100_000_000  # bytes; the library's own limit (safetensors/src/tensor.rs, 0.4.5)
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".bin", ".pth")
 
 
@@ -64,17 +66,19 @@ def open_tensors(file: Path | Header) -> Iterator[TensorSource]:
             yield source
         return
     state_of(file)
-    if file.suffix.lower() in PICKLE_SUFFIXES:
+    is_pickle = file.suffix.lower() in PICKLE_SUFFIXES
+    check_no_disguise(file, is_pickle)
+    if is_pickle:
         yield _Pickled(load_tensors(file))
         return
-    _check_whole(file)
+    parsed = _whole_header(file)
     try:
         handle = safetensors.safe_open(file, framework="pt", device="cpu")
     except (safetensors.SafetensorError, OSError, ValueError) as error:  # pyright: ignore[reportAttributeAccessIssue]
         state_of(file)
-        raise unreadable(file, f"it is no complete safetensors file ({first_line(error):.120})") from error
+        raise unreadable(file, "it is no complete safetensors file (its header contradicts itself)") from error
     with handle as opened:  # pyright: ignore[reportGeneralTypeIssues]
-        yield _Safetensors(opened, file)
+        yield _Safetensors(opened, file, parsed)
 
 
 def read_header(path: Path) -> Header:
@@ -90,11 +94,10 @@ def read_header(path: Path) -> Header:
 def _read_header(path: Path, state: FileState) -> Header:
     """Pickles have no header: without remembering, every change on the page would load them."""
     with open_tensors(path) as source:
-        if isinstance(source, _Pickled):
-            return Header(path, {key: tuple(tensor.shape) for key, tensor in source.tensors.items()}, {}, state)
-        parsed = _parsed(path)[0]
-    metadata = parsed.pop("__metadata__", None) or {}
-    return Header(path, {key: tuple(entry["shape"]) for key, entry in parsed.items()}, metadata, state)
+        if not isinstance(source, _Safetensors):
+            return Header(path, {key: tuple(source.get(key).shape) for key in source.keys()}, {}, state)  # noqa: SIM118
+        shapes = {key: found.shape for key, found in source.stored.items() if key not in source.scales.hidden}
+        return Header(path, shapes, source.metadata, state)
 
 
 def _parsed(path: Path) -> tuple[dict[str, Any], int, int]:
@@ -102,20 +105,24 @@ def _parsed(path: Path) -> tuple[dict[str, Any], int, int]:
     with told(path), path.open("rb") as file:
         start = file.read(8)
         length, size = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size
-        if len(start) < 8 or not 1 < length <= size - 8:
+        if len(start) < 8 or not 1 < length <= min(size - 8, _LONGEST_HEADER):
             raise unreadable(path, "it is no complete safetensors file (its header is not there)")
         text = file.read(length)
     try:
         parsed = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise unreadable(path, "it is no complete safetensors file (its header is no JSON)") from error
     if not isinstance(parsed, dict):
         raise unreadable(path, "it is no complete safetensors file (its header names no tensors)")
     return parsed, 8 + length, size
 
 
-def _check_whole(path: Path) -> None:
-    """Say of a file that is still being copied how much of it is there; everything else is left to its reader."""
+def _whole_header(path: Path) -> dict[str, Any]:
+    """The header of a file that is all there; everything else is left to its reader.
+
+    Raises:
+        DiversityError: it is still being copied; how much of it is there.
+    """
     parsed, begin, size = _parsed(path)
     entries = [entry for name, entry in parsed.items() if name != "__metadata__" and isinstance(entry, dict)]
     ends = [entry["data_offsets"][1] for entry in entries if _is_span(entry.get("data_offsets"))]
@@ -126,6 +133,7 @@ def _check_whole(path: Path) -> None:
             f"it is no complete safetensors file ({size:,} of {whole:,} bytes are there)",
             "wait until it is copied or downloaded, or download it again",
         )
+    return parsed
 
 
 def _is_span(found: object) -> bool:
@@ -133,18 +141,32 @@ def _is_span(found: object) -> bool:
 
 
 class _Safetensors:
-    def __init__(self, handle: Any, path: Path) -> None:
+    """Attributes: stored: what the header tells of each tensor, those included that only say how to read others."""
+
+    def __init__(self, handle: Any, path: Path, parsed: Mapping[str, Any]) -> None:
+        """Take a header that the library has accepted."""
         self._handle = handle
         self._path = path
+        self.metadata: Mapping[str, str] = parsed.get("__metadata__") or {}
+        self.stored = {
+            key: Stored(str(entry["dtype"]), tuple(entry["shape"]))
+            for key, entry in parsed.items()
+            if key != "__metadata__"
+        }
+        self.scales = scales_in(path, self.stored)
 
     def keys(self) -> Iterable[str]:
-        return self._handle.keys()
+        return [key for key in self.stored if key not in self.scales.hidden]
 
     def get(self, key: str) -> torch.Tensor:
+        scale = self.scales.of.get(key)
+        return self._read(key) if scale is None else unscaled(self._read(key), self._read(scale))
+
+    def _read(self, key: str) -> torch.Tensor:
         try:
             return self._handle.get_tensor(key)
         except (safetensors.SafetensorError, OSError) as error:  # pyright: ignore[reportAttributeAccessIssue]
-            raise unreadable(self._path, f"'{key}' cannot be read ({first_line(error):.120})") from error
+            raise unreadable(self._path, f"'{key}' cannot be read from it") from error
 
 
 class _Pickled:

@@ -74,7 +74,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a class": (object_of(Cache()), "test_pickles.Cache' beside its tensors, and may run code by it"),
     "a function": (object_of(collections.namedtuple), "it names 'collections.namedtuple' beside its tensors"),
     "no pickle": (lambda path: path.write_bytes(b"PK" + bytes(1000)), "it is no complete archive"),
-    "a page": (lambda path: path.write_bytes(b"<!DOCTYPE html>" * 99), "it is damaged, or no file of tensors"),
+    "a page": (lambda path: path.write_bytes(b"<!DOCTYPE html>" * 99), "it is a web page; download the model itself"),
+    "noise": (lambda path: path.write_bytes(bytes(range(256)) * 99), "it is damaged, or no file of tensors"),
     "nothing of a model": (lambda path: torch.save([1, 2], path), "it holds no tensors"),
     "no names": (lambda path: torch.save({1: torch.ones(2)}, path), "it holds no tensors"),
 }
