@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ LORA_LABEL = "LoRA: "
 MODEL_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 # Folders of the host's models folder for U-Nets without the rest, as other programs name them.
 UNET_FOLDERS = ("unet", "diffusion_models", "diffusers")
+_CHECKSUM = re.compile(r"(?P<name>.*\S)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]")
 # Folders of the other parts of a model in diffusers' layout.
 _OTHER_PARTS = ("vae", "text_encoder", "text_encoder_2", "image_encoder", "safety_checker", "tokenizer", "tokenizer_2")
 
@@ -98,28 +100,41 @@ def unet_folders(models: Path) -> list[Path]:
 
 
 def find(name: str, choices: Sequence[Choice]) -> Choice | None:
-    """The entry that answers to this name, letters' case being the second try; None if none does.
+    """The entry that answers to this whole name, None if none does; a part of a name is nobody's.
 
-    Checkpoints come before U-Nets, and those before LoRAs.
+    Letters' case is the second try. A hash in brackets after the name, as hosts write one, says nothing where the name
+    is known, and finds the file where it was renamed. Checkpoints come before U-Nets, and those before LoRAs.
 
     Raises:
-        DiversityError: several U-Nets answer to it; a folder for U-Nets may hold many files of one name.
+        DiversityError: several files of one kind answer to it.
     """
-    for fold in (str, str.casefold):
-        wanted = fold(name)
-        found = [choice for choice in choices if any(fold(known) == wanted for known in choice.called())]
-        exact = [choice for choice in found if wanted in (fold(choice.label), fold(choice.title))]
-        if exact or found:
-            return exact[0] if exact else _only(name, found)
+    bare, checksum = _without_checksum(name)
+    for wanted in dict.fromkeys(filter(None, (name, bare, checksum))):
+        for fold in (str, str.casefold):
+            known = [choice for choice in choices if any(fold(each) == fold(wanted) for each in choice.called())]
+            if known:
+                labelled = [choice for choice in known if fold(choice.label) == fold(wanted)]
+                return labelled[0] if labelled else _only(name, known)
     return None
 
 
-def _only(name: str, found: Sequence[Choice]) -> Choice:
-    unets = [choice.label for choice in found if choice.label.startswith(UNET_LABEL)]
-    if found[0].label in unets and len(unets) > 1:
-        which = " or ".join(f"'{label}'" for label in unets[:3])
+def _without_checksum(name: str) -> tuple[str, str]:
+    """A name without the hash after it and without blanks around it; and the hash, "" if there is none."""
+    found = _CHECKSUM.fullmatch(name.strip())
+    return (found["name"], found["hash"].lower()) if found else (name.strip(), "")
+
+
+def _only(name: str, known: Sequence[Choice]) -> Choice:
+    first = _kind(known[0])
+    labels = {os.path.realpath(choice.path): choice.label for choice in known if _kind(choice) == first}
+    if len(labels) > 1:
+        which = " or ".join(f"'{label}'" for label in list(labels.values())[:3])
         raise DiversityError(f"The distilled model '{name}' may be {which}; give the whole name.")
-    return found[0]
+    return known[0]
+
+
+def _kind(choice: Choice) -> str:
+    return next((prefix for prefix in (UNET_LABEL, LORA_LABEL) if choice.label.startswith(prefix)), "")
 
 
 def not_found(name: str, choices: Sequence[Choice]) -> DiversityError:

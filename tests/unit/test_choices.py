@@ -71,6 +71,42 @@ def test_names_that_are_answered_to(name: str, label: str, found: list[Choice]) 
     assert choice.label == label
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        (" turbo ", CHECKPOINT.label),
+        ("turbo [fedcba9876]", CHECKPOINT.label),
+        ("LoRA: turbo [fedcba987654]", "LoRA: turbo"),
+        ("renamed [01234567aa]", "sub/new.safetensors"),
+        ("Renamed.safetensors [01234567AA]", "sub/new.safetensors"),
+    ],
+)
+def test_a_hash_after_the_name(name: str, label: str, found: list[Choice]) -> None:
+    """Another than the file's own says nothing where the name is known, and is what finds a renamed file."""
+    new = Choice("sub/new.safetensors", "new", Path("/c/sub/new.safetensors"), "new", ("01234567aa",))
+    choice = find(name, [CHECKPOINT, new, *found, *LORAS])
+    assert choice is not None
+    assert choice.label == label
+
+
+@pytest.mark.parametrize("name", ["turb", "t", "o", "a", "lcm", "sub", "safetensors", "turbo (1)", "gone [0123456788]"])
+def test_a_part_of_a_name_is_nobodys(name: str, found: list[Choice]) -> None:
+    assert find(name, [CHECKPOINT, *found, *LORAS]) is None
+
+
+def test_checkpoints_of_one_name_are_told_apart_by_the_whole_one() -> None:
+    two = [
+        Choice(f"{folder}/turbo.safetensors", "turbo", Path(f"/c/{folder}/turbo.safetensors"), "turbo", (folder,))
+        for folder in ("xl", "sd")
+    ]
+    with pytest.raises(
+        DiversityError, match=r"'turbo' may be 'xl/turbo.* or 'sd/turbo.*; give"
+    ):
+        find("turbo", [*two, *LORAS])
+    assert find("xl", [*two, *LORAS]) is two[0]
+    assert find("SD/turbo.safetensors", [*two, *LORAS]) is two[1]
+
+
 def test_a_name_that_several_files_have_is_refused(found: list[Choice]) -> None:
     with pytest.raises(DiversityError, match=r"may be 'U-Net: again/hyper/.*' or 'U-Net: again/lcm/.*'; give"):
         find("model", found)

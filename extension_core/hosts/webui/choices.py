@@ -59,12 +59,9 @@ def find_choice(name: str) -> Choice:
     if found is None:
         look_for_unets()
         found = find(name, choices())
-    if found is not None:
-        return found
-    info = sd_models.get_closet_checkpoint_match(name)
-    if info is None:
+    if found is None:
         raise not_found(name, choices())
-    return Choice(info.title, info.name_for_extra, Path(info.filename), info.name_for_extra)
+    return found
 
 
 def networks() -> Any | None:
