@@ -275,14 +275,6 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
     "img2img of no flag": (b'{"args": [{}], "img2img": 1}', "img2img of the plan is 1; it must be true or false"),
     "half a pair": (b'{"args": [{"distilled_model": "\\ud800"}]}', "'?' is not among"),
     "a megabyte": (json.dumps({"args": [{"distilled_model": "x" * 900_000}]}).encode(), "is not among"),
-    "an unknown sampler": (
-        b'{"args": [{"mode": "base"}], "request": {"sampler_name": "Eulr"}}',
-        "The sampler 'Eulr' is not one of the host's",
-    ),
-    "an unknown schedule type": (
-        b'{"args": [{"mode": "base"}], "request": {"scheduler": "Karas"}}',
-        "The schedule type 'Karas' is not one of the host's",
-    ),
     "hires in img2img": (
         b'{"args": [{"mode": "base"}], "request": {"enable_hr": true}, "img2img": true}',
         "request.enable_hr is a field of txt2img alone",
@@ -299,6 +291,35 @@ def test_a_plan_is_refused_in_one_sentence(webui: WebUI, loaded: Pair, case: str
     assert list(told) == ["detail"]
     assert expected in told["detail"]
     assert "\n" not in told["detail"]
+
+
+# As clients of several years send them; hosts settle each of them on a sampler and a schedule type that they have.
+NAMES: dict[str, dict[str, Any]] = {
+    "of old, with the schedule type": {"sampler_name": "DPM++ 2M Karras"},
+    "of old, with another schedule type": {"sampler_name": "DPM++ SDE Exponential", "scheduler": "Karras"},
+    "k-diffusion's": {"sampler_name": "k_euler_a"},
+    "the older field": {"sampler_name": None, "sampler_index": "DDIM"},
+    "both fields": {"sampler_name": "Heun", "sampler_index": "DDIM"},
+    "the schedule type's other name": {"sampler_name": "Euler", "scheduler": "sgm_uniform"},
+    "the sampler's own schedule type": {"sampler_name": "DPM++ 2M", "scheduler": "Karras"},
+    "no sampler": {"sampler_name": "Eulr"},
+    "no schedule type": {"sampler_name": "Euler", "scheduler": "Karas"},
+    "no names": {"sampler_name": "", "scheduler": ""},
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_names_are_settled_as_the_host_settles_them(webui: WebUI, loaded: Pair, case: str) -> None:
+    fields = {"steps": 6, **NAMES[case]}
+    asked = {"distilled_model": loaded.distilled, "family": "custom", "switch_step": 2}
+    request = {key: value for key, value in {**REQUEST, **fields}.items() if key in fields or key != "scheduler"}
+    status, told = webui.call(f"{PREFIX}/plan", {"args": [asked], "request": request})
+    assert status == 200, told
+    text = webui.generate(loaded.base, asked, **fields).must_work().infotext
+    assert f", Sampler: {told['sampler']}, " in text
+    assert f'DD plan: "{told["line"]}"' in text
+    unknown = case in ("k-diffusion's", "no sampler", "no schedule type")
+    assert any("is not one of the host's, which takes" in note for note in told["notes"]) == unknown
 
 
 def test_more_than_a_megabyte_is_too_long(webui: WebUI) -> None:

@@ -245,15 +245,18 @@ def test_a_refiner_that_is_switched_off_by_name(webui: WebUI, pair: Pair, off: s
 
 
 def test_a_sampler_that_no_host_has(webui: WebUI, pair: Pair) -> None:
-    """TCD: refused by the plan and as the base's sampler."""
+    """TCD: the host takes its first one for it, and so does the plan; as the base's sampler it is refused."""
     ours = {"distilled_model": pair.distilled, "family": "custom"}
     body = {"args": [ours], "request": {"steps": 4, "sampler_name": "TCD"}}
     status, told = webui.call("/diversity-distillation/v1/plan", body)
-    assert status == 422
-    assert told["detail"].startswith("The sampler 'TCD' is not one of the host's; it has ")
+    assert status == 200
+    first = webui.samplers()[0]
+    assert told["sampler"] == first
+    assert f"The sampler 'TCD' is not one of the host's, which takes {first} in its place." in told["notes"]
+    assert f", Sampler: {first}," in webui.generate(pair.base, ours, sampler_name="TCD").must_work().infotext
     refused = webui.generate(pair.base, {**ours, "base_sampler": "TCD"})
     assert refused.status == 422
-    assert refused.sentence == told["detail"]
+    assert refused.sentence.startswith("The sampler 'TCD' is not one of the host's; it has ")
 
 
 @pytest.mark.parametrize(("call", "base", "distilled"), [(1, 1, 0), (3, 2, 1)])

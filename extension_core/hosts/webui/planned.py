@@ -8,12 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from modules import sd_schedulers, shared
+from modules import shared
 
-from extension_core.errors import DiversityError
 from extension_core.hosts.webui.conflicts import check_conflicts
 from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file
 from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.names import settle_names
 from extension_core.hosts.webui.passes import Passes
 from extension_core.options import Options
 from extension_core.sampling.families import Detection
@@ -31,6 +31,7 @@ class Planned:
         path: the distilled model's file, None if only the base runs.
         lives: where the models would be.
         request: the settings as the family has changed them.
+        names: what the user should know of the names that were sent.
     """
 
     session: Session
@@ -39,6 +40,7 @@ class Planned:
     carry: Carry | None
     lives: Lives
     request: SimpleNamespace
+    names: tuple[str, ...] = ()
 
     @property
     def plan(self) -> Plan:
@@ -75,7 +77,7 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
         DiversityError: the settings would be refused, or no checkpoint is loaded.
     """
     check_conflicts(request)
-    _check_schedules(request)
+    names = settle_names(request)
     host.check_request(request)
     path, title, detection = distilled_file(options)
     if host.is_loaded():
@@ -87,12 +89,4 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     plan = Passes(request, options, grid, host.noise()).plan()
     lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
     found = detection.why if options.family == "auto" else ""
-    return Planned(Session(options, plan, title, family_found=found), detection, path, carry, lives, request)
-
-
-def _check_schedules(request: SimpleNamespace) -> None:
-    """The hosts take Automatic for a schedule type that they do not know."""
-    for name in filter(None, (request.scheduler, request.hr_scheduler)):
-        if name not in sd_schedulers.schedulers_map:
-            known = ", ".join(known.label for known in sd_schedulers.schedulers)
-            raise DiversityError(f"The schedule type '{name}' is not one of the host's; it has {known}.")
+    return Planned(Session(options, plan, title, family_found=found), detection, path, carry, lives, request, names)

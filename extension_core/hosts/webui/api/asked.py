@@ -23,7 +23,8 @@ class Fields:
     """The fields of a txt2img or img2img request that a plan depends on; defaults are those of the hosts' API."""
 
     steps: int = option(50, "whole", "Steps", "Sampling steps.", minimum=1, maximum=1000)
-    sampler_name: str = option("Euler", "text", "Sampler", "The host's name of the sampler.")
+    sampler_name: str = option("", "text", "Sampler", "The host's name of the sampler, as the host's API takes it.")
+    sampler_index: str = option("Euler", "text", "Sampler", "The same, by its older name; sampler_name comes first.")
     scheduler: str = option("Automatic", "text", "Schedule type", "The host's name of the noise schedule.")
     width: int = option(512, "whole", "Width", "In pixels.", minimum=8, maximum=16384)
     height: int = option(512, "whole", "Height", "In pixels.", minimum=8, maximum=16384)

@@ -109,7 +109,7 @@ class _Routes:
             if not self._host.is_loaded():
                 return json_answer({"detail": _NOT_LOADED}, 409)
             found = planned(self._host, asked.options, request_of(asked.request, asked.img2img))
-            notes = (*found.plan.notes, *notes_on(self._host, found.path, found.detection, asked.options))
+            notes = (*found.names, *found.plan.notes, *notes_on(self._host, found.path, found.detection, asked.options))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
         return json_answer(plan_as_json(found, loaded_name(), notes))
