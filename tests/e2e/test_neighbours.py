@@ -35,7 +35,9 @@ class Neighbour:
         request: what else is to be sent.
         off: values with which it does nothing; None if it does nothing where it is not sent.
         by_refiner: whether it goes together with the host's own Refiner, which reads file and prompt at the switch.
-        own_reading: whether it asks the text encoder by itself, always the host's.
+        own_reading: whether it asks the text encoder by itself, always the host's and with the prompt's own LoRAs.
+        by_parts: whether it makes AND of a prompt, for which hosts need the unconditional half at CFG 1 too.
+        own_calls: whether it calls the layers by itself to change LoRAs, so that ours are refused.
     """
 
     title: str
@@ -44,12 +46,16 @@ class Neighbour:
     off: dict[int, Any] | None = None
     by_refiner: bool = True
     own_reading: bool = False
+    by_parts: bool = False
+    own_calls: bool = False
 
 
 REGIONS = {"prompt": "a red cat BREAK a blue dog"}
 NEIGHBOURS: dict[str, Neighbour] = {
     "Regional Prompter, attention": Neighbour("regional prompter", {0: True, 11: "Attention"}, REGIONS),
-    "Regional Prompter, latent": Neighbour("regional prompter", {0: True, 11: "Latent"}, REGIONS),
+    "Regional Prompter, latent": Neighbour(
+        "regional prompter", {0: True, 11: "Latent"}, REGIONS, by_parts=True, own_calls=True
+    ),
     "Dynamic Prompts": Neighbour(
         "dynamic prompts", {0: True}, {"prompt": "a {red|blue|green} {cat|dog|bird}"}, off={0: False}
     ),
@@ -176,6 +182,7 @@ OTHER_HYBRIDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] 
 def test_other_hybrids(webui: WebUI, pair: Pair, neighbour: AtWork, kind: Neighbour, case: str) -> None:
     """The Refiner's image; and of one model with itself that model's own, which tells of a Refiner that cannot."""
     more, chosen, options = OTHER_HYBRIDS[case]
+    options = {} if kind.by_parts and case == "CFG 1" else options
     sent = {**neighbour(), **more}
     itself = webui.generate(pair.base, settings(pair, distilled_model=pair.base, **chosen), **sent)
     assert itself.same_as(webui.generate(pair.base, **sent, options=options))
@@ -189,7 +196,7 @@ def test_cfg_1(webui: WebUI, pair: Pair, neighbour: AtWork, kind: Neighbour) -> 
     """Where the unconditional half is left out: the host's own image without it."""
     sent = {**neighbour(), "cfg_scale": 1}
     chosen = settings(pair, base_cfg=1, distilled_cfg=1)
-    native = {**sent, "options": {"skip_early_cond": 1.0}} if webui.flavour == "a1111" else sent
+    native = sent if kind.by_parts else {**sent, "options": {"skip_early_cond": 1.0}}
     for mode, model in (("base", pair.base), ("distilled", pair.distilled)):
         assert webui.generate(pair.base, {**chosen, "mode": mode}, **sent).same_as(webui.generate(model, **native))
     assert not webui.generate(pair.base, chosen, **sent).same_as(webui.generate(pair.base, settings(pair), **sent))
@@ -227,7 +234,7 @@ def test_another_text_encoder(webui: WebUI, pair: Pair, neighbour: AtWork, kind:
     assert webui.generate(pair.base, settings(pair, **chosen), **sent).same_as(ours)
 
 
-def test_weights_of_the_prompts_loras(webui: WebUI, pair: Pair, neighbour: AtWork) -> None:
+def test_weights_of_the_prompts_loras(webui: WebUI, pair: Pair, neighbour: AtWork, kind: Neighbour) -> None:
     """A reading of the prompt is kept for the next request, but not what an extension has marked on it."""
     sent = neighbour()
     prompt = f"{sent.get('prompt', 'a red cat')} <lora:{pair.lora}:1>"
@@ -239,7 +246,12 @@ def test_weights_of_the_prompts_loras(webui: WebUI, pair: Pair, neighbour: AtWor
     sent = {**sent, "prompt": prompt}
     half = {**sent, "prompt": prompt.replace(":1>", ":0.5>")}
     of_base = webui.generate(pair.base, {**chosen, "mode": "base"}, **sent)
-    assert of_base.same_as(webui.generate(pair.base, **half))
+    if kind.own_calls:
+        assert (of_base.status, "as Regional Prompter does" in of_base.sentence) == (422, True)
+        assert webui.generate(pair.base, chosen, **plain).same_as(before)
+        return
+    if not kind.own_reading:
+        assert of_base.same_as(webui.generate(pair.base, **half))
     webui.generate(pair.base, chosen, **sent).must_work()
     assert webui.generate(pair.base, chosen, **plain).same_as(before)
 
