@@ -56,6 +56,13 @@ NEIGHBOURS: dict[str, Neighbour] = {
     "Regional Prompter, latent": Neighbour(
         "regional prompter", {0: True, 11: "Latent"}, REGIONS, by_parts=True, own_calls=True
     ),
+    "Regional Prompter, a LoRA in one region": Neighbour(
+        "regional prompter",
+        {0: True, 11: "Latent"},
+        {"prompt": "a red cat BREAK a blue dog <lora:{lora}:1>"},
+        by_parts=True,
+        own_calls=True,
+    ),
     "Dynamic Prompts": Neighbour(
         "dynamic prompts", {0: True}, {"prompt": "a {red|blue|green} {cat|dog|bird}"}, off={0: False}
     ),
@@ -152,7 +159,7 @@ def test_the_hybrid_is_the_hosts_refiners(webui: WebUI, pair: Pair, neighbour: A
     assert webui.generate(pair.base, settings(pair), **sent).same_as(hybrid)
     assert webui.generate(pair.base, settings(pair), **plain).same_as(before[1])
     assert webui.generate(pair.base, **plain).same_as(before[0])
-    assert webui.fingerprint() == fingerprint
+    assert kind.own_calls or webui.fingerprint() == fingerprint  # merged anew on the host alone, and rounded so
     if kind.by_refiner and refiner_keeps_the_model(webui, pair):
         assert hybrid.same_as(refined(webui, hybrid, pair.base, pair.distilled, **sent))
 
@@ -237,9 +244,9 @@ def test_another_text_encoder(webui: WebUI, pair: Pair, neighbour: AtWork, kind:
 def test_weights_of_the_prompts_loras(webui: WebUI, pair: Pair, neighbour: AtWork, kind: Neighbour) -> None:
     """A reading of the prompt is kept for the next request, but not what an extension has marked on it."""
     sent = neighbour()
-    prompt = f"{sent.get('prompt', 'a red cat')} <lora:{pair.lora}:1>"
-    if "lbw=" in prompt:
+    if "<lora" in sent.get("prompt", ""):
         pytest.skip("it has a LoRA already")
+    prompt = f"{sent.get('prompt', 'a red cat')} <lora:{pair.lora}:1>"
     chosen = settings(pair, base_lora_factor=0.5, distilled_lora_factor=0.5)
     plain = {**neighbour.off(), "prompt": prompt}
     before = webui.generate(pair.base, chosen, **plain)
