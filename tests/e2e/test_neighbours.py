@@ -314,3 +314,5 @@ def test_a_queue_makes_the_same_image(webui: WebUI, pair: Pair) -> None:
     assert told == "done"
     results = webui.get(f"/agent-scheduler/v1/task/{task}/results")["data"]
     assert results[0]["infotext"].split("Version:")[0] == direct.infotext.split("Version:")[0]
+    body = {"images": [results[0]["image"].rpartition(",")[2]], "info": "{}"}
+    assert webui.read(200, body).same_as(direct)
