@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ MODEL_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 UNET_FOLDERS = ("unet", "diffusion_models", "diffusers")
 # Folders of the other parts of a model in diffusers' layout.
 _OTHER_PARTS = ("vae", "text_encoder", "text_encoder_2", "image_encoder", "safety_checker", "tokenizer", "tokenizer_2")
+
+_HASH = re.compile(r"\s*\[[0-9a-fA-F]+\]\s*$")
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def unet_folders(models: Path) -> list[Path]:
 def find(name: str, choices: Sequence[Choice]) -> Choice | None:
     """The entry that answers to this name, letters' case being the second try; None if none does.
 
-    Checkpoints come before U-Nets, and those before LoRAs.
+    Checkpoints come before U-Nets, and those before LoRAs. A hash after the name that no entry has is left out: hosts
+    would take the shortest title that holds the name, which may be another file's.
 
     Raises:
         DiversityError: several U-Nets answer to it; a folder for U-Nets may hold many files of one name.
@@ -111,7 +115,8 @@ def find(name: str, choices: Sequence[Choice]) -> Choice | None:
         exact = [choice for choice in found if wanted in (fold(choice.label), fold(choice.title))]
         if exact or found:
             return exact[0] if exact else _only(name, found)
-    return None
+    bare = _HASH.sub("", name)
+    return find(bare, choices) if bare != name else None
 
 
 def _only(name: str, found: Sequence[Choice]) -> Choice:
