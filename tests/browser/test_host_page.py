@@ -30,8 +30,8 @@ def test_callbacks_of_changes_run_once_after_the_last_one(page: Page) -> None:
         const [set, clear] = [window.setTimeout, window.clearTimeout];
         const held = new Map();
         const turn = () => new Promise((resolve) => set(resolve));
-        window.setTimeout = (call, pause) => {
-            held.set(-held.size - 1, {call, pause});
+        window.setTimeout = (call, pause, ...given) => {  // gradio's own, too, which hands something on by them
+            held.set(-held.size - 1, {call, pause, given});
             return -held.size;
         };
         window.clearTimeout = (timer) => { held.has(timer) ? held.get(timer).call = null : clear(timer); };
@@ -45,9 +45,9 @@ def test_callbacks_of_changes_run_once_after_the_last_one(page: Page) -> None:
         counts.before = counts.after;
         const waiting = Array.from(held.values()).filter(({call}) => call);
         [window.setTimeout, window.clearTimeout] = [set, clear];
-        for (const {call, pause} of waiting) {
+        for (const {call, pause, given} of waiting) {
             counts.pauses.push(pause);
-            call();
+            call(...given);
         }
         return counts;
     }""")

@@ -156,8 +156,16 @@ class WebUI:
         """What txt2img or img2img answered."""
         if status != 200:
             return Reply(status, [], {}, body)
-        images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))) for image in body["images"]]
+        images = [WebUI.colours(Image.open(io.BytesIO(base64.b64decode(image)))) for image in body["images"]]
         return Reply(status, images, json.loads(body["info"]), body)
+
+    @staticmethod
+    def colours(image: Image.Image) -> np.ndarray:
+        """Without an alpha channel: Forge hides in it the infotext of what a script has saved, and the time with it.
+
+        The time is in gzip's header (modules/stealth_infotext.py, dfdcbab6), so no two images were the same.
+        """
+        return np.asarray(image.convert("RGB") if image.mode == "RGBA" else image)
 
     def samplers(self) -> list[str]:
         return [sampler["name"] for sampler in self.get("/sdapi/v1/samplers")]

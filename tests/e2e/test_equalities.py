@@ -24,7 +24,7 @@ COMMON_SAMPLERS = (
 )
 FORGE_SAMPLERS = ("HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM")
 # First and second order, with noise and without, in sigmas and in timesteps, over many steps and on a grid of its own.
-OF_EACH_KIND = ("Euler a", "Heun", "DPM++ 2M SDE", "DPM adaptive", "DDIM", "LCM")
+OF_EACH_KIND = ("Euler a", "Heun", "DPM++ 2M SDE", "DPM fast", "DDIM", "LCM")
 SAMPLERS = COMMON_SAMPLERS + (FORGE_SAMPLERS if flavour_under_test() == "forge" else ())
 
 

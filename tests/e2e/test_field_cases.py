@@ -142,11 +142,17 @@ def planned_calls(reply: Reply) -> int:
 
 
 def test_too_little_strength_for_a_sampler_is_the_hosts_own_error(webui: WebUI, pair: Pair) -> None:
+    """For a run of one step the sampler of the package k-diffusion fails; the one that Forge has instead does not."""
     request = {**from_picture(0.04), "sampler_name": "DPM++ 2M SDE", "steps": 20}
     host = webui.generate(pair.distilled, **request)
     ours = webui.generate(pair.base, settings(pair), **request)
-    assert (host.status, ours.status) == (500, 500)
-    assert ours.body == host.body
+    assert ours.status == host.status
+    if host.status == 200:
+        assert webui.flavour == "forge"
+        assert ours.same_as(host)
+    else:
+        assert host.status == 500
+        assert ours.body == host.body
 
 
 def test_the_negative_prompt_at_cfg_1(webui: WebUI, pair: Pair) -> None:

@@ -155,7 +155,11 @@ def narrow_network(kind: str, outputs: int) -> tuple[dict[str, torch.Tensor], to
 
 @pytest.fixture(params=NARROW)
 def narrow(request: pytest.FixtureRequest, webui: WebUI, inpainting: Pair, pair: Pair) -> Iterator[tuple[str, str]]:
-    """A network for 4 channels, and a LoRA that says the same of 9; both with the pair's LoRA on other layers."""
+    """A network for 4 channels, and a LoRA that says the same of 9; both with the pair's LoRA on other layers.
+
+    Under names of this kind alone: Forge reads a file of the prompt once by its name (`load_lora_state_dict`,
+    sd_forge_lora/networks.py, dfdcbab6), whatever is written there later.
+    """
     folder = lora_folder(webui)
     rest = load_file(folder / f"{pair}_form_lora.safetensors")
     base = next(m["filename"] for m in webui.get("/sdapi/v1/sd-models") if Path(m["filename"]).stem == inpainting.base)
@@ -163,14 +167,15 @@ def narrow(request: pytest.FixtureRequest, webui: WebUI, inpainting: Pair, pair:
     parts, change = narrow_network(request.param, outputs)
     down = torch.nn.functional.pad(change, (0, 0, 0, 0, 0, 5))
     wide = {"lora_up.weight": torch.eye(outputs).reshape(outputs, outputs, 1, 1), "lora_down.weight": down}
-    files = {"ddnarrow": parts, "ddwide": {**wide, "alpha": torch.tensor(float(outputs))}}
+    little, all_channels = f"ddnarrow_{request.param}", f"ddwide_{request.param}"
+    files = {little: parts, all_channels: {**wide, "alpha": torch.tensor(float(outputs))}}
     with ExitStack() as stack:
         for name, tensors in files.items():
             path = stack.enter_context(placed(webui, folder / f"{name}.safetensors"))
             first = {f"{FIRST}.{part}": tensor.contiguous() for part, tensor in tensors.items()}
             save_file({**rest, **first}, path, metadata={"ss_network_module": "lycoris.kohya", "ss_output_name": name})
         webui.call("/sdapi/v1/refresh-loras", {})
-        yield "ddnarrow", "ddwide"
+        yield little, all_channels
 
 
 def test_a_lora_for_4_channels(webui: WebUI, inpainting: Pair, pair: Pair, narrow: tuple[str, str]) -> None:
@@ -201,9 +206,9 @@ def test_a_lora_for_4_channels(webui: WebUI, inpainting: Pair, pair: Pair, narro
             chosen = settings(inpainting, mode=mode, switch_step=2, **cfgs) | {"distilled_model": f"LoRA: {name}"}
             ours.append(made(webui, inpainting.base, chosen, **request))
             assert webui.call(f"{PREFIX}/plan", {"args": [chosen]})[0] == 200
-        if mode == "distilled" and known == little:
-            ours.append(made(webui, inpainting.base, prompt=little, cfg_scale=3, **request))
         assert not differ(ours[0], ours[-1]), mode
+        if mode == "distilled":
+            assert not differ(ours[0], made(webui, inpainting.base, prompt=known, cfg_scale=3, **request))
     assert made(webui, inpainting.base, **request).same_as(plain)
 
 
@@ -217,7 +222,7 @@ def test_a_lora_of_another_kind_of_model_in_the_prompt(
     for mode in ("base", "hybrid", "distilled"):
         refused = webui.generate(pair.base, settings(pair, mode=mode), prompt=f"{PROMPT} <lora:{narrow[1]}:1>")
         assert refused.status == 422
-        assert "The LoRA 'ddwide.safetensors' is for another kind of model" in refused.sentence
+        assert f"The LoRA '{narrow[1]}.safetensors' is for another kind of model" in refused.sentence
     webui.generate(pair.base).must_work()
     assert webui.fingerprint() == before
 

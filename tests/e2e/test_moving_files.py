@@ -26,6 +26,9 @@ HYBRID = {"family": "custom", "base_cfg": 5, "distilled_cfg": 5, "switch_step": 
 ROLES = ("distilled", "LoRA as distilled model", "origin")
 # One event of each kind; the rest is told apart by the reader of files alone, which the tests of one role show.
 FEW = ("deleted", "its folder renamed", "another in its place", "half copied", "a folder", "a link in a circle")
+# The loaded base's own: Forge's text encoder reads its weights out of the file as long as it is loaded (`Linear` of
+# backend/operations.py keeps what it is given, dfdcbab6), so a file cut short under it ends the host, without us too.
+OF_LOADED = tuple(event for event in FEW if event != "half copied" or flavour_under_test() != "forge")
 NEEDED = [
     *((role, True, event) for role in ROLES for event in (EVENTS if role == "distilled" else FEW)),
     *((role, False, event) for role in ROLES for event in FEW),
@@ -119,7 +122,7 @@ def agrees(stage: Stage, role: str, becomes: Becomes, expected: Reply | None) ->
         assert reply.same_as(expected)
 
 
-@pytest.mark.parametrize("event", FEW)
+@pytest.mark.parametrize("event", OF_LOADED)
 def test_the_loaded_base_is_what_is_loaded(stage: Stage, event: str) -> None:
     """Also where the second model is made of it, has yet to be read, or is put beside it."""
     kinds = {
@@ -161,8 +164,14 @@ def test_a_file_that_a_request_needs(stage: Stage, role: str, resident: bool, ev
     assert stage.image(role).same_as(same), "the next request, with the file back again"
 
 
-@pytest.mark.parametrize("event", FEW)
-@pytest.mark.parametrize("role", marked_but(["base", "distilled"], ["base", *ROLES], pytest.mark.once))
+@pytest.mark.parametrize(
+    ("role", "event"),
+    [
+        *(("base", event) for event in OF_LOADED),
+        *(("distilled", event) for event in FEW),
+        *(pytest.param(role, event, marks=pytest.mark.once) for role in ROLES[1:] for event in FEW),
+    ],
+)
 def test_a_request_keeps_to_its_end_what_it_began_with(stage: Stage, role: str, event: str) -> None:
     """Between its batches, whatever becomes of the files."""
     needed = "distilled" if role == "base" else role

@@ -193,6 +193,44 @@ def test_whatever_ends_a_request_the_weights_come_back(webui: WebUI, pair: Pair,
     assert hybrid(webui, pair, prompt, **values).same_as(good)
 
 
+@pytest.fixture
+def at_each_call(webui: WebUI, pair: Pair) -> dict[str, Any]:
+    """The host merges no LoRA but runs them beside each layer. It takes back what a request sets if it was saved."""
+    webui.call("/sdapi/v1/options", {"lora_functional": False})
+    options = {"lora_functional": True}
+    calls = "networks.network_forward"
+    request = {"options": options, "prompt": with_loras(pair, 1.0, 0.5)}
+    webui.generate(pair.distilled, faults={"count": [calls]}, **request).must_work()
+    if not webui.get("/dd-faults/counts")[calls]:
+        pytest.skip("another extension takes lora_functional back")
+    return options
+
+
+@pytest.mark.a1111
+def test_loras_that_act_at_each_call(webui: WebUI, pair: Pair, at_each_call: dict[str, Any]) -> None:
+    """As the host makes it on each model and with its Refiner, at factors and on one model; then merged ones."""
+    prompt, plain = with_loras(pair, 1.0, 0.5), f"{CATS} "
+    merged = webui.generate(pair.base, settings(pair), prompt=prompt)
+    distilled, base = (webui.generate(m, prompt=prompt, options=at_each_call) for m in (pair.distilled, pair.base))
+    without = webui.generate(pair.distilled, prompt=plain, options=at_each_call)
+
+    def ours(words: str = prompt, **values: Any) -> Reply:
+        return webui.generate(pair.base, settings(pair, **values), prompt=words, options=at_each_call).must_work()
+
+    assert ours(mode="base").same_as(base)
+    assert ours(mode="distilled").same_as(distilled)
+    both = ours()
+    assert both.same_as(refined(webui, both, pair.base, pair.distilled, prompt=prompt, options=at_each_call))
+    assert both.distance(merged) < 0.05 < both.distance(ours(plain))
+    half = {"base_lora_factor": 0.5, "distilled_lora_factor": 0.5}
+    assert ours(**half).same_as(ours(with_loras(pair, 0.5, 0.25)))
+    assert ours(mode="distilled", lora_targets="base").same_as(without)
+    assert ours(mode="base", lora_targets="base").same_as(base)
+    webui.generate(pair.base).must_work()  # the host keeps what it has read of the last prompt
+    again = webui.generate(pair.base, settings(pair), prompt=prompt)
+    assert again.same_as(merged)
+
+
 @pytest.fixture(params=KINDS)
 def network(request: pytest.FixtureRequest, webui: WebUI, pair: Pair) -> Iterator[str]:
     """Name of a network of each of LyCORIS's kinds, made for this test."""

@@ -117,3 +117,16 @@ def test_a_replaced_merging_is_refused_by_name(ours: Ours, monkeypatch: pytest.M
     assert refused.status == 422
     assert "networks.network_apply_weights" in str(refused.body)
     assert ours.run({"mode": "base", "base_cfg": 5}, prompt=LORA).equals(ours.plain(prompt=LORA))
+
+
+def test_calls_of_layers_by_others_are_refused_by_name(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Regional Prompter calls them for a request, which finds a layer by the name that ours hide."""
+    from extension_core.hosts.a1111.networks import remember_calls
+
+    remember_calls()  # no app has started here
+    original = torch.nn.Linear.forward
+    monkeypatch.setattr(torch.nn.Linear, "forward", lambda layer, x: original(layer, x))
+    refused = ours.run({"mode": "base", "base_lora_factor": 0.5}, prompt=LORA)
+    assert refused.status == 422
+    assert "torch.nn.Linear.forward" in str(refused.body)
+    assert ours.run({"mode": "base", "base_cfg": 5}, prompt=LORA).equals(ours.plain(prompt=LORA))

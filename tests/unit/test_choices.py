@@ -11,7 +11,8 @@ from extension_core.weights.choices import Choice, find, lora_choice, not_found,
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 
-CHECKPOINT = Choice("sub/turbo.safetensors [0123456789]", "turbo", Path("/c/sub/turbo.safetensors"), "turbo", ("0123",))
+TURBO = "sub/turbo.safetensors"
+CHECKPOINT = Choice(f"{TURBO} [0123456789]", "turbo", Path("/c", TURBO), "turbo", ("0123", TURBO))
 LORAS = [lora_choice("turbo", Path("/l/turbo.safetensors")), lora_choice("LCM lora", Path("/l/x/LCM lora.pt"))]
 
 
@@ -63,10 +64,14 @@ def test_folders_for_unets_in_any_case(tmp_path: Path) -> None:
         ("U-Net: dmd2", "U-Net: dmd2.bin"),
         ("again/lcm/unet/model", "U-Net: again/lcm/unet/model.safetensors"),
         ("Flat", "U-Net: again/Flat.PTH"),
+        ("turbo [abcdef0123]", CHECKPOINT.label),
+        ("sub/turbo.safetensors [abcdef0123]", CHECKPOINT.label),
+        ("LoRA: turbo [abcdef0123]", "LoRA: turbo"),
     ],
 )
 def test_names_that_are_answered_to(name: str, label: str, found: list[Choice]) -> None:
-    choice = find(name, [CHECKPOINT, *found, *LORAS])
+    shorter = Choice("sub/turbo.safetensors_2", "turbo_2", Path("/c/turbo_2"), "turbo_2")  # which holds the name too
+    choice = find(name, [shorter, CHECKPOINT, *found, *LORAS])
     assert choice is not None
     assert choice.label == label
 

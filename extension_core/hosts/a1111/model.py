@@ -29,8 +29,11 @@ RESIDENCY: Residency[SecondModel] = Residency()
 
 
 def watch_model_changes() -> None:
-    """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
+    """Let the second model go when the host loads another checkpoint, and know the host's calls of layers when it sees
+    others. Call on every execution of the script.
+    """
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
+    script_callbacks.on_app_started(lambda _demo, _app: networks.remember_calls())
 
 
 def check_host_model() -> None:

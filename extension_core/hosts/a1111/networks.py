@@ -30,6 +30,14 @@ _KINDS = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNo
 _FUNCTIONAL = _KINDS[:-1]
 _NAME = "network_layer_name"
 
+# How layers of each kind are called when every extension is loaded.
+_calls_at_start: dict[type[torch.nn.Module], Callable[..., Any]] = {}
+
+
+def remember_calls() -> None:
+    """When the app has started: what is another call later is one that an extension has put there for a request."""
+    _calls_at_start.update((kind, kind.forward) for kind in _KINDS)
+
 
 def text_at_factor(p: Any, factor: float) -> AbstractContextManager[None]:
     """Weights of the prompt's networks times `factor` in the text encoders, while this request reads its prompts.
@@ -79,6 +87,7 @@ def _at_factor(
         networks = choices.networks()
         if networks is None or not networks.loaded_networks:
             return function(*args, **kwargs)
+        _check_calls()
         view = _view(networks, [_scaled(net, factor) for net in networks.loaded_networks])
         with _called_over(view, parts()):
             return function(*args, **kwargs)
@@ -137,6 +146,24 @@ class _Called:
             return self._before(*args, **kwargs)
         finally:
             vars(self._layer)[_NAME] = name
+
+
+def _check_calls() -> None:
+    """The calls of layers are the host's.
+
+    Regional Prompter puts its own in their place for requests whose regions have LoRAs each, knows layers by the names
+    that `_Called` hides, and changes the weights of LoRAs from call to call.
+
+    Raises:
+        RequestRefused: another extension has put calls of its own there.
+    """
+    others = [kind.__name__ for kind, call in _calls_at_start.items() if kind.forward is not call]
+    if others:
+        raise RequestRefused(
+            "Diversity Distillation is to give LoRAs other weights in one model but another extension has replaced "
+            f"torch.nn.{others[0]}.forward for this request, as Regional Prompter does to give LoRAs to regions; "
+            "switch that extension off or set LoRAs to both models and their factors to 1."
+        )
 
 
 def _view(networks: Any, loaded: list[Any]) -> SimpleNamespace:

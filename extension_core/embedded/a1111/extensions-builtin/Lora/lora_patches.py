@@ -1,5 +1,5 @@
-"""Class-level patches of torch's layers: before a layer runs its weight is brought up to date; reading weights forgets
-its bookkeeping.
+"""Class-level patches of torch's layers: before a layer runs its weight is brought up to date, or, by the setting
+`lora_functional`, left as it is and the networks run beside it; reading weights forgets its bookkeeping.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from typing import Any
 
 import networks
 import torch
+from modules import shared
 
 _LAYERS: tuple[type[Any], ...] = (
     torch.nn.Linear,
@@ -18,8 +19,12 @@ _LAYERS: tuple[type[Any], ...] = (
 )
 
 
-def _patched_forward(original: Any) -> Any:
+def _patched_forward(original: Any, kind: type[Any]) -> Any:
+    """Attention over several heads is always merged, as on the host."""
+
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if shared.opts.lora_functional and kind is not torch.nn.MultiheadAttention:
+            return networks.network_forward(self, args[0], original)
         networks.network_apply_weights(self)
         return original(self, *args, **kwargs)
 
@@ -44,7 +49,7 @@ class LoraPatches:
             self._kept.append((layer, forward, load))
             setattr(self, f"{layer.__name__}_forward", forward)
             setattr(self, f"{layer.__name__}_load_state_dict", load)
-            layer.forward = _patched_forward(forward)
+            layer.forward = _patched_forward(forward, layer)
             layer._load_from_state_dict = _patched_load(load)
 
     def undo(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -77,3 +78,11 @@ class NetworkModule:
             weight = orig_weight.to(updown)
             updown = lora_kinds.decomposed(weight, weight + updown, self.dora_scale.to(updown.device)) - weight
         return updown * self.multiplier(), None
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The layer's result `y` for `x`, and the change's: a layer of the same kind with the change as its weight."""
+        layer = copy(self.sd_module)
+        change, _ = self.calc_updown(self.sd_module.weight)
+        layer._parameters = {"weight": torch.nn.Parameter(change, requires_grad=False), "bias": None}
+        layer.network_layer_name = None  # pyright: ignore[reportArgumentType]
+        return y + type(layer).forward(layer, x)

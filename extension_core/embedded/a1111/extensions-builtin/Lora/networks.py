@@ -224,6 +224,21 @@ def network_apply_weights(self: Any) -> None:
         self.network_current_names = wanted
 
 
+def network_forward(org_module: Any, input: torch.Tensor, original_forward: Any) -> torch.Tensor:
+    """A layer's result with its weight unchanged, and what each network adds to that. Where no network is wanted a
+    weight that holds some keeps them, as on the host.
+    """
+    if not loaded_networks:
+        return original_forward(org_module, input)
+    network_restore_weights_from_backup(org_module)
+    network_reset_cached_weight(org_module)
+    result = original_forward(org_module, input)
+    found = (net.modules.get(getattr(org_module, "network_layer_name", None)) for net in loaded_networks)
+    for module in found:
+        result = result if module is None else module.forward(input, result)
+    return result
+
+
 def network_reset_cached_weight(self: Any) -> None:
     self.network_current_names = ()
     self.network_weights_backup = None
