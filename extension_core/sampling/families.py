@@ -57,6 +57,7 @@ _KEEPS_CFG = re.compile(r"(?<![a-z])(?:normal)?cfg(?![a-z])", re.IGNORECASE)
 # Metadata that is a name. Descriptions, comments and hints name what a file goes with as well as what it is.
 _NAMES = ("distillation", "modelspec.title", "ss_output_name")
 _LONGEST_NAME = 100
+_LONGEST_TAGS = 2_000
 # How the trainer of this project begins a description.
 _STUDENT = re.compile(r"(\w+) student\b")
 _KINDS = ("ss_base_model_version", "modelspec.architecture")
@@ -102,7 +103,8 @@ def detect_family(file_name: str, metadata: Mapping[str, str]) -> Detection:
     sources = [(where, text, tell(text, taught or alone)) for where, text, alone in _sources(file_name, metadata)]
     steps = next((told.steps for _, _, told in sources if told.family and told.steps), None)
     steps = steps or next((told.steps for _, _, told in reversed(sources) if told.steps), None)
-    kind = next((kind for key in _KINDS if (kind := other_kind(str(metadata.get(key, ""))))), "")
+    kinds = (other_kind(str(metadata[key])[:_LONGEST_NAME]) for key in _KINDS if metadata.get(key))
+    kind = next(filter(None, kinds), "")
     if kind:
         return _custom(f"its metadata says {kind}, for which there is no family", steps)
     for where, text, told in sources:
@@ -118,8 +120,12 @@ def _sources(file_name: str, metadata: Mapping[str, str]) -> list[tuple[str, str
     student = _STUDENT.match(str(metadata.get("modelspec.description", "")))
     named += [("modelspec.description", student.group(1))] if student else []
     sources = [(f"its metadata {key}", text, False) for key, text in named if len(text) <= _LONGEST_NAME]
-    tags = [tag.strip() for tag in str(metadata.get("modelspec.tags", "")).split(",") if tag.strip()]
-    telling = {told: tag for tag in tags if (told := tell(tag, len(words_of(tag)) == 1).family)}
+    tags = [tag.strip() for tag in str(metadata.get("modelspec.tags", ""))[:_LONGEST_TAGS].split(",")]
+    telling = {
+        told: tag
+        for tag in tags
+        if 0 < len(tag) <= _LONGEST_NAME and (told := tell(tag, len(words_of(tag)) == 1).family)
+    }
     if len(telling) == 1:
         tag = next(iter(telling.values()))
         sources.append(("its metadata modelspec.tags", tag, len(words_of(tag)) == 1))

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Runs of capitals, of one kind of letters, of digits; a capital that begins a word is not the end of a run.
-_RUNS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Runs of capitals, of small letters, of digits, of other writing; a capital that begins a word is not the end of a run.
+_RUNS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W0-9_A-Za-z]+")
 _STATED = ("lightning", "turbo", "hyper", "flash", "lcm", "tcd", "pcm", "dmd")
+_HAS_STATED = re.compile("|".join(_STATED))
 # What makers write together with a family's name and with nothing between.
 _GLUED = re.compile(
     rf"(?P<before>[a-z]*(?:sdxl|xl|sd)|ill?|illustrious|pony|n?sfw|[a-z]+(?=lcm)|)(?P<word>{'|'.join(_STATED)})"
@@ -16,6 +17,7 @@ _GLUED = re.compile(
 )
 _STEP_WORDS = re.compile(r"steps?(?:lora|unet|cfg)?")
 _COUNTER_DIGITS = 3
+_DIGITS = 2
 _MOST_STEPS = 16  # of all files that are published for a number of steps
 
 
@@ -35,7 +37,7 @@ class Word:
     @property
     def is_number(self) -> bool:
         """Whether it is digits."""
-        return self.text.isdigit()
+        return self.text.isdecimal()
 
     def touches(self, following: Word) -> bool:
         """Whether nothing stands between this and the next one."""
@@ -54,9 +56,9 @@ def words_of(text: str) -> list[Word]:
 
 def _parts(run: str, before: str) -> list[str]:
     """A run as it is, or taken apart where a family's name is glued to something: `xlturbo`, DMD2's 4 steps as 24."""
-    if before == "dmd" and len(run) == len("24") and run.startswith("2") and run.isdigit():
+    if before == "dmd" and len(run) == len("24") and run.startswith("2") and run.isdecimal():
         return [run[0], run[1]]
-    glued = _GLUED.fullmatch(run)
+    glued = _GLUED.fullmatch(run) if _HAS_STATED.search(run) else None
     return [run] if glued is None else [part for part in glued.groups() if part]
 
 
@@ -68,7 +70,9 @@ def step_count(words: Sequence[Word]) -> int | None:
     """
     for at in range(len(words) - 1):
         number, word = words[at], words[at + 1]
-        if not (number.is_number and 0 < int(number.text) <= _MOST_STEPS and _STEP_WORDS.fullmatch(word.text)):
+        if not (number.is_number and len(number.text) <= _DIGITS and _STEP_WORDS.fullmatch(word.text)):
+            continue
+        if not 0 < int(number.text) <= _MOST_STEPS:
             continue
         before = words[at - 1] if at else None
         is_version = before is not None and before.text in ("v", "ver") and before.touches(number)

@@ -94,8 +94,7 @@ def tell(text: str, taught_by_pictures: bool = False) -> Told:
     steps, sampler = name.steps, _sampler(name)
     lora = any("lora" in word.text for word in name.words)
     found = dict(_families(name, taught_by_pictures))
-    other = other_kind(text)
-    if other and found:
+    if found and (other := other_kind(text)):
         return Told("", f"says {other}, for which there is no family", steps, sampler, lora)
     if len(found) > 1:
         return Told("", f"says {' and '.join(found.values())} at once", steps, sampler, lora)
@@ -118,10 +117,12 @@ def other_kind(text: str) -> str:
 
 def _name_of(text: str) -> _Name:
     """The last part of a path that says more than plain words do, else all of it."""
-    parts = [part for part in text.replace("\\", "/").split("/") if part]
-    told = next((part for part in reversed(parts) if not all(_is_plain(word) for word in words_of(part))), text)
-    words = tuple(words_of(told))
-    return _Name(told, words, step_count(words))
+    for part in [part for part in reversed(text.replace("\\", "/").split("/")) if part]:
+        words = tuple(words_of(part))
+        if not all(_is_plain(word) for word in words):
+            return _Name(part, words, step_count(words))
+    words = tuple(words_of(text))
+    return _Name(text, words, step_count(words))
 
 
 def _is_plain(word: Word) -> bool:
@@ -131,7 +132,10 @@ def _is_plain(word: Word) -> bool:
 def _families(name: _Name, taught: bool) -> list[tuple[str, str]]:
     """Families by name, with how each is called; where two are of one name, the one that is the method's."""
     found: dict[str, str] = {}
+    known = {word.text for word in name.words}
     for family, said, counts in _WORDS:
+        if family not in known:
+            continue
         places = [at for at, word in enumerate(name.words) if word.text == family and not _taken_back(name, at)]
         if any(counts(name, at) and not (taught and counts is not _always) for at in places):
             target, called = said(name)

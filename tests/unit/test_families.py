@@ -84,6 +84,14 @@ def test_other_kinds_of_models_have_no_family(key: str, value: str, kind: str) -
     assert detect_family("x_lcm", {key: "stable-diffusion-xl-v1-base/lora"}).family.name == "lcm"
 
 
+@pytest.mark.parametrize("filler", ["a", "xl", "lcm ", "4", "sd,", "\x00", "É"])
+def test_metadata_of_any_length_is_read(filler: str) -> None:
+    """What is too long for a name is none, and costs nothing."""
+    keys = ("modelspec.title", "modelspec.tags", "modelspec.architecture", "ss_output_name", "modelspec.description")
+    found = detect_family("dmd2_4step", dict.fromkeys(keys, filler * 200_000))
+    assert (found.family.name, found.steps) == ("dmd2", 4)
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

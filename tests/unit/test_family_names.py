@@ -79,6 +79,8 @@ def test_the_table() -> None:
         ("sdxllcm", "lcm"),
         ("models/lcm-sd/unet/diffusion_pytorch_model", "lcm"),
         ("lightning/faces_v2", "custom"),
+        ("雷电lightning_v1", "custom"),
+        ("LCM加速_v1", "lcm"),
     ],
 )
 def test_tempting_words(name: str, family: str) -> None:
@@ -100,6 +102,7 @@ def test_tempting_words(name: str, family: str) -> None:
         ("lcm_0step", None),
         ("lcm_v8steps", None),
         ("lcm_4-6steps", 6),
+        ("lcm_" + "4" * 5000 + "steps", None),
     ],
 )
 def test_step_counts(name: str, steps: int | None) -> None:
