@@ -38,7 +38,7 @@ class Options:
         "Family",
         "How the distilled model was trained. It sets steps, sampler and schedule. Auto reads the file's name and "
         "metadata; custom keeps the sampler, steps and schedule chosen above.",
-        choices=("auto", "dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "custom"),
+        choices=("auto", "dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "tcd", "custom"),
         short="family",
     )
     mode: str = option(
@@ -96,8 +96,9 @@ class Options:
         "family",
         "choice",
         "Schedule",
-        "Noise levels of the steps: those the family was trained on, or the host's schedule type.",
-        choices=("family", "host"),
+        "Noise levels of the steps: the family's (for DMD2 those of the paper), those of its training where they are "
+        "others (DMD2), or the host's schedule type.",
+        choices=("family", "trained", "host"),
         short="schedule",
     )
     text_encoder: str = option(

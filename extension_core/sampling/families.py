@@ -9,6 +9,8 @@ from typing import Literal
 
 from extension_core.errors import DiversityError
 from extension_core.options import Options
+from extension_core.sampling.file_words import words_of
+from extension_core.sampling.telling import Told, other_kind, tell
 
 Grid = Literal["lcm", "trailing", "host", "single_399", "single_800"]
 
@@ -19,10 +21,11 @@ class Family:
 
     Attributes:
         sampler: the host's name of the sampler that matches the training; None keeps the host's choice.
-        grid: the timesteps of the training (`schedule.family_timesteps`); "host" keeps the host's schedule.
+        grid: the timesteps that it is run at (`schedule.family_levels`); "host" keeps the host's schedule.
         steps: step count used when the request's own does not suit.
         suits: smallest and largest step count the family is made for.
         single_step: grid of its files for one step, if that is another.
+        trained: the timesteps of its training, if those are others.
     """
 
     name: str
@@ -32,44 +35,34 @@ class Family:
     steps: int
     suits: tuple[int, int]
     single_step: Grid | None = None
+    trained: Grid | None = None
 
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("dmd2", "DMD2", "LCM", "lcm", 4, (1, 8), "single_399"),
+        Family("dmd2", "DMD2", "LCM", "lcm", 4, (1, 8), "single_399", "trailing"),
         Family("lightning", "SDXL-Lightning", "Euler", "trailing", 4, (2, 8)),
         Family("turbo", "Turbo", "Euler a", "trailing", 4, (1, 8)),
         Family("lcm", "LCM", "LCM", "lcm", 4, (2, 12)),
         Family("hyper", "Hyper-SD", "DDIM", "trailing", 4, (1, 12), "single_800"),
         Family("pcm", "PCM", "DDIM", "trailing", 4, (2, 16)),
+        Family("tcd", "TCD", "DDIM", "lcm", 4, (2, 16)),
         Family("custom", "custom", None, "host", 0, (1, 10_000)),
     )
 }
 
-# Most telling first: a merge is often called "turbo" as well as by the method that made it.
-_NAME_PATTERNS: tuple[tuple[str, str], ...] = (
-    ("dmd2", r"dmd[-_ ]?2?(?![a-z])"),
-    ("lightning", r"lightning"),
-    ("hyper", r"hyper[-_ ]?sd|(?<![a-z])hyper(?![a-z])"),
-    ("lcm", r"(?<![a-z])lcm(?![a-z])|lcm[-_ ]?like"),
-    ("pcm", r"(?<![a-z])pcm(?![a-z])"),
-    ("turbo", r"turbo"),
-)
-_STEP_COUNT = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?(?![a-z])", re.IGNORECASE)
 # Files that keep guidance say so: Hyper-SD's "CFG", PCM's "normalcfg".
 _KEEPS_CFG = re.compile(r"(?<![a-z])(?:normal)?cfg(?![a-z])", re.IGNORECASE)
-_METADATA_KEYS = (
-    "modelspec.title",
-    "modelspec.description",
-    "modelspec.tags",
-    "modelspec.usage_hint",
-    "modelspec.architecture",
-    "modelspec.merged_from",
-    "ss_output_name",
-    "ss_training_comment",
-    "distillation",
-)
+# Metadata that is a name. Descriptions, comments and hints name what a file goes with as well as what it is.
+_NAMES = ("distillation", "modelspec.title", "ss_output_name")
+_LONGEST_NAME = 100
+_LONGEST_TAGS = 2_000
+# How the trainer of this project begins a description.
+_STUDENT = re.compile(r"(\w+) student\b")
+_KINDS = ("ss_base_model_version", "modelspec.architecture")
+_PICTURES = ("ss_tag_frequency", "ss_dataset_dirs", "ss_num_train_images")
+_UNIFIED_STEPS = (1, 8)
 
 
 @dataclass(frozen=True)
@@ -80,45 +73,96 @@ class Detection:
         steps: the step count the file is for, None if it does not say.
         why: where the family was found.
         keeps_cfg: whether the file says that it was trained to be used with guidance.
+        unified: whether it is one of Hyper-SD's LoRAs "for 1 step", which are for 1 to 8 and for TCD's sampler.
+        predicts_x0: whether it predicts the clean image in place of the noise: SDXL-Lightning's for 1 step.
     """
 
     family: Family
     steps: int | None
     why: str
     keeps_cfg: bool = False
+    unified: bool = False
+    predicts_x0: bool = False
 
     @property
     def grid(self) -> Grid:
-        """The timesteps of the file's training."""
+        """The timesteps of the family for this file."""
+        if self.unified and self.family.name == "hyper":
+            return "lcm"
         return (self.family.single_step if self.steps == 1 else None) or self.family.grid
+
+    @property
+    def suits(self) -> tuple[int, int]:
+        """Smallest and largest step count that the file is made for."""
+        return _UNIFIED_STEPS if self.unified else self.family.suits
 
 
 def detect_family(file_name: str, metadata: Mapping[str, str]) -> Detection:
-    """Tell the family from a file's name, then from its metadata; custom when neither says."""
-    sources = [(f"the file name '{file_name}'", file_name)]
-    sources += [(f"its metadata {key}", str(metadata[key])) for key in _METADATA_KEYS if metadata.get(key)]
-    steps = next((int(found.group(1)) for _, text in sources if (found := _STEP_COUNT.search(text))), None)
-    for where, text in sources:
-        for name, pattern in _NAME_PATTERNS:
-            if re.search(pattern, text, re.IGNORECASE):
-                keeps_cfg = name in ("hyper", "pcm") and _KEEPS_CFG.search(text) is not None
-                return Detection(FAMILIES[name], steps, f"{where} says {FAMILIES[name].label}", keeps_cfg)
-    return Detection(
-        FAMILIES["custom"], steps, "neither file name nor metadata names a family, so the host's settings are kept"
-    )
+    """Tell the family from what a file's metadata calls it, then from its name; custom when neither says."""
+    taught = any(str(metadata.get(key, "")) not in ("", "{}", "[]", "0", "None") for key in _PICTURES)
+    sources = [(where, text, tell(text, taught or alone)) for where, text, alone in _sources(file_name, metadata)]
+    steps = next((told.steps for _, _, told in sources if told.family and told.steps), None)
+    steps = steps or next((told.steps for _, _, told in reversed(sources) if told.steps), None)
+    kinds = (other_kind(str(metadata[key])[:_LONGEST_NAME]) for key in _KINDS if metadata.get(key))
+    kind = next(filter(None, kinds), "")
+    if kind:
+        return _custom(f"its metadata says {kind}, for which there is no family", steps)
+    for where, text, told in sources:
+        if told.family:
+            return _detected(where, text, told, steps, sources[-1][2])
+    said = next((f"{where} {told.words}" for where, _, told in sources if told.words), "")
+    return _custom(said or "neither file name nor metadata names a family", steps)
+
+
+def _sources(file_name: str, metadata: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+    """Where it stands, what it says, and whether it is a single word; the file's name comes last."""
+    named = [(key, str(metadata[key])) for key in _NAMES if metadata.get(key)]
+    student = _STUDENT.match(str(metadata.get("modelspec.description", "")))
+    named += [("modelspec.description", student.group(1))] if student else []
+    sources = [(f"its metadata {key}", text, False) for key, text in named if len(text) <= _LONGEST_NAME]
+    tags = [tag.strip() for tag in str(metadata.get("modelspec.tags", ""))[:_LONGEST_TAGS].split(",")]
+    telling = {
+        told: tag
+        for tag in tags
+        if 0 < len(tag) <= _LONGEST_NAME and (told := tell(tag, len(words_of(tag)) == 1).family)
+    }
+    if len(telling) == 1:
+        tag = next(iter(telling.values()))
+        sources.append(("its metadata modelspec.tags", tag, len(words_of(tag)) == 1))
+    return [*sources, (f"the file name '{file_name}'", file_name, False)]
+
+
+def _detected(where: str, text: str, told: Told, steps: int | None, name: Told) -> Detection:
+    family = FAMILIES[told.family]
+    sampler = told.sampler or name.sampler
+    if sampler and sampler != family.sampler:
+        return _custom(f"{where} {told.words} for the sampler {sampler}", steps)
+    keeps_cfg = family.name in ("hyper", "pcm") and _KEEPS_CFG.search(text) is not None
+    unified = family.name == "hyper" and steps == 1 and (told.has_lora or name.has_lora)
+    predicts_x0 = family.name == "lightning" and steps == 1
+    return Detection(family, None if unified else steps, f"{where} {told.words}", keeps_cfg, unified, predicts_x0)
+
+
+def _custom(why: str, steps: int | None) -> Detection:
+    return Detection(FAMILIES["custom"], steps, f"{why}, so the host's settings are kept")
 
 
 def check_one_step(detection: Detection, options: Options) -> None:
-    """Refuse to leave nothing to a file that was made for a single step.
+    """Refuse a file for a single step where no host can run it, or where nothing would be left to it.
 
     Raises:
-        DiversityError: the base would make that step.
+        DiversityError: it predicts the clean image, or the base would make its step.
     """
-    family = detection.family
-    if detection.grid == family.grid or options.mode != "hybrid" or options.switch_step == 0:
+    family, name = detection.family, options.distilled_model
+    if detection.predicts_x0 and options.mode != "base":
+        raise DiversityError(
+            f"The distilled model '{name}' is SDXL-Lightning's experiment for one step, which predicts the clean image "
+            "in place of the noise and cannot be sampled here; choose an SDXL-Lightning file for 2, 4 or 8 steps."
+        )
+    if detection.grid != family.single_step or options.mode != "hybrid" or options.switch_step == 0:
         return
     raise DiversityError(
-        f"The distilled model '{options.distilled_model}' is a {family.label} model for one step, so switch_step "
+        f"The distilled model '{name}' is a {family.label} model for one step, so switch_step "
         f"{options.switch_step} leaves it nothing; set mode to distilled or choose a file for 2 steps or more."
     )
 
@@ -142,11 +186,19 @@ def distilled_twice(base: Detection, lora: Detection) -> tuple[str, ...]:
     return (note,)
 
 
+def grid_for(detection: Detection, options: Options) -> Grid:
+    """The timesteps that the option for the schedule asks for."""
+    if options.schedule == "host" or detection.family.sampler is None:
+        return "host"
+    trains_elsewhere = options.schedule == "trained" and detection.grid == detection.family.grid
+    return (detection.family.trained if trains_elsewhere else None) or detection.grid
+
+
 def steps_for(detection: Detection, requested: int) -> int:
     """Step count of a run: what the file is made for, else the request's own where it suits, else the family's."""
-    family = detection.family
+    family, (fewest, most) = detection.family, detection.suits
     if family.grid == "host":
         return requested
-    if detection.steps is not None and family.suits[0] <= detection.steps <= family.suits[1]:
+    if detection.steps is not None and fewest <= detection.steps <= most:
         return detection.steps
-    return requested if family.suits[0] <= requested <= family.suits[1] else family.steps
+    return requested if fewest <= requested <= most else family.steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,6 +161,13 @@ def test_a_renamed_file_is_found_by_its_hash(webui: WebUI, pair: Pair) -> None:
     assert again.infotext == text
 
 
+def planned(text: str) -> str:
+    """The plan that an infotext tells."""
+    found = re.search(r'DD plan: "([^"]+)"', text)
+    assert found, text
+    return found[1]
+
+
 @pytest.mark.parametrize("path", sorted(OLD_TEXTS.glob("*.txt")), ids=lambda path: path.stem)
 def test_infotexts_of_earlier_versions_paste(webui: WebUI, pair: Pair, path: Path) -> None:
     """Each file: an infotext with BASE and DISTILLED in the models' places, an empty line, and the options in it."""
@@ -169,6 +177,7 @@ def test_infotexts_of_earlier_versions_paste(webui: WebUI, pair: Pair, path: Pat
     again = pasted(webui, pair, text).must_work()
     for name, value in wanted.items():
         assert f"{BY_NAME[name].infotext_key}: {value}" in again.infotext
+    assert planned(again.infotext) == planned(text)
     request = {"prompt": "picture of a monster", "negative_prompt": "", "seed": 7}
     asked = Options.from_mapping({"enabled": True, **wanted}).as_mapping()
     assert webui.generate(pair.base, asked, sampler_name="LCM", **request).same_as(again)

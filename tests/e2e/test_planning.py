@@ -17,7 +17,7 @@ from tests.matrices import marked_but
 
 PLAN = "/diversity-distillation/v1/plan"
 TWO = ("dmd2", "custom")  # by a grid of its own and by the host's schedule; the others go the first one's way
-FAMILIES = ("dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "custom")
+FAMILIES = ("dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "tcd", "custom")
 SCHEDULES: dict[str, dict[str, Any]] = {
     "default": {},
     "zero terminal SNR": {"sd_noise_schedule": "Zero Terminal SNR"},

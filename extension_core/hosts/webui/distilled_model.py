@@ -12,7 +12,7 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui import choices, files, hashes
 from extension_core.hosts.webui.host import Host
 from extension_core.options import Options
-from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, steps_for
+from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, grid_for, steps_for
 from extension_core.weights.reader import read_header
 from extension_core.weights.wanted import Carry, as_origin
 
@@ -67,7 +67,7 @@ def apply_family(p: Any, options: Options, detection: Detection) -> str:
     family = detection.family
     if family.sampler is None:
         return "host"
-    grid = "host" if options.schedule == "host" else detection.grid
+    grid = grid_for(detection, options)
     p.steps = steps_for(detection, p.steps)
     p.sampler_name = family.sampler
     if grid != "host":

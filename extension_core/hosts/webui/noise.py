@@ -43,6 +43,16 @@ class Noise:
         made_before = kind in self.keeps and not hasattr(p, "enable_hr")
         return (self.before or self).wrap(kind) if made_before else self.wrap(kind)
 
+    def nearest_timestep(self, sigma: torch.Tensor, quantize: bool | None = None) -> torch.Tensor:
+        """The trained timestep nearest to each sigma [n], in place of the LCM sampler's, which knows 50 of them alone.
+
+        Args:
+            quantize: as k-diffusion's `sigma_to_t` has it; there is nothing between two timesteps here.
+        """
+        del quantize
+        distances = (sigma.log() - self.sigmas.to(sigma).log()[:, None]).abs()
+        return distances.argmin(dim=0).view(sigma.shape)
+
     def is_same(self, other: Noise) -> bool:
         """Whether both schedules have the same levels."""
         return same_levels(self.sigmas, other.sigmas)

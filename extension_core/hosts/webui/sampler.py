@@ -69,6 +69,9 @@ class RunningPass:
             self._base = BaseSampler(sampler, self.plan)
         routed = self._routed(sampler, Run(self.plan.sampler, self.plan.unit, (), self.plan.split.boundary))
         set_until_closed(stack, sampler.model_wrap_cfg, "forward", routed)
+        if self.passes.grid == "trailing" and inner_kind(self.plan.sampler) == "lcm":
+            # A1111's own would take 749 for 739 (modules/sd_samplers_lcm.py, 1.10.1).
+            set_until_closed(stack, sampler.model_wrap, "sigma_to_t", self.passes.noise.nearest_timestep)
         if not self.plan.runs:
             set_until_closed(stack, sampler, "sample_img2img", self._without_steps(sampler))
         if self.passes.own_levels and hasattr(sampler, "get_timesteps") and self.plan.sampler != "UniPC":

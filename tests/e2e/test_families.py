@@ -1,0 +1,71 @@
+"""What a distilled model's name settles: sampler, steps and levels of the image that comes, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.client import Pair, Reply, WebUI
+from tests.e2e.test_forms import file_of, placed
+from tests.e2e.test_infotext import parameters, pasted
+
+PLAN = "/diversity-distillation/v1/plan"
+USERS = {"sampler_name": "DPM++ SDE", "scheduler": "Karras", "steps": 6}
+
+
+@contextmanager
+def named(webui: WebUI, pair: Pair, name: str) -> Iterator[str]:
+    """The distilled model under another name, by which the host lists it."""
+    file = file_of(webui, pair.distilled)
+    with placed(webui, file.with_name(f"{name}.safetensors")) as path:
+        path.hardlink_to(file)
+        webui.call("/sdapi/v1/refresh-checkpoints", {})
+        yield path.stem
+
+
+def generated(webui: WebUI, pair: Pair, name: str, **options: object) -> Reply:
+    with named(webui, pair, name) as stem:
+        return webui.generate(pair.base, {"distilled_model": stem, **options}, **USERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ddXL_lightningDPMSDE", "Steps: 6, Sampler: DPM++ SDE, Schedule type: Karras"),
+        ("dd-hyper-realistic-v3", "Steps: 6, Sampler: DPM++ SDE, Schedule type: Karras"),
+        ("dd_dmd2_v1-step00001000", "Steps: 6, Sampler: LCM"),
+        ("TCD-SDXL-LoRA", "Steps: 6, Sampler: DDIM"),
+        ("Hyper-SDXL-1step-lora", "Steps: 6, Sampler: DDIM"),
+        ("hyperSDXL8StepsLora_v1", "Steps: 8, Sampler: DDIM"),
+    ],
+)
+def test_sampler_and_steps(webui: WebUI, pair: Pair, name: str, told: str) -> None:
+    assert told in generated(webui, pair, name).must_work().infotext
+
+
+def test_what_predicts_the_clean_image_is_refused(webui: WebUI, pair: Pair) -> None:
+    """By the plan, and whatever family is chosen by hand."""
+    name = "sdxl_lightning_1step_x0"
+    for family in ("auto", "custom", "lightning"):
+        refused = generated(webui, pair, name, family=family)
+        assert refused.status == 422
+        assert (
+            f"'{name}' is SDXL-Lightning's experiment for one step, which predicts the clean image" in refused.sentence
+        )
+    with named(webui, pair, name) as stem:
+        status, told = webui.call(PLAN, {"args": [{"distilled_model": stem}], "request": {"steps": 4}})
+    assert (status, told["detail"]) == (422, refused.sentence)
+
+
+def test_dmd2_at_both_grids_and_back_from_the_infotext(webui: WebUI, pair: Pair) -> None:
+    asked = {"distilled_model": pair.distilled, "family": "dmd2"}
+    paper = webui.generate(pair.base, asked, steps=4).must_work()
+    trained = webui.generate(pair.base, {**asked, "schedule": "trained"}, steps=4).must_work()
+    assert "base 999 -> 759, distilled 759 -> 499 -> 259 -> 0" in paper.infotext
+    assert "base 999 -> 749, distilled 749 -> 499 -> 249 -> 0" in trained.infotext
+    assert not trained.same_as(paper)
+    assert "DD schedule" not in paper.infotext
+    for image in (paper, trained):
+        assert image.same_as(pasted(webui, pair, parameters(image)).must_work())
