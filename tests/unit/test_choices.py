@@ -99,9 +99,7 @@ def test_checkpoints_of_one_name_are_told_apart_by_the_whole_one() -> None:
         Choice(f"{folder}/turbo.safetensors", "turbo", Path(f"/c/{folder}/turbo.safetensors"), "turbo", (folder,))
         for folder in ("xl", "sd")
     ]
-    with pytest.raises(
-        DiversityError, match=r"'turbo' may be 'xl/turbo.* or 'sd/turbo.*; give"
-    ):
+    with pytest.raises(DiversityError, match=r"'turbo' may be 'xl/turbo.* or 'sd/turbo.*; give"):
         find("turbo", [*two, *LORAS])
     assert find("xl", [*two, *LORAS]) is two[0]
     assert find("SD/turbo.safetensors", [*two, *LORAS]) is two[1]

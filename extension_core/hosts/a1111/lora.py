@@ -21,6 +21,8 @@ from extension_core.weights.out_of_memory import is_out_of_memory
 from extension_core.weights.second_model import SecondModel, build_second_model
 from extension_core.weights.transfer import Lane
 
+_BIAS = ".diff_b"
+
 
 def load_lora(
     lora: LoraFile,
@@ -35,8 +37,8 @@ def load_lora(
         NotEnoughMemory: memory does not suffice.
         DiversityError: the host cannot read the LoRA.
     """
-    with _host_network(lora, strength) as network:
-        merged = _Merged(network.modules, [*unet, *text])
+    with _host_network(lora, strength) as (network, biases):
+        merged = _Merged(network.modules, [*unet, *text], {layer: bias * strength for layer, bias in biases.items()})
         second = build_second_model(lora.header.path.name, unet, text, merged.value, lane)
         merged.check(lora.header.path.name)
         second.notes = _left_out(lora, {module.network_key for module in network.modules.values()})
@@ -50,9 +52,23 @@ def _left_out(lora: LoraFile, placed: set[str]) -> tuple[str, ...]:
     return (left_out_note(lora.header.path.name, left_out, len(lora.layers)),) if left_out else ()
 
 
+def _without_biases(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """(tensors for the host's loader, changes of biases by layer), for it passes over a bias beside a plain LoRA.
+
+    A layer of which the bias alone is changed gets a change of nothing, as the loader wants one of the weight.
+    """
+    biases = {name.removesuffix(_BIAS): tensor for name, tensor in tensors.items() if name.endswith(_BIAS)}
+    rest = {name: tensor for name, tensor in tensors.items() if not name.endswith(_BIAS)}
+    others = {name.partition(".")[0] for name in rest}
+    return {**rest, **{f"{layer}.diff": torch.zeros(1) for layer in biases if layer not in others}}, biases
+
+
 @contextmanager
-def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
-    """The LoRA as the host's own loader reads it; renamed in a temporary file if the host does not know its names."""
+def _host_network(lora: LoraFile, strength: float) -> Iterator[tuple[Any, dict[str, torch.Tensor]]]:
+    """The LoRA as the host's own loader reads it, and the biases that it would not.
+
+    Renamed in a temporary file if the host does not know its names.
+    """
     networks = choices.networks()
     if networks is None:
         raise DiversityError(
@@ -61,10 +77,11 @@ def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
         )
     header = lora.header
     with unchanged(header.path, header.state), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = header.path
+        path, biases = header.path, {}
         if not lora.is_for_hosts:
             path = Path(folder) / "lora.safetensors"
-            save_file(lora_tensors(lora), path)
+            tensors, biases = _without_biases(lora_tensors(lora))
+            save_file(tensors, path)
         try:
             network = networks.load_network(lora.header.path.stem, SimpleNamespace(filename=str(path)))
         except Exception as error:
@@ -75,7 +92,7 @@ def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
             ) from error
         network.te_multiplier = network.unet_multiplier = strength
         network.dyn_dim = None
-        yield network
+        yield network, biases
 
 
 class _Merged:
@@ -85,8 +102,15 @@ class _Merged:
     the same as with the LoRA first in the prompt.
     """
 
-    def __init__(self, modules: dict[str, Any], parameters: Sequence[NamedParameter]) -> None:
+    def __init__(
+        self,
+        modules: dict[str, Any],
+        parameters: Sequence[NamedParameter],
+        biases: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Args: biases: what is added to biases, by the LoRA's names of layers."""
         self._modules = modules
+        self._biases = biases or {}
         self._parameters = {named.name: named for named in parameters}
         self._failed: dict[str, str] = {}
         self._last: tuple[Any, Any] = (None, None)
@@ -125,6 +149,9 @@ class _Merged:
         if self._last[0] is not module:  # a layer's bias follows its weight
             self._last = module, module.calc_updown(weight)
         updown, bias_change = self._last[1]
+        own = self._biases.get(module.network_key.partition(".")[0])
+        if own is not None:
+            bias_change = own.to(weight.device) if bias_change is None else bias_change + own.to(bias_change)
         if bias_change is not None and getattr(named.owner, "bias", None) is None:
             raise RuntimeError("it adds a bias where the model has none")
         if named.attribute == "weight":
@@ -137,6 +164,8 @@ class _Merged:
         if any(name not in self._modules for name in names):
             return None
         parts = [self._modules[name] for name in names]
+        if any(part.network_key.partition(".")[0] in self._biases for part in parts):
+            raise RuntimeError("it changes biases that the model keeps in one with others")
         live = named.clean
         if named.attribute == "in_proj_weight":
             rows = zip(parts[:3], live.chunk(3, 0), strict=True)
@@ -157,7 +186,7 @@ def _clean_of(named: NamedParameter, attribute: str) -> torch.Tensor:
 
 def _padded(updown: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The first convolution of an inpainting model has 9 channels, of which a LoRA knows 4."""
-    if weight.ndim == 4 and weight.shape[1] == 9 and updown.shape[1] == 4:
+    if weight.ndim == updown.ndim == 4 and weight.shape[1] == 9 and updown.shape[1] == 4:
         return torch.nn.functional.pad(updown, (0, 0, 0, 0, 0, 5))
     return updown
 

@@ -15,7 +15,8 @@ from extension_core.hosts.a1111 import lora as merging
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora_checks import check_lora, prediction_note
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
 from extension_core.weights.placement import Choice, Lives, Placement, not_again, ran_out
 from extension_core.weights.reader import Header, read_header
@@ -79,7 +80,7 @@ def check_file(path: Path, text_encoder: str) -> bool:
     shapes = _canonical_shapes(header, unet)
     compatibility.check_unet(path.name, shapes, unet)
     stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
-    compatibility.check_prediction(path.name, stated, getattr(shared.sd_model, "parameterization", "eps"))
+    compatibility.check_prediction(path.name, stated, _prediction())
     return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
 
 
@@ -87,7 +88,7 @@ def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
     header, unet = read_header(path), _shapes(unet_parameters())
     if is_lora(header.shapes):
-        return ()
+        return prediction_note(read_lora(header, unet), _prediction())
     return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
 
 
@@ -184,6 +185,10 @@ def outlook(path: Path | None, p: Any, residency: str) -> Lives:
         return memory.lives_with(not_again(str(devices.device)))
     missing = memory.bytes_of(unet_parameters()) if resident is None else resident.bytes_missing_on(devices.device)
     return memory.lives_with(memory.choice_for(p, residency, missing))
+
+
+def _prediction() -> str:
+    return getattr(shared.sd_model, "parameterization", "eps")
 
 
 def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:

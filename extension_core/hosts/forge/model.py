@@ -18,7 +18,8 @@ from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora_checks import check_lora, prediction_note
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
@@ -108,17 +109,21 @@ def check_file(path: Path, text_encoder: str) -> bool:
     shapes = _canonical_shapes(header, unet)
     compatibility.check_unet(path.name, shapes, unet)
     stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
-    compatibility.check_prediction(path.name, stated, _PREDICTIONS[live_unet().predictor.prediction_type])
+    compatibility.check_prediction(path.name, stated, _prediction())
     if text_encoder == "auto" and text.is_overridden():
         return False
     return compatibility.check_text_encoder(path.name, text_encoder, text.as_shapes(shapes), text.live_shapes())
+
+
+def _prediction() -> str:
+    return _PREDICTIONS[live_unet().predictor.prediction_type]
 
 
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
     header, unet = read_header(path), unet_shapes()
     if is_lora(header.shapes):
-        return ()
+        return prediction_note(read_lora(header, unet), _prediction())
     return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
 
 
