@@ -62,11 +62,8 @@ def by_width_and_names(widths: Collection[int], names: Iterable[str]) -> str:
         widths: of every cross attention.
         names: of the U-Net's layers or tensors, in dots or underscores, as in ldm or diffusers.
     """
-    names = list(names)
-    if (other := other_architecture(names)) is not None:
-        return other
     if len(widths) != 1:
-        return UNKNOWN
+        return other_architecture(names) or UNKNOWN
     width = next(iter(widths))
     found = _BY_WIDTH.get(width, f"an architecture with context width {width}")
     return (by_depth(names) or found) if found == "SDXL" else found

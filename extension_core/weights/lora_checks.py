@@ -17,6 +17,7 @@ from extension_core.weights.compatibility import Shapes, input_channels, kind_of
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
 from extension_core.weights.lora import LoraFile
 from extension_core.weights.lora_names import NUMBERED, UNET_PREFIXES, underscored
+from extension_core.weights.reader import Header
 
 _WIDTH_OF = re.compile(r"attn2_to_[kv]$")
 _FIRST_LAYERS = ("lora_unet_input_blocks_0_0", "lora_unet_conv_in")
@@ -64,7 +65,7 @@ def check_lora(lora: LoraFile, unet_shapes: Shapes) -> None:
     _check_biases(lora, fitting, unet_shapes)
 
 
-def prediction_note(lora: LoraFile, base: str) -> tuple[str, ...]:
+def prediction_note(lora: Header, base: str) -> tuple[str, ...]:
     """What the user should know of a LoRA that says it was trained for another prediction type.
 
     It is no reason to refuse: what is learnt of pictures carries over, what is learnt of few steps may not.
@@ -72,11 +73,11 @@ def prediction_note(lora: LoraFile, base: str) -> tuple[str, ...]:
     Args:
         base: 'eps' or 'v', of the loaded checkpoint.
     """
-    stated = prediction_type(lora.header.metadata, {}, None)
+    stated = prediction_type(lora.metadata, {}, None)
     if stated is None or stated == base:
         return ()
     note = (
-        f"The LoRA '{lora.header.path.name}' says that it was trained on a model that predicts {stated}, but the "
+        f"The LoRA '{lora.path.name}' says that it was trained on a model that predicts {stated}, but the "
         f"loaded checkpoint predicts {base}; if images are broken, choose a LoRA for {base}-prediction."
     )
     return (note,)

@@ -115,6 +115,12 @@ class Names:
             return self._dotted(FIRST_TEXT, path, part)
         return self._dotted(UNET, path, part) if is_unet_path(path) else None
 
+    def in_ldm(self, layer: str) -> str:
+        """A layer by kohya's name, its path in ldm's words; as it is if the U-Net has no such layer."""
+        inside = layer.removeprefix(UNET_PREFIXES[0])
+        flat = {underscored(theirs): ours for theirs, ours in self._table.items()}
+        return UNET_PREFIXES[0] + underscored(flat[inside]) if inside in flat else layer
+
     def _flat_place(self, layer: str, part: str) -> Place:
         if layer.startswith(TEXT_PREFIXES):
             component = SECOND_TEXT if layer.startswith("lora_te2_") else FIRST_TEXT

@@ -43,7 +43,7 @@ def renamed(tensors: Tensors, unet: dict[str, str], prefix: str, texts: tuple[st
 
 
 def stated(tensors: Tensors, unet: dict[str, str], path: Path) -> None:
-    """As diffusers states it: half of a change with twice the alpha, a quarter of the text encoder's with four times."""
+    """As diffusers states it: half of a change with twice the alpha, a quarter of the text encoder's four times."""
     texts, result, doubled = ("text_encoder.", "text_encoder_2."), {}, {}
     for key, tensor in tensors.items():
         layer, _, part = key.partition(".")

@@ -138,10 +138,17 @@ def test_a_bias_that_the_hosts_loader_passes_over(host: Host) -> None:
     assert torch.equal(values.value("bias"), layer.bias.detach() + 0.25)
     plain = merged(host, layer, {"x": module})
     assert torch.equal(values.value("weight"), plain.value("weight"))
-    tensors = {"a.lora_up.weight": torch.ones(2), "a.diff_b": torch.ones(2), "b.diff_b": torch.zeros(2)}
-    rest, biases = _without_biases(tensors)
-    assert {key: tuple(tensor.shape) for key, tensor in rest.items()} == {"a.lora_up.weight": (2,), "b.diff": (1,)}
-    assert set(biases) == {"a", "b"}
+    layers = ("lora_unet_a", "lora_unet_b", "lora_te_c")
+    tensors = {f"{layer}.diff_b": torch.ones(2) for layer in layers}
+    rest, biases = _without_biases({**tensors, "lora_unet_a.lora_up.weight": torch.ones(2)})
+    assert set(rest) == {"lora_unet_a.lora_up.weight", "lora_te_c.diff"}
+    assert set(biases) == set(layers)
+    alone = [NamedParameter(f"model.diffusion_model.out.2.{kind}", layer, kind, layer) for kind in ("weight", "bias")]
+    values = _Merged({}, alone, {"lora_unet_out_2": torch.full((3,), 0.5)})
+    assert values.value(alone[0].name) is None
+    bias = values.value(alone[1].name)
+    assert bias is not None
+    assert torch.equal(bias, layer.bias.detach() + 0.5)
     attention: Any = torch.nn.MultiheadAttention(4, 2)
     attention.network_layer_name = "attn"
     parts = {f"attn_{x}_proj": change(attention, torch.zeros(4, 4), seed=1) for x in ("q", "k", "v", "out")}

@@ -180,10 +180,10 @@ def test_a_lora_for_another_prediction_gets_a_note(
     metadata: dict[str, str], stated: str | None, tmp_path: Path
 ) -> None:
     assert prediction_type(metadata, {}, None) == stated
-    lora = read_lora(read_header(lora_of(sdxl(), "input_blocks.4", tmp_path, metadata)), list(sdxl()))
-    check_lora(lora, sdxl())
+    header = read_header(lora_of(sdxl(), "input_blocks.4", tmp_path, metadata))
+    check_lora(read_lora(header, list(sdxl())), sdxl())
     for base in ("eps", "v"):
-        note = prediction_note(lora, base)
+        note = prediction_note(header, base)
         assert bool(note) == (stated is not None and stated != base)
         assert (
             not note

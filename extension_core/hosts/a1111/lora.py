@@ -16,7 +16,8 @@ from extension_core.errors import DiversityError, first_line
 from extension_core.hosts.webui import choices
 from extension_core.weights.file_state import check_unchanged, unchanged
 from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
-from extension_core.weights.naming import NamedParameter
+from extension_core.weights.lora_names import TEXT_PREFIXES, Names, underscored
+from extension_core.weights.naming import UNET_PREFIX, NamedParameter
 from extension_core.weights.out_of_memory import is_out_of_memory
 from extension_core.weights.second_model import SecondModel, build_second_model
 from extension_core.weights.transfer import Lane
@@ -38,29 +39,33 @@ def load_lora(
         DiversityError: the host cannot read the LoRA.
     """
     with _host_network(lora, strength) as (network, biases):
-        merged = _Merged(network.modules, [*unet, *text], {layer: bias * strength for layer, bias in biases.items()})
+        names = Names([named.name for named in unet])
+        added = {names.in_ldm(layer): bias * strength for layer, bias in biases.items()}
+        merged = _Merged(network.modules, [*unet, *text], added)
         second = build_second_model(lora.header.path.name, unet, text, merged.value, lane)
         merged.check(lora.header.path.name)
-        second.notes = _left_out(lora, {module.network_key for module in network.modules.values()})
+        placed = {module.network_key.partition(".")[0] for module in network.modules.values()}
+        here = {_kohya_layer(named) for named in unet}
+        second.notes = _left_out(lora, placed | {layer for layer in biases if names.in_ldm(layer) in here})
     return second
 
 
 def _left_out(lora: LoraFile, placed: set[str]) -> tuple[str, ...]:
     """A note on the layers that the host has found no place for; it passes over them without a word."""
-    known = {key.partition(".")[0] for key in placed}
-    left_out = [layer for layer in lora.layers if layer not in known]
+    left_out = [layer for layer in lora.layers if layer not in placed]
     return (left_out_note(lora.header.path.name, left_out, len(lora.layers)),) if left_out else ()
 
 
 def _without_biases(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """(tensors for the host's loader, changes of biases by layer), for it passes over a bias beside a plain LoRA.
 
-    A layer of which the bias alone is changed gets a change of nothing, as the loader wants one of the weight.
+    It wants a change of the weight from every layer, so one of a text encoder that has none gets a change of nothing.
     """
     biases = {name.removesuffix(_BIAS): tensor for name, tensor in tensors.items() if name.endswith(_BIAS)}
     rest = {name: tensor for name, tensor in tensors.items() if not name.endswith(_BIAS)}
     others = {name.partition(".")[0] for name in rest}
-    return {**rest, **{f"{layer}.diff": torch.zeros(1) for layer in biases if layer not in others}}, biases
+    alone = [layer for layer in biases if layer not in others and layer.startswith(TEXT_PREFIXES)]
+    return {**rest, **{f"{layer}.diff": torch.zeros(1) for layer in alone}}, biases
 
 
 @contextmanager
@@ -108,7 +113,7 @@ class _Merged:
         parameters: Sequence[NamedParameter],
         biases: dict[str, torch.Tensor] | None = None,
     ) -> None:
-        """Args: biases: what is added to biases, by the LoRA's names of layers."""
+        """Args: biases: what is added to biases, by kohya's names of layers in ldm's words."""
         self._modules = modules
         self._biases = biases or {}
         self._parameters = {named.name: named for named in parameters}
@@ -124,7 +129,9 @@ class _Merged:
         try:
             if isinstance(named.layer, torch.nn.MultiheadAttention):
                 return self._attention(named, layer)
-            return self._plain(named, self._modules[layer]) if layer in self._modules else None
+            if layer in self._modules:
+                return self._plain(named, self._modules[layer])
+            return self._sum_of_bias(named, self._own_bias(named, ""))
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -149,14 +156,24 @@ class _Merged:
         if self._last[0] is not module:  # a layer's bias follows its weight
             self._last = module, module.calc_updown(weight)
         updown, bias_change = self._last[1]
-        own = self._biases.get(module.network_key.partition(".")[0])
+        own = self._own_bias(named, module.network_key)
         if own is not None:
-            bias_change = own.to(weight.device) if bias_change is None else bias_change + own.to(bias_change)
+            bias_change = own if bias_change is None else bias_change + own.to(bias_change)
         if bias_change is not None and getattr(named.owner, "bias", None) is None:
             raise RuntimeError("it adds a bias where the model has none")
         if named.attribute == "weight":
             return _sum(weight, _padded(updown, weight))
-        return None if bias_change is None else _sum(_clean_of(named, "bias"), bias_change)
+        return self._sum_of_bias(named, bias_change)
+
+    def _own_bias(self, named: NamedParameter, network_key: str) -> torch.Tensor | None:
+        """What is added to the bias of a parameter's layer beside what the host's module adds."""
+        for layer in (network_key.partition(".")[0], _kohya_layer(named)):
+            if layer in self._biases:
+                return self._biases[layer].to(named.tensor.device)
+        return None
+
+    def _sum_of_bias(self, named: NamedParameter, change: torch.Tensor | None) -> torch.Tensor | None:
+        return None if change is None or named.attribute != "bias" else _sum(_clean_of(named, "bias"), change)
 
     def _attention(self, named: NamedParameter, layer: str) -> torch.Tensor | None:
         """open_clip's text encoders keep query, key and value in one parameter; the host wants all four parts."""
@@ -175,6 +192,11 @@ class _Merged:
         updown, bias_change = parts[3].calc_updown(_clean_of(named, "weight"))
         change = updown if named.attribute == "weight" else bias_change
         return None if change is None else live + change
+
+
+def _kohya_layer(named: NamedParameter) -> str:
+    """The layer of a U-Net's parameter as kohya names it, in ldm's words."""
+    return f"lora_unet_{underscored(named.name.removeprefix(UNET_PREFIX).rpartition('.')[0])}"
 
 
 def _clean_of(named: NamedParameter, attribute: str) -> torch.Tensor:

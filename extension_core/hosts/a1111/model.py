@@ -86,9 +86,10 @@ def check_file(path: Path, text_encoder: str) -> bool:
 
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
-    header, unet = read_header(path), _shapes(unet_parameters())
+    header = read_header(path)
     if is_lora(header.shapes):
-        return prediction_note(read_lora(header, unet), _prediction())
+        return prediction_note(header, _prediction())
+    unet = _shapes(unet_parameters())
     return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
 
 
@@ -125,6 +126,7 @@ def _loading(wanted: Wanted) -> tuple[tuple[Any, ...], Callable[[Lane | None], S
     lora = read_lora(wanted.header, [named.name for named in unet]) if is_lora(wanted.header.shapes) else None
     key = (
         *wanted.key(lora is not None),
+        repr(lora.stated) if lora is not None else None,  # in part from a file beside it
         # What is loaded, whatever has become of its file since: the host goes on with it too.
         *(id(shared.sd_model), base.filename),
         *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),

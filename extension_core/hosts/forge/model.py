@@ -121,9 +121,10 @@ def _prediction() -> str:
 
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
-    header, unet = read_header(path), unet_shapes()
+    header = read_header(path)
     if is_lora(header.shapes):
-        return prediction_note(read_lora(header, unet), _prediction())
+        return prediction_note(header, _prediction())
+    unet = unet_shapes()
     return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
 
 
@@ -154,7 +155,7 @@ def ran_out(wanted: Wanted) -> bool:
 def _loading(wanted: Wanted) -> tuple[tuple[Hashable, ...], Callable[[], LoadedModel]]:
     """(what the wanted model depends on, its load)."""
     lora = read_lora(wanted.header, list(unet_shapes())) if is_lora(wanted.header.shapes) else None
-    key = (*wanted.key(lora is not None), *base_key(), is_online() if lora is not None else None)
+    key = (*wanted.key(lora is not None), *base_key(), *((is_online(), repr(lora.stated)) if lora is not None else ()))
     if lora is None:
         return key, lambda: load_model(wanted)
     return key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder)
