@@ -81,7 +81,7 @@ def test_a_lora_in_another_programs_style(
 
 
 def test_changes_of_biases_beside_a_lora(webui: WebUI, pair: Pair) -> None:
-    """As ComfyUI extracts them: equal to the checkpoint that has them, where A1111's own loader passes over them."""
+    """As ComfyUI extracts them: within rounding the checkpoint that has them; A1111's own loader passes over them."""
     base, name = load_file(file_of(webui, pair.base)), f"{PREFIX}input_blocks.0.0"
     change = torch.linspace(-2, 2, base[f"{name}.bias"].numel())
     layer = name.removeprefix("model.")
@@ -90,7 +90,7 @@ def test_changes_of_biases_beside_a_lora(webui: WebUI, pair: Pair) -> None:
     folder, other = lora_folder(webui), f"{PREFIX}time_embed.0"
     lora[f"{other.removeprefix('model.')}.diff_b"] = torch.full_like(base[f"{other}.bias"], 0.5)  # and of nothing else
     for key, added in ((f"{name}.bias", change), (f"{other}.bias", 0.5)):
-        base[key] = (base[key].float() + added).to(base[key].dtype)
+        base[key] = base[key].float() + added
     checkpoint = file_of(webui, pair.base).with_name("ddbiased.safetensors")
     with placed(webui, folder / "dd_biases.safetensors") as path, placed(webui, checkpoint):
         save_file(lora, path)
@@ -98,8 +98,8 @@ def test_changes_of_biases_beside_a_lora(webui: WebUI, pair: Pair) -> None:
         webui.call("/sdapi/v1/refresh-loras", {})
         webui.call("/sdapi/v1/refresh-checkpoints", {})
         ours = webui.generate(pair.base, settings(f"LoRA: {path.stem}", switch_step=1)).must_work()
-        assert ours.same_as(webui.generate(pair.base, settings("ddbiased", switch_step=1)).must_work())
-        assert not ours.same_as(webui.generate(pair.base))
+        theirs = webui.generate(pair.base, settings("ddbiased", switch_step=1)).must_work()
+        assert ours.distance(theirs) * 50 < ours.distance(webui.generate(pair.base))
 
 
 @pytest.mark.parametrize("name", ["{pair}_form_lora", "dd_copy"])
