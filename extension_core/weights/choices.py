@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extension_core.errors import DiversityError
+from extension_core.weights.disguised import part_of
 from extension_core.weights.reader import PICKLE_SUFFIXES
 
 UNET_LABEL = "U-Net: "
@@ -60,7 +61,10 @@ def lora_choice(name: str, path: Path) -> Choice:
 
 
 def unet_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choice]:
-    """Entries for model files in and below some folders, by name; files that are listed already are left out."""
+    """Entries for model files in and below some folders, by name; files that are listed already are left out.
+
+    Of a model in several files the first alone is an entry.
+    """
     known = {os.path.realpath(path) for path in listed}
     found: dict[str, Choice] = {}
     for folder in folders:
@@ -86,7 +90,7 @@ def _model_files(folder: Path) -> Iterator[Path]:
         for name in names:
             path = Path(root) / name
             is_model = path.suffix.lower() in MODEL_SUFFIXES and not path.stem.lower().endswith(".vae")
-            if is_model and os.path.isfile(path):  # noqa: PTH113 - pathlib raises where it may not look
+            if is_model and (part_of(path) or (1,))[0] == 1 and os.path.isfile(path):  # noqa: PTH113 - pathlib raises where it may not look
                 yield path
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from extension_core.errors import DiversityError
+from extension_core.weights.architectures import architecture, by_depth, other_architecture
 from extension_core.weights.naming import TEXT_PREFIXES, UNET_PREFIX, with_prefix
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _INPUT_CONV = UNET_PREFIX + "input_blocks.0.0.weight"
-_CROSS_ATTENTION = "attn2.to_k.weight"
+_OUTPUT_CONV = UNET_PREFIX + "out.2.weight"
 _GUIDANCE_EMBEDDING = "cond_proj.weight"
 # By the channels into their U-Nets (Stability's and Runway's configurations).
 _KINDS = {
@@ -20,27 +21,19 @@ _KINDS = {
     8: "an InstructPix2Pix model",
     9: "an inpainting model",
 }
-_ARCHITECTURES = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL", 1280: "SDXL refiner"}
-
-
-def architecture(shapes: Shapes) -> str:
-    """Name of the architecture a U-Net's shapes belong to."""
-    return architecture_of_width(
-        {shape[1] for name, shape in shapes.items() if name.endswith(_CROSS_ATTENTION) and len(shape) == 2}
-    )
-
-
-def architecture_of_width(widths: Collection[int]) -> str:
-    """Name of the architecture whose cross attention reads prompts of this width."""
-    if len(widths) != 1:
-        return "an unknown architecture"
-    width = next(iter(widths))
-    return _ARCHITECTURES.get(width, f"an architecture with context width {width}")
+_PREDICTIONS = {"v": "v", "v_prediction": "v", "true": "v", "epsilon": "eps", "eps": "eps", "false": "eps"}
+# Keys beside the weights that stand for noise levels of their own (ComfyUI's supported_models.py).
+_OTHER_LEVELS = {"edm_vpred.sigma_max": "CosXL, which predicts v", "edm_mean": "Playground 2.5, which predicts x0"}
 
 
 def input_channels(shapes: Shapes) -> int:
     """Channels into a U-Net: the latent's 4, and those of the pictures that some kinds of models take beside it."""
     return shapes.get(_INPUT_CONV, (0, 4))[1]
+
+
+def kind_of(channels: int) -> str:
+    """What a model with so many input channels is."""
+    return _KINDS.get(channels, "a model of an unknown kind")
 
 
 def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
@@ -55,18 +48,25 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
     """
     found = with_prefix(file_shapes, UNET_PREFIX)
     if not found:
+        if (other := other_architecture(file_shapes)) is not None:
+            raise DiversityError(
+                f"The distilled model '{file_name}' is for {other} but the loaded checkpoint is "
+                f"{architecture(host_shapes)}; choose two models of the same architecture."
+            )
         raise DiversityError(
             f"The distilled model '{file_name}' is none: it holds no U-Net (no '{UNET_PREFIX}*' tensors, nor "
             "diffusers' 'down_blocks.*') and no LoRA; choose a checkpoint, a U-Net or a LoRA."
         )
     _check_guidance_embedding(file_name, found)
-    _check_inputs(file_name, file_shapes, host_shapes)
+    _check_levels(file_name, file_shapes)
+    _check_channels(file_name, file_shapes, host_shapes)
     unet = {name: file_shapes[name] for name in found}
     missing = sorted(set(host_shapes) - found)
     mismatched = sorted(name for name in found & set(host_shapes) if unet[name] != host_shapes[name])
-    if not (missing or mismatched):
+    deeper = by_depth(unet) not in (None, by_depth(host_shapes))
+    if not (missing or mismatched or deeper):
         return
-    ours, theirs = architecture(host_shapes), architecture(unet)
+    ours, theirs = architecture(host_shapes), other_architecture(file_shapes) or architecture(unet)
     if ours != theirs:
         raise DiversityError(
             f"The distilled model '{file_name}' is {theirs} but the loaded checkpoint is {ours}; choose two models of "
@@ -100,27 +100,44 @@ def _check_guidance_embedding(file_name: str, found: Collection[str]) -> None:
         )
 
 
-def _check_inputs(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
+def _check_levels(file_name: str, file_shapes: Shapes) -> None:
+    for key, what in _OTHER_LEVELS.items():
+        if key in file_shapes:
+            raise DiversityError(
+                f"The distilled model '{file_name}' is {what} over noise levels of its own (EDM's, '{key}'), which are "
+                "not the loaded checkpoint's; choose a model that was made from an ordinary one."
+            )
+
+
+def _check_channels(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
     second, base = input_channels(file_shapes), input_channels(host_shapes)
     if second != base:
-        theirs, ours = (_KINDS.get(count, "a model of an unknown kind") for count in (second, base))
         raise DiversityError(
-            f"The distilled model '{file_name}' is {theirs} ({second} input channels) but the loaded checkpoint is "
-            f"{ours} ({base} input channels); choose two of the same kind, or a LoRA."
+            f"The distilled model '{file_name}' is {kind_of(second)} ({second} input channels) but the loaded "
+            f"checkpoint is {kind_of(base)} ({base} input channels); choose two of the same kind, or a LoRA."
+        )
+    second, base = (shapes.get(_OUTPUT_CONV, (4,))[0] for shapes in (file_shapes, host_shapes))
+    if second != base:
+        raise DiversityError(
+            f"The distilled model '{file_name}' makes latents of {second} channels but the loaded checkpoint {base}; "
+            "choose two models that share a VAE."
         )
 
 
 def prediction_type(metadata: Mapping[str, str], shapes: Shapes, config_text: str | None) -> str | None:
     """'v', 'eps', or None if the file does not say.
 
-    Looks where the hosts look: the yaml beside the file, the `v_pred` marker key, and modelspec's metadata.
+    Looks where the hosts look: the yaml beside the file, the `v_pred` marker key, and modelspec's metadata; and where
+    ComfyUI (`predict_key`) and trainers (`ss_v_parameterization`) say it.
     """
     if config_text is not None:
         return "v" if 'parameterization: "v"' in config_text or "parameterization: v" in config_text else "eps"
     if "v_pred" in shapes:
         return "v"
-    stated = str(metadata.get("modelspec.prediction_type", "")).lower()
-    return {"v": "v", "v_prediction": "v", "epsilon": "eps", "eps": "eps"}.get(stated)
+    for key in ("modelspec.prediction_type", "modelspec.predict_key", "ss_v_parameterization"):
+        if (found := _PREDICTIONS.get(str(metadata.get(key, "")).lower())) is not None:
+            return found
+    return None
 
 
 def check_prediction(file_name: str, second: str | None, base: str) -> None:

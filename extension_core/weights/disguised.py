@@ -1,7 +1,8 @@
-"""Files that bear a model's name and are something else, told by their first bytes."""
+"""Files that bear a model's name and are something else, told by their names and first bytes."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from extension_core.weights.file_state import told, unreadable
@@ -27,7 +28,16 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89PNG", "it is a picture", "choose a model"),
     (b"\xff\xd8\xff", "it is a picture", "choose a model"),
 )
+# diffusers and transformers save large models as `<name>-00001-of-00002.safetensors` and an index.
+_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<parts>\d{5})$")
 _PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
+
+
+def part_of(path: Path) -> tuple[int, int] | None:
+    """(number from 1, how many parts there are) of a file that holds a part of a model, by its name."""
+    found = _PART.search(path.stem)
+    number, parts = (int(found["number"]), int(found["parts"])) if found else (1, 1)
+    return (number, parts) if parts > 1 else None
 
 
 def check_no_disguise(path: Path, is_pickle: bool) -> None:
@@ -39,6 +49,10 @@ def check_no_disguise(path: Path, is_pickle: bool) -> None:
     Raises:
         DiversityError: it is something that is known.
     """
+    if (part := part_of(path)) is not None:
+        raise unreadable(
+            path, f"it is part {part[0]} of {part[1]} of a model", "download the model as one file, or join its parts"
+        )
     with told(path), path.open("rb") as file:
         begin = file.read(64)
     if _begins_as_safetensors(begin):

@@ -136,6 +136,11 @@ def _ema(keys: Collection[str], unet_names: Collection[str]) -> Iterator[tuple[s
             yield key, name
 
 
+def is_unet_path(path: str) -> bool:
+    """Whether a path without prefix begins as a U-Net's layers do, in either layout."""
+    return f"{path}.".startswith((*_ORIGINAL_ROOTS, *_DIFFUSERS_ROOTS))
+
+
 def check_named_once(file_name: str, names: Mapping[str, str]) -> None:
     """Refuse a file that holds a tensor twice, under two layouts' names.
 

@@ -1,47 +1,27 @@
-"""LoRA files: which layers they change, whether they fit a model, and their tensors under the names that hosts read.
-
-Hosts read kohya's names: `lora_unet_<layer with _ for .>.lora_down.weight`, the layer named as in ldm or in diffusers.
-diffusers (`unet.<layer>.lora_A.weight`) and peft (`base_model.model.<layer>.lora_A.weight`) save others.
-"""
+"""LoRA files: which layers they change, and their tensors under the names, and at the scale, that hosts read."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 
 from extension_core.errors import DiversityError
-from extension_core.weights.compatibility import Shapes, architecture, architecture_of_width
-from extension_core.weights.layouts import UNET_PREFIX, diffusers_table, layers_per_block
+from extension_core.weights.compatibility import Shapes
+from extension_core.weights.lora_names import TEXT_PREFIXES, UNET_PREFIXES, Names, Place, is_lora
+from extension_core.weights.lora_scales import Stated, stated_in
 from extension_core.weights.reader import Header, open_tensors
 
-_UNET_PREFIXES = ("lora_unet_", "oft_unet_")
-_TEXT_PREFIXES = ("lora_te_", "lora_te1_", "lora_te2_")
-_MARKS = re.compile(r"\.lora_[AB]\.|lora(_linear_layer)?\.(up|down)\.weight$")
-# Endings of diffusers' and peft's names, in the order of their making, and kohya's for them.
-_ENDINGS = (
-    (re.compile(r"\.(?:processor\.)?(to_[qkv])_lora\.(down|up)\.weight$"), r".\1.lora_\2.weight"),
-    (re.compile(r"\.(?:processor\.)?to_out_lora\.(down|up)\.weight$"), r".to_out.0.lora_\1.weight"),
-    (re.compile(r"\.lora(?:_linear_layer)?\.(down|up)\.weight$"), r".lora_\1.weight"),
-    (re.compile(r"\.lora_A(?:\.[^.]+)?\.weight$"), ".lora_down.weight"),
-    (re.compile(r"\.lora_B(?:\.[^.]+)?\.weight$"), ".lora_up.weight"),
-    (re.compile(r"\.alpha$"), ".alpha"),
-)
-# diffusers' first text encoder LoRAs borrowed the U-Net's names for the projections.
-_TEXT_PROJECTIONS = (
-    *((f".self_attn.to_{x}.", f".self_attn.{x}_proj.") for x in "qkv"),
-    (".self_attn.to_out.0.", ".self_attn.out_proj."),
-)
+__all__ = ["LoraFile", "is_lora", "left_out_note", "lora_tensors", "read_lora", "uses_text_encoder"]
+
 # Textual inversions that travel with a LoRA; only a prompt can use them.
 _EMBEDDINGS = "bundle_emb."
-_PEFT_PREFIX = "base_model.model."
-_WIDTH_OF = re.compile(r"attn2_to_[kv]$")
+# What a host's loader passes over beside a layer's weight, or reads otherwise than its neighbours.
+_FOR_US = ("lora_up.bias", "scale", "diff_b")
+# Which tensor's first side is a layer's rank, by the kind of its change.
+_RANKS = ("lora_down.weight", "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
 
 
 @dataclass(frozen=True)
@@ -49,46 +29,48 @@ class LoraFile:
     """What a LoRA file says before its tensors are read.
 
     Attributes:
-        names: key in the file -> kohya's name.
+        places: key in the file -> where that tensor belongs.
         unknown: keys that are of no kind known here.
         sdxl: whether it is to be read for SDXL, whose two text encoders have names of their own.
+        stated: rank and alpha that are stated beside the tensors, by component.
     """
 
     header: Header
-    names: Mapping[str, str]
+    places: Mapping[str, Place]
     unknown: tuple[str, ...]
     sdxl: bool
+    stated: Mapping[str, Stated]
 
-    @property
+    @cached_property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers it changes."""
-        return tuple(dict.fromkeys(name.partition(".")[0] for name in self.names.values()))
+        return tuple(dict.fromkeys(place.layer for place in self.places.values()))
 
     @property
     def unet_layers(self) -> tuple[str, ...]:
         """The U-Net's among them, as kohya names them."""
-        return tuple(layer for layer in self.layers if layer.startswith(_UNET_PREFIXES))
+        return tuple(layer for layer in self.layers if layer.startswith(UNET_PREFIXES))
 
     @property
     def changes_text_encoder(self) -> bool:
         """Whether any layer is a text encoder's."""
-        return any(layer.startswith(_TEXT_PREFIXES) for layer in self.layers)
+        return any(layer.startswith(TEXT_PREFIXES) for layer in self.layers)
 
     @property
     def is_for_hosts(self) -> bool:
-        """Whether a host's loader reads the file as it is, without code of a pickle being run."""
-        renamed = any(key != name for key, name in self.names.items())
-        return self.header.path.suffix.lower() == ".safetensors" and not renamed
+        """Whether a host's loader reads the file as it is, and rightly, without code of a pickle being run."""
+        renamed = any(key != place.name or place.part in _FOR_US for key, place in self.places.items())
+        return self.header.path.suffix.lower() == ".safetensors" and not (renamed or self.stated)
 
     @cached_property
     def shapes(self) -> Shapes:
         """Shape of every tensor by kohya's name."""
-        return {name: self.header.shapes[key] for key, name in self.names.items()}
+        return {place.name: self.header.shapes[key] for key, place in self.places.items()}
 
-
-def is_lora(keys: Iterable[str]) -> bool:
-    """Whether a file's keys are those of a LoRA (or of its relatives LoHa, LoKr, OFT, ...)."""
-    return any(key.startswith((*_UNET_PREFIXES, *_TEXT_PREFIXES)) or _MARKS.search(key) for key in keys)
+    def rank(self, layer: str) -> int | None:
+        """Rank of a layer's change, None if it is of a kind that has none."""
+        found = (self.shapes.get(f"{layer}.{part}") for part in _RANKS)
+        return next((shape[0] for shape in found if shape), None)
 
 
 def read_lora(header: Header, unet_names: Collection[str]) -> LoraFile:
@@ -96,101 +78,20 @@ def read_lora(header: Header, unet_names: Collection[str]) -> LoraFile:
 
     Args:
         unet_names: canonical names of the U-Net that the LoRA is to change.
+
+    Raises:
+        DiversityError: it states rank and alpha in a form that cannot be read.
     """
-    sdxl = any(name.startswith(UNET_PREFIX + "label_emb.") for name in unet_names)
-    table = _layer_table(unet_names)
-    # A host takes diffusers' block numbers for those of two residual blocks a level.
-    ordinary = {} if layers_per_block(unet_names) == 2 else {_underscored(theirs): our for theirs, our in table.items()}
-    names, unknown = {}, []
+    names, places, unknown = Names(unet_names), {}, []
     for key in header.shapes:
         if key.startswith(_EMBEDDINGS):
             continue
-        name = _kohya_name(key, sdxl, table, ordinary)
-        if name is None:
+        place = names.place(key)
+        if place is None:
             unknown.append(key)
         else:
-            names[key] = name
-    return LoraFile(header, names, tuple(unknown), sdxl)
-
-
-def _layer_table(unet_names: Collection[str]) -> dict[str, str]:
-    """Diffusers' name of a layer -> ldm's, both without prefix."""
-    return {
-        theirs.removesuffix(".weight"): name.removeprefix(UNET_PREFIX).removesuffix(".weight")
-        for theirs, name in diffusers_table(unet_names).items()
-        if name.endswith(".weight")
-    }
-
-
-def _underscored(layer: str) -> str:
-    return layer.replace(".", "_")
-
-
-def _kohya_name(key: str, sdxl: bool, table: Mapping[str, str], ordinary: Mapping[str, str]) -> str | None:
-    if key.startswith((*_UNET_PREFIXES, *_TEXT_PREFIXES)):
-        layer, _, part = key.partition(".")
-        prefix = next((p for p in _UNET_PREFIXES if layer.startswith(p)), "")
-        inside = layer.removeprefix(prefix)
-        return f"{prefix}{_underscored(ordinary[inside])}.{part}" if prefix and inside in ordinary else key
-    for pattern, replacement in _ENDINGS:
-        renamed, count = pattern.subn(replacement, key.removeprefix(_PEFT_PREFIX))
-        if count:
-            break
-    else:
-        return None
-    path, part = _split(renamed)
-    for component, prefix in (("text_encoder_2.", "lora_te2_"), ("text_encoder.", "lora_te1_" if sdxl else "lora_te_")):
-        if path.startswith(component):
-            return f"{prefix}{_underscored(_text_layer(path.removeprefix(component)))}.{part}"
-    path = path.removeprefix("unet.")
-    return f"lora_unet_{_underscored(table.get(path, path))}.{part}"
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Layer and what comes after it: `alpha`, `lora_down.weight`, `lora_up.weight`."""
-    parts = name.split(".")
-    count = 1 if parts[-1] == "alpha" else 2
-    return ".".join(parts[:-count]), ".".join(parts[-count:])
-
-
-def _text_layer(path: str) -> str:
-    padded = path + "."
-    for old, new in _TEXT_PROJECTIONS:
-        padded = padded.replace(old, new)
-    return padded.removesuffix(".")
-
-
-def check_lora(lora: LoraFile, unet_shapes: Shapes) -> None:
-    """Refuse a LoRA that does not belong to a U-Net.
-
-    Args:
-        unet_shapes: canonical name -> shape of the U-Net's tensors.
-
-    Raises:
-        DiversityError: it is of another architecture, of an unknown kind, or changes nothing; with counts and the
-            first three names.
-    """
-    name = lora.header.path.name
-    if lora.unknown:
-        raise DiversityError(
-            f"The LoRA '{name}' holds {_some(lora.unknown, 'tensors')} of a kind that Diversity Distillation does not "
-            "know; convert it to kohya's format."
-        )
-    layers = _host_layers(unet_shapes)
-    fitting = [layer for layer in lora.unet_layers if _inside(layer) in layers]
-    other_shapes = [layer for layer in fitting if not _fits(lora, layer, layers[_inside(layer)])]
-    if other_shapes:
-        raise DiversityError(
-            f"The LoRA '{name}' {_kinds(lora, unet_shapes)}: it has other shapes for {len(other_shapes)} of its "
-            f"{len(lora.unet_layers)} U-Net layers, first {', '.join(other_shapes[:3])}; choose a LoRA for the loaded "
-            "checkpoint's architecture."
-        )
-    if not fitting:
-        found = _some(lora.layers, "layers") if lora.layers else "no layers"
-        raise DiversityError(
-            f"The LoRA '{name}' changes nothing in the U-Net of the loaded checkpoint: none of its {found} is there; "
-            "choose a LoRA for the loaded checkpoint's architecture."
-        )
+            places[key] = place
+    return LoraFile(header, places, tuple(unknown), names.sdxl, stated_in(header))
 
 
 def uses_text_encoder(lora: LoraFile, choice: str) -> bool:
@@ -213,78 +114,38 @@ def left_out_note(name: str, left_out: Collection[str], of: int) -> str:
     return f"The LoRA '{name}' has {len(left_out)} of {of} layers that the loaded checkpoint lacks, first {first}."
 
 
-def _some(names: Collection[str], what: str) -> str:
-    return f"{len(names)} {what}, first {', '.join(list(names)[:3])},"
-
-
-def _inside(layer: str) -> str:
-    return next(layer.removeprefix(prefix) for prefix in _UNET_PREFIXES if layer.startswith(prefix))
-
-
-def _host_layers(unet_shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Shape of a layer's weight by either name, dots replaced, as kohya writes it."""
-    weights = {name: shape for name, shape in unet_shapes.items() if name.endswith(".weight")}
-    result = {_underscored(n.removeprefix(UNET_PREFIX).removesuffix(".weight")): shape for n, shape in weights.items()}
-    for theirs, ours in diffusers_table(weights).items():
-        result[_underscored(theirs.removesuffix(".weight"))] = weights[ours]
-    return result
-
-
-def _fits(lora: LoraFile, layer: str, weight: tuple[int, ...]) -> bool:
-    """Whether up [out, r] and down [r, in] belong to a weight [out, in]; other kinds are left to the host."""
-    up, down = lora.shapes.get(f"{layer}.lora_up.weight"), lora.shapes.get(f"{layer}.lora_down.weight")
-    if up is None or down is None or len(weight) < 2:
-        return True
-    # A 9-channel inpainting model takes a LoRA of the 4-channel one; hosts pad it.
-    inputs = 4 if weight[1] == 9 and down[1] == 4 else weight[1]
-    return up[0] == weight[0] and down[1] == inputs
-
-
-def _kinds(lora: LoraFile, unet_shapes: Shapes) -> str:
-    ours, theirs = architecture(unet_shapes), lora_architecture(lora)
-    return f"is {theirs} but the loaded checkpoint is {ours}" if ours != theirs else f"is not for this {ours} model"
-
-
-def lora_architecture(lora: LoraFile) -> str:
-    """Name of the architecture that a LoRA's cross attention belongs to."""
-    downs = (lora.shapes.get(f"{layer}.lora_down.weight") for layer in lora.unet_layers if _WIDTH_OF.search(layer))
-    return architecture_of_width({shape[1] for shape in downs if shape})
-
-
 def lora_tensors(lora: LoraFile) -> dict[str, torch.Tensor]:
-    """All tensors under kohya's names, with the alpha that the file's metadata states where the file has none.
+    """All tensors under kohya's names, each layer with the scale that the file means.
 
     Raises:
         DiversityError: the file cannot be read.
     """
     with open_tensors(lora.header) as source:
-        tensors = {name: source.get(key).contiguous() for key, name in lora.names.items()}
-    for layer in lora.layers:
-        down = tensors.get(f"{layer}.lora_down.weight")
-        scale = None if down is None or f"{layer}.alpha" in tensors else _stated_scale(lora.header)
-        if down is not None and scale is not None:
-            tensors[f"{layer}.alpha"] = torch.tensor(scale * down.shape[0])
+        tensors = {place.name: source.get(key).contiguous() for key, place in lora.places.items()}
+    for place in {place.layer: place for place in lora.places.values()}.values():
+        _settle_scale(lora, place, tensors)
+        _settle_bias(lora, place.layer, tensors)
     return tensors
 
 
-def _stated_scale(header: Header) -> float | None:
-    """Alpha / rank as newer diffusers states it in the metadata, and peft in a file beside; None if neither does."""
-    config = _adapter_config(header)
-    prefix = "unet." if "unet.r" in config else ""
-    rank, alpha = config.get(prefix + "r"), config.get(prefix + "lora_alpha")
-    if not rank or alpha is None:
-        return None
-    return float(alpha) / (float(rank) ** 0.5 if config.get(prefix + "use_rslora") else float(rank))
+def _settle_scale(lora: LoraFile, place: Place, tensors: dict[str, torch.Tensor]) -> None:
+    """Alpha is the layer's own tensor, else what is stated, else the rank."""
+    layer, rank, stated = place.layer, lora.rank(place.layer), lora.stated.get(place.component)
+    own = tensors.pop(f"{layer}.scale", None)
+    if own is not None and rank is not None:  # A1111 takes it in place of alpha / rank
+        tensors[f"{layer}.alpha"] = own.float() * rank
+    if f"{layer}.alpha" in tensors or stated is None:
+        return
+    if rank is not None:
+        tensors[f"{layer}.alpha"] = torch.tensor(stated.scale(place.path) * rank)
+    elif (whole := tensors.get(f"{layer}.lokr_w1")) is not None:  # a LoKr of two whole matrices has no rank
+        tensors[f"{layer}.lokr_w1"] = whole * stated.scale(place.path)
 
 
-def _adapter_config(header: Header) -> dict[str, Any]:
-    beside = header.path.with_name("adapter_config.json")
-    text = header.metadata.get("lora_adapter_metadata", "{}")
-    try:
-        if header.path.stem == "adapter_model":
-            with suppress(FileNotFoundError):
-                text = beside.read_text(encoding="utf-8")
-        parsed = json.loads(text)
-    except (OSError, ValueError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
+def _settle_bias(lora: LoraFile, layer: str, tensors: dict[str, torch.Tensor]) -> None:
+    """The bias of peft's upper matrix (`lora_bias`) is scaled as the rest of it (peft/tuners/lora/layer.py, 0.18)."""
+    bias = tensors.pop(f"{layer}.lora_up.bias", None)
+    if bias is None:
+        return
+    alpha, rank = tensors.get(f"{layer}.alpha"), lora.rank(layer)
+    tensors[f"{layer}.diff_b"] = bias if alpha is None or rank is None else bias * (alpha.item() / rank)

@@ -301,7 +301,8 @@ BAD_LORAS = {
     "truncated": "cannot be read",
     "not a model": "cannot be read",
     "an embedding": "holds no U-Net",
-    "magnitudes of peft": "of a kind that Diversity Distillation does not know",
+    "magnitudes of peft": "is a DoRA with a magnitude for each output",
+    "another kind of model": "is for SD 3 but the loaded checkpoint is",
 }
 
 
@@ -313,6 +314,7 @@ def test_bad_loras_are_refused(webui: WebUI, pair: Pair, kind: str) -> None:
         "other architecture": _other_architecture(good),
         "no layer matches": {f"lora_unet_joint_{i}.lora_up.weight": torch.ones(2, 2) for i in range(4)},
         "an embedding": {"emb_params": torch.ones(2, 64)},
+        "another kind of model": {"lora_unet_joint_blocks_0_x_block_attn_qkv.lora_up.weight": torch.ones(2, 2)},
         "magnitudes of peft": {f"unet.conv_in.lora_{x}": torch.ones(32) for x in ("A.weight", "magnitude_vector")},
     }.get(kind, good)
     clean = webui.generate(pair.base)

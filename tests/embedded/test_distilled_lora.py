@@ -127,6 +127,37 @@ def test_a_bias_change(host: Host) -> None:
         values.check("lora")
 
 
+def test_a_bias_that_the_hosts_loader_passes_over(host: Host) -> None:
+    """Beside a plain LoRA; and in an attention that keeps its biases in one it is refused."""
+    from extension_core.hosts.a1111.lora import _Merged, _without_biases
+
+    layer: Any = torch.nn.Linear(4, 3)
+    layer.network_layer_name = "x"
+    module = change(layer, layer.weight, seed=4)
+    values = _Merged({"x": module}, list(named(layer).values()), {"k": torch.full((3,), 0.25)})
+    assert torch.equal(values.value("bias"), layer.bias.detach() + 0.25)
+    plain = merged(host, layer, {"x": module})
+    assert torch.equal(values.value("weight"), plain.value("weight"))
+    layers = ("lora_unet_a", "lora_unet_b", "lora_te_c")
+    tensors = {f"{layer}.diff_b": torch.ones(2) for layer in layers}
+    rest, biases = _without_biases({**tensors, "lora_unet_a.lora_up.weight": torch.ones(2)})
+    assert set(rest) == {"lora_unet_a.lora_up.weight", "lora_te_c.diff"}
+    assert set(biases) == set(layers)
+    alone = [NamedParameter(f"model.diffusion_model.out.2.{kind}", layer, kind, layer) for kind in ("weight", "bias")]
+    values = _Merged({}, alone, {"lora_unet_out_2": torch.full((3,), 0.5)})
+    assert values.value(alone[0].name) is None
+    bias = values.value(alone[1].name)
+    assert bias is not None
+    assert torch.equal(bias, layer.bias.detach() + 0.5)
+    attention: Any = torch.nn.MultiheadAttention(4, 2)
+    attention.network_layer_name = "attn"
+    parts = {f"attn_{x}_proj": change(attention, torch.zeros(4, 4), seed=1) for x in ("q", "k", "v", "out")}
+    refused = _Merged(parts, list(named(attention).values()), {"k": torch.ones(4)})
+    assert refused.value("in_proj_weight") is None
+    with pytest.raises(DiversityError, match="it changes biases that the model keeps in one with others"):
+        refused.check("lora")
+
+
 def test_shapes_that_do_not_fit_are_told(host: Host) -> None:
     layer: Any = torch.nn.Linear(4, 3)
     layer.network_layer_name = "x"

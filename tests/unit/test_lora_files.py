@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from extension_core.embedded.networks import UNetModel
 from extension_core.errors import DiversityError
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
-from extension_core.weights.lora import LoraFile, check_lora, is_lora, lora_tensors, read_lora, uses_text_encoder
+from extension_core.weights.lora import LoraFile, is_lora, lora_tensors, read_lora, uses_text_encoder
+from extension_core.weights.lora_checks import check_lora
 from extension_core.weights.reader import read_header
 
 pytestmark = pytest.mark.once
@@ -206,12 +207,13 @@ def test_a_lora_for_another_architecture_is_refused_with_counts_and_names(tmp_pa
 
 
 def test_a_lora_of_which_no_layer_is_there_is_refused(tmp_path: Path) -> None:
-    """Flux and SD 3 LoRAs have other blocks."""
-    layers = [f"lora_unet_joint_blocks_{i}_attn" for i in range(5)]
+    layers = [f"lora_unet_strange_blocks_{i}_attn" for i in range(5)]
     tensors = {f"{layer}.lora_{side}.weight": torch.ones(4, 4) for layer in layers for side in ("up", "down")}
-    save_file(tensors, tmp_path / "flux.safetensors")
-    with pytest.raises(DiversityError, match=r"none of its 5 layers, first lora_unet_joint_blocks_0_attn, .*_1_.*_2_"):
-        check_lora(read_lora(read_header(tmp_path / "flux.safetensors"), list(host_shapes())), host_shapes())
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(
+        DiversityError, match=r"none of its 5 layers, first lora_unet_strange_blocks_0_attn, .*_1_.*_2_"
+    ):
+        check_lora(read_lora(read_header(tmp_path / "x.safetensors"), list(host_shapes())), host_shapes())
 
 
 def test_tensors_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
@@ -219,7 +221,15 @@ def test_tensors_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
     model = get_peft_model(tiny_in_diffusers(), LoraConfig(r=RANK, target_modules=["to_q"], use_dora=True))
     model.save_pretrained(tmp_path)
     lora = read_lora(read_header(tmp_path / "adapter_model.safetensors"), list(host_shapes()))
-    with pytest.raises(DiversityError, match=r"holds \d+ tensors, first .*lora_magnitude_vector.*kohya's format"):
+    with pytest.raises(DiversityError, match=r"is a DoRA with a magnitude for each output, .*; choose a plain LoRA"):
+        check_lora(lora, host_shapes())
+
+
+def test_layers_that_peft_saves_as_a_whole_are_refused(tmp_path: Path) -> None:
+    config = LoraConfig(r=RANK, target_modules=["to_q"], modules_to_save=["conv_in"])
+    get_peft_model(tiny_in_diffusers(), config).save_pretrained(tmp_path)
+    lora = read_lora(read_header(tmp_path / "adapter_model.safetensors"), list(host_shapes()))
+    with pytest.raises(DiversityError, match=r"holds 2 tensors, first base_model\.model\.conv_in.* trained as a whole"):
         check_lora(lora, host_shapes())
 
 

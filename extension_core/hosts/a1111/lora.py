@@ -16,10 +16,13 @@ from extension_core.errors import DiversityError, first_line
 from extension_core.hosts.webui import choices
 from extension_core.weights.file_state import check_unchanged, unchanged
 from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
-from extension_core.weights.naming import NamedParameter
+from extension_core.weights.lora_names import TEXT_PREFIXES, Names, underscored
+from extension_core.weights.naming import UNET_PREFIX, NamedParameter
 from extension_core.weights.out_of_memory import is_out_of_memory
 from extension_core.weights.second_model import SecondModel, build_second_model
 from extension_core.weights.transfer import Lane
+
+_BIAS = ".diff_b"
 
 
 def load_lora(
@@ -35,24 +38,42 @@ def load_lora(
         NotEnoughMemory: memory does not suffice.
         DiversityError: the host cannot read the LoRA.
     """
-    with _host_network(lora, strength) as network:
-        merged = _Merged(network.modules, [*unet, *text])
+    with _host_network(lora, strength) as (network, biases):
+        names = Names([named.name for named in unet])
+        added = {names.in_ldm(layer): bias * strength for layer, bias in biases.items()}
+        merged = _Merged(network.modules, [*unet, *text], added)
         second = build_second_model(lora.header.path.name, unet, text, merged.value, lane)
         merged.check(lora.header.path.name)
-        second.notes = _left_out(lora, {module.network_key for module in network.modules.values()})
+        placed = {module.network_key.partition(".")[0] for module in network.modules.values()}
+        here = {_kohya_layer(named) for named in unet}
+        second.notes = _left_out(lora, placed | {layer for layer in biases if names.in_ldm(layer) in here})
     return second
 
 
 def _left_out(lora: LoraFile, placed: set[str]) -> tuple[str, ...]:
     """A note on the layers that the host has found no place for; it passes over them without a word."""
-    known = {key.partition(".")[0] for key in placed}
-    left_out = [layer for layer in lora.layers if layer not in known]
+    left_out = [layer for layer in lora.layers if layer not in placed]
     return (left_out_note(lora.header.path.name, left_out, len(lora.layers)),) if left_out else ()
 
 
+def _without_biases(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """(tensors for the host's loader, changes of biases by layer), for it passes over a bias beside a plain LoRA.
+
+    It wants a change of the weight from every layer, so one of a text encoder that has none gets a change of nothing.
+    """
+    biases = {name.removesuffix(_BIAS): tensor for name, tensor in tensors.items() if name.endswith(_BIAS)}
+    rest = {name: tensor for name, tensor in tensors.items() if not name.endswith(_BIAS)}
+    others = {name.partition(".")[0] for name in rest}
+    alone = [layer for layer in biases if layer not in others and layer.startswith(TEXT_PREFIXES)]
+    return {**rest, **{f"{layer}.diff": torch.zeros(1) for layer in alone}}, biases
+
+
 @contextmanager
-def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
-    """The LoRA as the host's own loader reads it; renamed in a temporary file if the host does not know its names."""
+def _host_network(lora: LoraFile, strength: float) -> Iterator[tuple[Any, dict[str, torch.Tensor]]]:
+    """The LoRA as the host's own loader reads it, and the biases that it would not.
+
+    Renamed in a temporary file if the host does not know its names.
+    """
     networks = choices.networks()
     if networks is None:
         raise DiversityError(
@@ -61,10 +82,11 @@ def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
         )
     header = lora.header
     with unchanged(header.path, header.state), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = header.path
+        path, biases = header.path, {}
         if not lora.is_for_hosts:
             path = Path(folder) / "lora.safetensors"
-            save_file(lora_tensors(lora), path)
+            tensors, biases = _without_biases(lora_tensors(lora))
+            save_file(tensors, path)
         try:
             network = networks.load_network(lora.header.path.stem, SimpleNamespace(filename=str(path)))
         except Exception as error:
@@ -75,7 +97,7 @@ def _host_network(lora: LoraFile, strength: float) -> Iterator[Any]:
             ) from error
         network.te_multiplier = network.unet_multiplier = strength
         network.dyn_dim = None
-        yield network
+        yield network, biases
 
 
 class _Merged:
@@ -85,8 +107,15 @@ class _Merged:
     the same as with the LoRA first in the prompt.
     """
 
-    def __init__(self, modules: dict[str, Any], parameters: Sequence[NamedParameter]) -> None:
+    def __init__(
+        self,
+        modules: dict[str, Any],
+        parameters: Sequence[NamedParameter],
+        biases: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Args: biases: what is added to biases, by kohya's names of layers in ldm's words."""
         self._modules = modules
+        self._biases = biases or {}
         self._parameters = {named.name: named for named in parameters}
         self._failed: dict[str, str] = {}
         self._last: tuple[Any, Any] = (None, None)
@@ -100,7 +129,9 @@ class _Merged:
         try:
             if isinstance(named.layer, torch.nn.MultiheadAttention):
                 return self._attention(named, layer)
-            return self._plain(named, self._modules[layer]) if layer in self._modules else None
+            if layer in self._modules:
+                return self._plain(named, self._modules[layer])
+            return self._sum_of_bias(named, self._own_bias(named, ""))
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -125,11 +156,24 @@ class _Merged:
         if self._last[0] is not module:  # a layer's bias follows its weight
             self._last = module, module.calc_updown(weight)
         updown, bias_change = self._last[1]
+        own = self._own_bias(named, module.network_key)
+        if own is not None:
+            bias_change = own if bias_change is None else bias_change + own.to(bias_change)
         if bias_change is not None and getattr(named.owner, "bias", None) is None:
             raise RuntimeError("it adds a bias where the model has none")
         if named.attribute == "weight":
             return _sum(weight, _padded(updown, weight))
-        return None if bias_change is None else _sum(_clean_of(named, "bias"), bias_change)
+        return self._sum_of_bias(named, bias_change)
+
+    def _own_bias(self, named: NamedParameter, network_key: str) -> torch.Tensor | None:
+        """What is added to the bias of a parameter's layer beside what the host's module adds."""
+        for layer in (network_key.partition(".")[0], _kohya_layer(named)):
+            if layer in self._biases:
+                return self._biases[layer].to(named.tensor.device)
+        return None
+
+    def _sum_of_bias(self, named: NamedParameter, change: torch.Tensor | None) -> torch.Tensor | None:
+        return None if change is None or named.attribute != "bias" else _sum(_clean_of(named, "bias"), change)
 
     def _attention(self, named: NamedParameter, layer: str) -> torch.Tensor | None:
         """open_clip's text encoders keep query, key and value in one parameter; the host wants all four parts."""
@@ -137,6 +181,8 @@ class _Merged:
         if any(name not in self._modules for name in names):
             return None
         parts = [self._modules[name] for name in names]
+        if any(part.network_key.partition(".")[0] in self._biases for part in parts):
+            raise RuntimeError("it changes biases that the model keeps in one with others")
         live = named.clean
         if named.attribute == "in_proj_weight":
             rows = zip(parts[:3], live.chunk(3, 0), strict=True)
@@ -148,6 +194,11 @@ class _Merged:
         return None if change is None else live + change
 
 
+def _kohya_layer(named: NamedParameter) -> str:
+    """The layer of a U-Net's parameter as kohya names it, in ldm's words."""
+    return f"lora_unet_{underscored(named.name.removeprefix(UNET_PREFIX).rpartition('.')[0])}"
+
+
 def _clean_of(named: NamedParameter, attribute: str) -> torch.Tensor:
     """Weight or bias of the parameter's layer without networks, in fp16 where the host's fp8 mode keeps that copy."""
     live = NamedParameter(named.name, named.owner, attribute, named.layer)
@@ -157,7 +208,7 @@ def _clean_of(named: NamedParameter, attribute: str) -> torch.Tensor:
 
 def _padded(updown: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The first convolution of an inpainting model has 9 channels, of which a LoRA knows 4."""
-    if weight.ndim == 4 and weight.shape[1] == 9 and updown.shape[1] == 4:
+    if weight.ndim == updown.ndim == 4 and weight.shape[1] == 9 and updown.shape[1] == 4:
         return torch.nn.functional.pad(updown, (0, 0, 0, 0, 0, 5))
     return updown
 

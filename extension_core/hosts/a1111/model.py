@@ -15,7 +15,8 @@ from extension_core.hosts.a1111 import lora as merging
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora_checks import check_lora, prediction_note
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
 from extension_core.weights.placement import Choice, Lives, Placement, not_again, ran_out
 from extension_core.weights.reader import Header, read_header
@@ -82,15 +83,16 @@ def check_file(path: Path, text_encoder: str) -> bool:
     shapes = _canonical_shapes(header, unet)
     compatibility.check_unet(path.name, shapes, unet)
     stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
-    compatibility.check_prediction(path.name, stated, getattr(shared.sd_model, "parameterization", "eps"))
+    compatibility.check_prediction(path.name, stated, _prediction())
     return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
 
 
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
-    header, unet = read_header(path), _shapes(unet_parameters())
+    header = read_header(path)
     if is_lora(header.shapes):
-        return ()
+        return prediction_note(header, _prediction())
+    unet = _shapes(unet_parameters())
     return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
 
 
@@ -127,6 +129,7 @@ def _loading(wanted: Wanted) -> tuple[tuple[Any, ...], Callable[[Lane | None], S
     lora = read_lora(wanted.header, [named.name for named in unet]) if is_lora(wanted.header.shapes) else None
     key = (
         *wanted.key(lora is not None),
+        repr(lora.stated) if lora is not None else None,  # in part from a file beside it
         # What is loaded, whatever has become of its file since: the host goes on with it too.
         *(id(shared.sd_model), base.filename),
         *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),
@@ -187,6 +190,10 @@ def outlook(path: Path | None, p: Any, residency: str) -> Lives:
         return memory.lives_with(not_again(str(devices.device)))
     missing = memory.bytes_of(unet_parameters()) if resident is None else resident.bytes_missing_on(devices.device)
     return memory.lives_with(memory.choice_for(p, residency, missing))
+
+
+def _prediction() -> str:
+    return getattr(shared.sd_model, "parameterization", "eps")
 
 
 def _shapes(parameters: list[NamedParameter]) -> dict[str, tuple[int, ...]]:

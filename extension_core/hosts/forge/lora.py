@@ -23,6 +23,7 @@ from extension_core.weights.lora import LoraFile, left_out_note, lora_tensors
 
 # The host merges networks into these and applies them at each call to others, if asked to (sd_forge_lora/networks.py).
 _MERGED_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+_BIAS = ".diff_b"
 
 
 def is_online() -> bool:
@@ -39,8 +40,8 @@ def load_lora(lora: LoraFile, strength: float, changes_text: bool) -> LoadedMode
         DiversityError: the host knows no place for the LoRA, or memory does not suffice.
     """
     path, objects = lora.header.path, shared.sd_model.forge_objects
-    of_unet, rest = host_lora.load_lora(lora_tensors(lora), host_lora.model_lora_keys_unet(objects.unet.model, {}))
-    of_text, rest = host_lora.load_lora(rest, host_lora.model_lora_keys_clip(objects.clip.cond_stage_model, {}))
+    of_unet, rest = _patches(lora_tensors(lora), host_lora.model_lora_keys_unet(objects.unet.model, {}))
+    of_text, rest = _patches(rest, host_lora.model_lora_keys_clip(objects.clip.cond_stage_model, {}))
     if not of_unet:
         raise DiversityError(
             f"The LoRA '{path.name}' is of a kind that this host cannot put into the loaded checkpoint's U-Net; choose "
@@ -51,6 +52,23 @@ def load_lora(lora: LoraFile, strength: float, changes_text: bool) -> LoadedMode
         _patch(unet, lora, of_unet, strength)
         own_text = _patched_text(lora, of_text, strength, unet) if changes_text and of_text else None
     return LoadedModel(SecondUnet(unet), own_text, _left_out(lora, rest))
+
+
+def _patches(
+    tensors: dict[str, torch.Tensor], places: dict[str, Any]
+) -> tuple[dict[Any, Any], dict[str, torch.Tensor]]:
+    """(patches by the names of a model's parameters, tensors that belong elsewhere).
+
+    Changes of biases are made into patches here, for not every loader of Forge's kind reads them beside a plain LoRA.
+
+    Args:
+        places: names of layers in files -> the model's weights, as the host maps them.
+    """
+    biases = {name: places.get(name.removesuffix(_BIAS)) for name in tensors if name.endswith(_BIAS)}
+    here = {name: weight for name, weight in biases.items() if isinstance(weight, str)}
+    patches, rest = host_lora.load_lora({name: t for name, t in tensors.items() if name not in here}, places)
+    own = {f"{weight.removesuffix('.weight')}.bias": ("diff", (tensors[name],)) for name, weight in here.items()}
+    return {**patches, **own}, rest
 
 
 def _patched_text(lora: LoraFile, patches: Mapping[str, Any], strength: float, unet: Any) -> OwnText:

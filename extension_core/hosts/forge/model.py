@@ -18,7 +18,8 @@ from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora import check_lora, is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
+from extension_core.weights.lora_checks import check_lora, prediction_note
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
@@ -108,17 +109,22 @@ def check_file(path: Path, text_encoder: str) -> bool:
     shapes = _canonical_shapes(header, unet)
     compatibility.check_unet(path.name, shapes, unet)
     stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
-    compatibility.check_prediction(path.name, stated, _PREDICTIONS[live_unet().predictor.prediction_type])
+    compatibility.check_prediction(path.name, stated, _prediction())
     if text_encoder == "auto" and text.is_overridden():
         return False
     return compatibility.check_text_encoder(path.name, text_encoder, text.as_shapes(shapes), text.live_shapes())
 
 
+def _prediction() -> str:
+    return _PREDICTIONS[live_unet().predictor.prediction_type]
+
+
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
-    header, unet = read_header(path), unet_shapes()
+    header = read_header(path)
     if is_lora(header.shapes):
-        return ()
+        return prediction_note(header, _prediction())
+    unet = unet_shapes()
     return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
 
 
@@ -149,7 +155,7 @@ def ran_out(wanted: Wanted) -> bool:
 def _loading(wanted: Wanted) -> tuple[tuple[Hashable, ...], Callable[[], LoadedModel]]:
     """(what the wanted model depends on, its load)."""
     lora = read_lora(wanted.header, list(unet_shapes())) if is_lora(wanted.header.shapes) else None
-    key = (*wanted.key(lora is not None), *base_key(), is_online() if lora is not None else None)
+    key = (*wanted.key(lora is not None), *base_key(), *((is_online(), repr(lora.stated)) if lora is not None else ()))
     if lora is None:
         return key, lambda: load_model(wanted)
     return key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,33 @@ def notes_on(host: Host, path: Path | None, detection: Detection, options: Optio
 
 
 def notes_on_prompts(p: Any, path: Path | None, options: Options) -> tuple[str, ...]:
-    """A sentence where a request's prompts name the LoRA that is its distilled model."""
-    if path is None or options.mode == "base" or path not in files_in_prompts(p):
+    """A sentence where a request's prompts name the LoRA that is its distilled model, under whichever name."""
+    if path is None or options.mode == "base":
         return ()
+    again = next((file for file in sorted(files_in_prompts(p)) if _is_copy(file, path)), None)
+    if again is None:
+        return ()
+    called = "stands" if again.name == path.name else f"stands as '{again.name}'"
     note = (
-        f"The LoRA '{path.name}' is the distilled model and stands in the prompt as well, so it acts on the base's "
+        f"The LoRA '{path.name}' is the distilled model and {called} in the prompt as well, so it acts on the base's "
         "steps too and twice on the distilled ones; take it out of the prompt."
     )
     return (note,)
+
+
+def _is_copy(file: Path, other: Path) -> bool:
+    """Whether two files are one, or hold the same bytes; only files of one size are read."""
+    with suppress(OSError):
+        if file == other or file.samefile(other):
+            return True
+        states = file.stat(), other.stat()
+        return states[0].st_size == states[1].st_size and _equal(
+            *((path, state.st_mtime_ns) for path, state in zip((file, other), states, strict=True))
+        )
+    return False
+
+
+@lru_cache(maxsize=32)
+def _equal(file: tuple[Path, int], other: tuple[Path, int]) -> bool:
+    """Compared once for every pair of states, which are paths and times of writing."""
+    return filecmp.cmp(file[0], other[0], shallow=False)
