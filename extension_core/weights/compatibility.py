@@ -40,7 +40,8 @@ def architecture_of_width(widths: Collection[int]) -> str:
 
 def input_channels(shapes: Shapes) -> int:
     """Channels into a U-Net: the latent's 4, and those of the pictures that some kinds of models take beside it."""
-    return shapes.get(_INPUT_CONV, (0, 4))[1]
+    shape = shapes.get(_INPUT_CONV, (0, 4))
+    return shape[1] if len(shape) > 1 else 0
 
 
 def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:

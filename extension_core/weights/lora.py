@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -235,6 +235,8 @@ def _fits(lora: LoraFile, layer: str, weight: tuple[int, ...]) -> bool:
     up, down = lora.shapes.get(f"{layer}.lora_up.weight"), lora.shapes.get(f"{layer}.lora_down.weight")
     if up is None or down is None or len(weight) < 2:
         return True
+    if len(up) < 2 or len(down) < 2:
+        return False
     # A 9-channel inpainting model takes a LoRA of the 4-channel one; hosts pad it.
     inputs = 4 if weight[1] == 9 and down[1] == 4 else weight[1]
     return up[0] == weight[0] and down[1] == inputs
@@ -248,7 +250,7 @@ def _kinds(lora: LoraFile, unet_shapes: Shapes) -> str:
 def lora_architecture(lora: LoraFile) -> str:
     """Name of the architecture that a LoRA's cross attention belongs to."""
     downs = (lora.shapes.get(f"{layer}.lora_down.weight") for layer in lora.unet_layers if _WIDTH_OF.search(layer))
-    return architecture_of_width({shape[1] for shape in downs if shape})
+    return architecture_of_width({shape[1] for shape in downs if shape and len(shape) > 1})
 
 
 def lora_tensors(lora: LoraFile) -> dict[str, torch.Tensor]:
@@ -262,7 +264,7 @@ def lora_tensors(lora: LoraFile) -> dict[str, torch.Tensor]:
     for layer in lora.layers:
         down = tensors.get(f"{layer}.lora_down.weight")
         scale = None if down is None or f"{layer}.alpha" in tensors else _stated_scale(lora.header)
-        if down is not None and scale is not None:
+        if down is not None and scale is not None and down.ndim:
             tensors[f"{layer}.alpha"] = torch.tensor(scale * down.shape[0])
     return tensors
 
@@ -272,9 +274,14 @@ def _stated_scale(header: Header) -> float | None:
     config = _adapter_config(header)
     prefix = "unet." if "unet.r" in config else ""
     rank, alpha = config.get(prefix + "r"), config.get(prefix + "lora_alpha")
-    if not rank or alpha is None:
+    if not _is_number(rank) or not _is_number(alpha) or rank <= 0:
         return None
     return float(alpha) / (float(rank) ** 0.5 if config.get(prefix + "use_rslora") else float(rank))
+
+
+def _is_number(found: Any) -> TypeGuard[float]:
+    """What stands in a file may be of any type, and JSON has infinite numbers in Python."""
+    return isinstance(found, (int, float)) and not isinstance(found, bool) and abs(found) < 1e9
 
 
 def _adapter_config(header: Header) -> dict[str, Any]:
@@ -285,6 +292,6 @@ def _adapter_config(header: Header) -> dict[str, Any]:
             with suppress(FileNotFoundError):
                 text = beside.read_text(encoding="utf-8")
         parsed = json.loads(text)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
