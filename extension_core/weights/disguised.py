@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from extension_core.weights.file_state import told, unreadable
+from extension_core.weights.file_state import unreadable
 
+LOOKED_AT = 64
 _FETCH = "download the model itself"
 _LOG_IN = f"{_FETCH}; log in where its site asks"
 # First bytes, what such a file is, and what to do. Case does not matter, nor does space before them.
@@ -30,17 +31,16 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 _PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
 
 
-def check_no_disguise(path: Path, is_pickle: bool) -> None:
+def check_no_disguise(path: Path, begin: bytes, is_pickle: bool) -> None:
     """Say what a file is that cannot be a model.
 
     Args:
+        begin: its first bytes, `LOOKED_AT` of them if it has so many.
         is_pickle: whether its name says that it is a pickle.
 
     Raises:
         DiversityError: it is something that is known.
     """
-    with told(path), path.open("rb") as file:
-        begin = file.read(64)
     if _begins_as_safetensors(begin):
         if is_pickle:
             raise unreadable(path, f"it is a safetensors file called {path.suffix}", "call it .safetensors")

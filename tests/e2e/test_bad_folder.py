@@ -1,4 +1,4 @@
-"""A folder with files that are no models, or odd ones: each has its own sentence, everything else is as without them."""
+"""A folder with files that are no models, or odd ones: each has its own sentence, all else is as without them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.test_api import PREFIX, plan

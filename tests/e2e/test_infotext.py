@@ -79,7 +79,7 @@ def test_every_option_that_is_set_has_its_key(webui: WebUI, pair: Pair) -> None:
     """By its own name, and no other has one."""
     others = {"family": "custom", "base_steps": 2, "base_sampler": "Heun", "schedule": "host", "mode": "skip_first",
               "text_encoder": "base", "passes": "both", "lora_targets": "base", "residency": "ram",
-              "carry_from": pair.base, "switch_step": 2, "grid_diversity": True,
+              "carry_from": pair.base, "switch_step": 2, "grid_diversity": True, "file_steps": 3,
               **dict.fromkeys(NUMBERS, 1.5)}  # fmt: skip
     assert {*others, "enabled", "distilled_model"} == set(BY_NAME)
     made = webui.generate(pair.base, {"distilled_model": pair.distilled, **others}).must_work()

@@ -25,7 +25,7 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     """Build the accordions for a script on its tab and register their infotext fields on the script."""
     parts = components.HostParts(
         accordion=ui_components.InputAccordion,
-        models=_labels,
+        models=functools.cache(_labels),
         samplers=lambda: [sampler.name for sampler in sd_samplers.visible_samplers()],
         refresh_button=_refresh_button,
         elem_id=script.elem_id,
