@@ -187,10 +187,12 @@ def write_lora(source: Path, path: Path, factor: float, **metadata: str) -> Path
     return path
 
 
-def test_a_lora_that_states_a_hash_of_its_own_is_found_by_it(webui: WebUI, pair: Pair) -> None:
+@pytest.mark.parametrize("stated", ["0123456789abcdef" * 4, "0x" + "fedcba98" * 8], ids=["plain", "with 0x"])
+def test_a_lora_that_states_a_hash_of_its_own_is_found_by_it(webui: WebUI, pair: Pair, stated: str) -> None:
+    """As trainers write it: of the tensors, of the file, or anything."""
     loras = lora_folder(webui)
     source = loras / f"{pair}_form_lora.safetensors"
-    path = write_lora(source, loras / "ddrn_dmd2_lora.safetensors", 1.5, sshs_model_hash="0123456789abcdef" * 4)
+    path = write_lora(source, loras / "ddrn_dmd2_lora.safetensors", 1.5, sshs_model_hash=stated)
     now = path.with_name("ddrn_style.safetensors")
     try:
         webui.call("/sdapi/v1/refresh-loras", {})

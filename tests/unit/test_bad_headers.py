@@ -111,12 +111,12 @@ def checked(header: Header) -> None:
         lambda: check_unet(
             "m", {name: header.shapes[key] for name, key in file_keys(header.shapes, UNET).items()}, UNET
         ),
-        lambda: lora_tensors(lora) and None,
+        lambda: lora_tensors(lora),
     ):
         refused_in_a_sentence(check)
 
 
-def refused_in_a_sentence(check: Callable[[], None]) -> None:
+def refused_in_a_sentence(check: Callable[[], Any]) -> None:
     try:
         check()
     except DiversityError as error:
