@@ -58,7 +58,7 @@ def build(host: HostParts) -> Panel:
     enabled, defaults = BY_NAME["enabled"], Options()
     with host.accordion(False, label=enabled.label, elem_id=host.elem_id("enabled")) as made["enabled"]:
         plan_line = gr.HTML(value="", elem_id=host.elem_id("plan"), elem_classes=["diversity-plan"])
-        pasted = gr.HTML(value="", elem_id=host.elem_id("pasted"), elem_classes=["diversity-plan"])
+        pasted = gr.HTML(value="", elem_id=host.elem_id("pasted"), elem_classes=["diversity-plan", "diversity-pasted"])
         for row in ROWS:
             with gr.Row(elem_classes=["diversity-row"]):
                 for name in row:

@@ -166,3 +166,21 @@ def test_the_nearest_name_is_found_among_many_without_comparing_all(host: Host, 
     ) as ratio:
         assert "the nearest is 'LoRA: style 01234'" in str(not_found("LoRA: style 01234x", listed))
     assert ratio.call_count < 100
+
+
+def test_whatever_happens_with_one_file_is_that_files_alone(host: Host, tmp_path: Path) -> None:
+    from extension_core.hosts.webui.api import listing
+
+    def unforeseen(choice_path: Path, state: Any) -> Any:
+        if choice_path.stem == "l 003":
+            raise KeyError("x")
+        return plain(choice_path, state)
+
+    plain = listing.header_of
+    with many(tmp_path, FEW), mock.patch.object(listing, "header_of", unforeseen):
+        told = {each["file"]: each for each in listing.Listing().as_json()}
+    assert told["l 003.safetensors"]["family"] is None
+    assert (
+        "'l 003.safetensors' cannot be read: it is of a kind that was not foreseen" in told["l 003.safetensors"]["why"]
+    )
+    assert told["l 004.safetensors"]["family"] == "custom"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from extension_core.hosts.webui import choices
 from extension_core.hosts.webui.openapi import TEXT, WHOLE, list_of, of, or_null
 from extension_core.sampling.families import FAMILIES, Detection, detect_family
 from extension_core.weights.choices import LORA_LABEL, UNET_LABEL, Choice
-from extension_core.weights.file_state import FileState, state_of
+from extension_core.weights.file_state import FileState, state_of, unreadable
 from extension_core.weights.lora import is_lora
 from extension_core.weights.reader import PICKLE_SUFFIXES, header_of
 
+_LOG = logging.getLogger("diversity_distillation")
 MODELS: Schema = list_of(
     of(
         {
@@ -74,9 +76,12 @@ def _read(choice: Choice, state: FileState) -> _Told:
         return _told(detect_family(choice.name, {}), is_lora_file=False)
     try:
         header = header_of(choice.path, state)
+        return _told(detect_family(choice.name, header.metadata), is_lora(header.shapes))
     except DiversityError as error:
         return _Told(None, str(error))
-    return _told(detect_family(choice.name, header.metadata), is_lora(header.shapes))
+    except Exception:  # noqa: BLE001 - whatever it is, it is this file's alone
+        _LOG.exception("the model file '%s' cannot be looked at", choice.path.name)
+        return _Told(None, str(unreadable(choice.path, "it is of a kind that was not foreseen (see the log)")))
 
 
 def _told(found: Detection, is_lora_file: bool) -> _Told:
