@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from extension_core.errors import DiversityError
-from extension_core.options import FIELDS, Options
+from extension_core.options import BY_NAME, FIELDS, Options
 from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
 
 PREVIEW = "dt"
@@ -36,6 +36,7 @@ POSITIONS: tuple[str, ...] = (
     "residency",
     *(_PREVIEW_POSITION + name for name in ("preview", "every", "timesteps", "decoder", "save", "gallery", "page")),
     "grid_diversity",
+    "file_steps",
 )
 
 
@@ -115,8 +116,8 @@ def options_of_page(values: Sequence[Any]) -> Options:
 
 
 def _from_page(name: str, value: Any) -> Any:
-    """A slider cannot be empty, so on the page 0 stands for "same as k"."""
-    return None if name == "base_steps" and value == 0 else value
+    """A slider cannot be empty, so on the page 0 stands for no value."""
+    return None if value == 0 and BY_NAME[name].kind == "whole_or_null" else value
 
 
 assert set(POSITIONS) == {spec.name for spec in FIELDS} | {_PREVIEW_POSITION + spec.name for spec in PAGE_FIELDS}

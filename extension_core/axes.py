@@ -67,7 +67,7 @@ class Axis:
 
     def title(self, value: Any) -> str:
         """The legend of a value, short enough to stand above a column."""
-        shown = f"{value:g}" if isinstance(value, float) else "same" if value is None else str(value)
+        shown = f"{value:g}" if isinstance(value, float) else self.spec.empty if value is None else str(value)
         if self.spec.kind == "model":
             shown = _file_name(shown) or "none"
         if self.spec.kind == "flag":

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
+# Ends of lines, control codes of terminals, marks that turn the direction of writing, and halves of pairs.
+_UNSAYABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class DiversityError(ValueError):
     """A request that cannot be honoured: one sentence with what was wrong, what was found and what to do."""
 
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sayable(sentence))
+
 
 class NotEnoughMemory(DiversityError):
     """A model does not fit where it was to go."""
+
+
+def sayable(text: str) -> str:
+    """A text that may quote files and requests, as it can be shown and sent: names in them hold anything."""
+    return _UNSAYABLE.sub("?", text)
 
 
 def first_line(error: BaseException) -> str:

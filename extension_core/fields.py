@@ -24,6 +24,8 @@ class Field:
         key: in the API's dict, "" if it is the name.
         api_only: whether the page has no component for it.
         short: what a grid's legend says before a value, "" where the value speaks for itself.
+        empty: the word for no value, on an axis.
+        zero: what the page's slider means by 0, where it stands for no value.
         cost: how long another value keeps the next image waiting, 0 to 1 as the host's X/Y/Z plot counts it.
     """
 
@@ -38,6 +40,8 @@ class Field:
     api_only: bool = False
     short: str = ""
     cost: float = 0.0
+    empty: str = "same"
+    zero: str = ""
 
     @property
     def api_key(self) -> str:
@@ -111,7 +115,7 @@ def parse_value(spec: Field, value: Any) -> Any:
         return _parse_numbers(spec, value)
     if spec.kind == "frames":
         return _parse_frames(spec, value)
-    if spec.kind == "whole_or_null" and value in (None, "", "same", "None"):
+    if spec.kind == "whole_or_null" and value in (None, "", spec.empty, "None"):
         return None
     number = _parse_number(spec, value)
     if spec.kind in ("whole", "whole_or_null"):

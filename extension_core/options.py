@@ -67,6 +67,7 @@ class Options:
         minimum=1,
         maximum=150,
         short="N",
+        zero="k",
     )
     base_cfg: float = option(
         1.0,
@@ -192,6 +193,18 @@ class Options:
         "Write under a batch's grid, and so under each cell of an X/Y/Z plot with several seeds a cell, how different "
         "its images are: the mean distance of its pairs, 0 to 1, by a built-in measure of structure.",
         short="measure",
+    )
+    file_steps: int | None = option(
+        None,
+        "whole_or_null",
+        "File's steps",
+        "How many steps the distilled model's file was made for; empty: what its name or metadata says, if anything. "
+        "DMD2 and Hyper-SD files for 1 step start at noise levels of their own. No effect on custom models.",
+        minimum=1,
+        maximum=150,
+        short="made for",
+        empty="auto",
+        zero="by its name",
     )
 
     @classmethod

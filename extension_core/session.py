@@ -12,6 +12,13 @@ from extension_core.sampling.ran import Call, difference
 from extension_core.sampling.routing import Phase
 
 HASH_KEY = f"{INFOTEXT_PREFIX} distilled model hash"
+RUN_AS_KEY = f"{INFOTEXT_PREFIX} run as"
+_ASKED_KEY = f"{INFOTEXT_PREFIX} asked"
+# Everything that infotexts hold of this extension beside the options.
+TOLD = (
+    *("distilled model hash", "run as", "asked", "plan", "switch", "version", "U-Net calls", "memory", "note"),
+    *("ended", "diversity", "stopped at", "refused"),
+)
 
 
 @dataclass
@@ -57,6 +64,8 @@ class Session:
     Attributes:
         model_title: the distilled model as the host names it, "" if none takes part.
         model_hash: the distilled model's, as short as the host writes it; "" if not known.
+        run_as: the distilled model's family and, if its file says so, for how many steps it is; "" if there is none.
+        asked: the user's settings of the host in whose place others run, "" if all of them run.
         family_found: what `auto` found and why, "" if the user named the family.
     """
 
@@ -65,6 +74,8 @@ class Session:
     model_title: str
     model_hash: str = ""
     family_found: str = ""
+    run_as: str = ""
+    asked: str = ""
     calls: Calls = field(default_factory=Calls)
 
     def pass_plan(self, hires: bool) -> PassPlan:
@@ -103,6 +114,8 @@ class Session:
                     result[HASH_KEY] = self.model_hash
             elif name == "mode" or (name != "enabled" and value != getattr(defaults, name)):
                 result[key] = infotext_value(value)
+        settled = {RUN_AS_KEY: self.run_as if self.model_title else "", _ASKED_KEY: self.asked}
+        result |= {key: text for key, text in settled.items() if text}
         return {**result, **self.infotext_of_plan(), f"{INFOTEXT_PREFIX} version": __version__}
 
     def infotext_of_plan(self) -> dict[str, str]:

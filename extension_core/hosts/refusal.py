@@ -7,16 +7,14 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from extension_core.errors import DiversityError
+from extension_core.errors import DiversityError, sayable
 
 
 class RequestRefused(HTTPException, DiversityError):
     """A refusal that the API answers with HTTP 422 and its sentence, and the page shows as the same sentence."""
 
     def __init__(self, sentence: str) -> None:
-        # What UTF-8 has no bytes for, such as half of a pair in a name, the hosts could not send.
-        sayable = sentence.encode(errors="replace").decode()
-        HTTPException.__init__(self, status_code=422, detail=sayable)
+        HTTPException.__init__(self, status_code=422, detail=sayable(sentence))
 
     def __str__(self) -> str:
         return str(self.detail)

@@ -61,7 +61,7 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
     if reach is None:
         return gr.Textbox(value=default, **common)
     if spec.kind == "whole_or_null":
-        common["label"] += " (0 = k)"
+        common["label"] += f" (0 = {spec.zero})"
         return gr.Slider(minimum=0, maximum=reach.top, step=1, value=0, **common)
     step = 1 if spec.kind == "whole" else reach.step
     return gr.Slider(minimum=spec.minimum, maximum=reach.top, step=step, value=default, **common)

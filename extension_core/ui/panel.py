@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("switch_step", "base_steps"),
     ("base_cfg", "distilled_cfg"),
     ("base_sampler", "schedule"),
+    ("file_steps",),
     ("text_encoder", "lora_strength"),
     ("lora_targets",),
     ("base_lora_factor", "distilled_lora_factor"),
@@ -29,6 +30,7 @@ _FACTOR = Reach(2, 0.05)
 _REACHES = {
     "switch_step": Reach(12),
     "base_steps": Reach(50),
+    "file_steps": Reach(16),
     "base_cfg": Reach(15),
     "distilled_cfg": Reach(15),
     **dict.fromkeys(("lora_strength", "base_lora_factor", "distilled_lora_factor", "carry_strength"), _FACTOR),
@@ -42,10 +44,12 @@ class Panel:
     Attributes:
         components: one input for each option, in the options' order.
         plan_line: where the plan is shown.
+        pasted_line: what is to be said of the infotext that was pasted last, "" for nothing.
     """
 
     components: list[Any]
     plan_line: Any
+    pasted_line: Any
 
 
 def build(host: HostParts) -> Panel:
@@ -54,13 +58,14 @@ def build(host: HostParts) -> Panel:
     enabled, defaults = BY_NAME["enabled"], Options()
     with host.accordion(False, label=enabled.label, elem_id=host.elem_id("enabled")) as made["enabled"]:
         plan_line = gr.HTML(value="", elem_id=host.elem_id("plan"), elem_classes=["diversity-plan"])
+        pasted = gr.HTML(value="", elem_id=host.elem_id("pasted"), elem_classes=["diversity-plan", "diversity-pasted"])
         for row in ROWS:
             with gr.Row(elem_classes=["diversity-row"]):
                 for name in row:
                     made[name] = component(BY_NAME[name], getattr(defaults, name), host, name, _REACHES.get(name))
                     if BY_NAME[name].kind == "model":
                         host.refresh_button(made[name], host.elem_id(f"{name}_refresh"))
-    return Panel([made[spec.name] for spec in FIELDS], plan_line)
+    return Panel([made[spec.name] for spec in FIELDS], plan_line, pasted)
 
 
 def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:

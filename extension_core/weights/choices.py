@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from extension_core.errors import DiversityError
@@ -18,6 +19,7 @@ LORA_LABEL = "LoRA: "
 MODEL_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 # Folders of the host's models folder for U-Nets without the rest, as other programs name them.
 UNET_FOLDERS = ("unet", "diffusion_models", "diffusers")
+_LONGEST_COMPARED = 200  # characters of a name in the search for the nearest
 _CHECKSUM = re.compile(r"(?P<name>.*\S)\s*\[(?P<hash>[0-9a-fA-F]{8,64})\]")
 # Folders of the other parts of a model in diffusers' layout.
 _OTHER_PARTS = ("vae", "text_encoder", "text_encoder_2", "image_encoder", "safety_checker", "tokenizer", "tokenizer_2")
@@ -39,6 +41,11 @@ class Choice:
     path: Path
     name: str
     others: tuple[str, ...] = ()
+
+    @cached_property
+    def folded(self) -> tuple[str, ...]:
+        """The same as `called`, each once and without regard to case: among thousands this is asked first."""
+        return tuple(dict.fromkeys(each.casefold() for each in self.called()))
 
     def called(self) -> Iterator[str]:
         """Everything this entry answers to, with and without the label's prefix and the file's extension."""
@@ -65,16 +72,31 @@ def unet_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choi
 
     Of a model in several files the first alone is an entry.
     """
-    known = {os.path.realpath(path) for path in listed}
+    real_path = _real_paths()
+    known = {real_path(path) for path in listed}
     found: dict[str, Choice] = {}
     for folder in folders:
         for path in sorted(_model_files(folder)):
-            inside, real = path.relative_to(folder).as_posix(), os.path.realpath(path)
+            inside, real = path.relative_to(folder).as_posix(), real_path(path)
             if real not in known and UNET_LABEL + inside not in found:
                 known.add(real)
                 label = UNET_LABEL + inside
                 found[label] = Choice(label, label, path, _without_suffix(inside))
     return list(found.values())
+
+
+def _real_paths() -> Callable[[Path], str]:
+    """`os.path.realpath` for many files of few folders: each folder is followed once, a file only if it is a link."""
+    folders: dict[str, str] = {}
+
+    def real_path(path: Path) -> str:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        whole = os.path.join(folders[folder], name)  # noqa: PTH118 - as text, for speed
+        return os.path.realpath(whole) if os.path.islink(whole) else whole  # noqa: PTH114
+
+    return real_path
 
 
 def _model_files(folder: Path) -> Iterator[Path]:
@@ -114,12 +136,25 @@ def find(name: str, choices: Sequence[Choice]) -> Choice | None:
     """
     bare, checksum = _without_checksum(name)
     for wanted in dict.fromkeys(filter(None, (name, bare, checksum))):
-        for fold in (str, str.casefold):
-            known = [choice for choice in choices if any(fold(each) == fold(wanted) for each in choice.called())]
-            if known:
-                labelled = [choice for choice in known if fold(choice.label) == fold(wanted)]
-                return labelled[0] if labelled else _only(name, known)
+        near = [choice for choice in choices if wanted.casefold() in choice.folded]
+        exact = [choice for choice in near if wanted in choice.called()]
+        fold: Callable[[str], str] = str if exact else str.casefold
+        if near:
+            known = exact or near
+            labelled = [choice for choice in known if fold(choice.label) == fold(wanted)]
+            return labelled[0] if labelled else _only(name, known)
     return None
+
+
+def named_hash(name: str, choice: Choice) -> tuple[str, str]:
+    """(a name without the hash in brackets after it, that hash); "" for no hash, or one that belongs to the name."""
+    bare, checksum = _without_checksum(name)
+    return (name, "") if name.casefold() in choice.folded else (bare, checksum)
+
+
+def with_hash(choice: Choice, short_hash: str) -> str:
+    """A name that finds an entry and holds which content was meant by it."""
+    return f"{_without_checksum(choice.label)[0]} [{short_hash}]"
 
 
 def _without_checksum(name: str) -> tuple[str, str]:
@@ -143,11 +178,20 @@ def _kind(choice: Choice) -> str:
 
 def not_found(name: str, choices: Sequence[Choice]) -> DiversityError:
     """The refusal of a name that nothing answers to, with the nearest that something does."""
-    known = [choice.label for choice in choices]
-    nearest = difflib.get_close_matches(name.casefold(), [label.casefold() for label in known], n=1, cutoff=0.0)
-    label = next((label for label in known if nearest and label.casefold() == nearest[0]), None)
+    label = _nearest(name, [choice.label for choice in choices])
     hint = f"the nearest is '{label}'" if label else "it lists none at all"
     return DiversityError(
         f"The distilled model '{name}' is not among the host's checkpoints, U-Nets and LoRAs; {hint}; refresh the list "
         "or choose another."
     )
+
+
+def _nearest(name: str, labels: Iterable[str]) -> str | None:
+    """The label most like a name, None if there are none; what cannot be nearer than the best so far is passed over."""
+    matcher, best, score = difflib.SequenceMatcher(), None, -1.0
+    matcher.set_seq2(name.casefold()[:_LONGEST_COMPARED])
+    for label in labels:
+        matcher.set_seq1(label.casefold()[:_LONGEST_COMPARED])
+        if matcher.real_quick_ratio() > score and matcher.quick_ratio() > score and matcher.ratio() > score:
+            best, score = label, matcher.ratio()
+    return best

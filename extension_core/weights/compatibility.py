@@ -28,7 +28,8 @@ _OTHER_LEVELS = {"edm_vpred.sigma_max": "CosXL, which predicts v", "edm_mean": "
 
 def input_channels(shapes: Shapes) -> int:
     """Channels into a U-Net: the latent's 4, and those of the pictures that some kinds of models take beside it."""
-    return shapes.get(_INPUT_CONV, (0, 4))[1]
+    shape = shapes.get(_INPUT_CONV, (0, 4))
+    return shape[1] if len(shape) > 1 else 0
 
 
 def kind_of(channels: int) -> str:
@@ -116,7 +117,7 @@ def _check_channels(file_name: str, file_shapes: Shapes, host_shapes: Shapes) ->
             f"The distilled model '{file_name}' is {kind_of(second)} ({second} input channels) but the loaded "
             f"checkpoint is {kind_of(base)} ({base} input channels); choose two of the same kind, or a LoRA."
         )
-    second, base = (shapes.get(_OUTPUT_CONV, (4,))[0] for shapes in (file_shapes, host_shapes))
+    second, base = (next(iter(shapes.get(_OUTPUT_CONV, (4,))), 0) for shapes in (file_shapes, host_shapes))
     if second != base:
         raise DiversityError(
             f"The distilled model '{file_name}' makes latents of {second} channels but the loaded checkpoint {base}; "

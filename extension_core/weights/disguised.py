@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from extension_core.weights.file_state import told, unreadable
+from extension_core.weights.file_state import unreadable
 
+LOOKED_AT = 64
 _FETCH = "download the model itself"
 _LOG_IN = f"{_FETCH}; log in where its site asks"
 # First bytes, what such a file is, and what to do. Case does not matter, nor does space before them.
@@ -40,10 +41,11 @@ def part_of(path: Path) -> tuple[int, int] | None:
     return (number, parts) if parts > 1 else None
 
 
-def check_no_disguise(path: Path, is_pickle: bool) -> None:
+def check_no_disguise(path: Path, begin: bytes, is_pickle: bool) -> None:
     """Say what a file is that cannot be a model.
 
     Args:
+        begin: its first bytes, `LOOKED_AT` of them if it has so many.
         is_pickle: whether its name says that it is a pickle.
 
     Raises:
@@ -53,8 +55,6 @@ def check_no_disguise(path: Path, is_pickle: bool) -> None:
         raise unreadable(
             path, f"it is part {part[0]} of {part[1]} of a model", "download the model as one file, or join its parts"
         )
-    with told(path), path.open("rb") as file:
-        begin = file.read(64)
     if _begins_as_safetensors(begin):
         if is_pickle:
             raise unreadable(path, f"it is a safetensors file called {path.suffix}", "call it .safetensors")

@@ -70,7 +70,7 @@ class LoraFile:
     def rank(self, layer: str) -> int | None:
         """Rank of a layer's change, None if it is of a kind that has none."""
         found = (self.shapes.get(f"{layer}.{part}") for part in _RANKS)
-        return next((shape[0] for shape in found if shape), None)
+        return next((shape[0] for shape in found if shape and shape[0]), None)
 
 
 def read_lora(header: Header, unet_names: Collection[str]) -> LoraFile:
@@ -148,4 +148,5 @@ def _settle_bias(lora: LoraFile, layer: str, tensors: dict[str, torch.Tensor]) -
     if bias is None:
         return
     alpha, rank = tensors.get(f"{layer}.alpha"), lora.rank(layer)
-    tensors[f"{layer}.diff_b"] = bias if alpha is None or rank is None else bias * (alpha.item() / rank)
+    scaled = alpha is not None and alpha.numel() == 1 and rank is not None
+    tensors[f"{layer}.diff_b"] = bias * (alpha.item() / rank) if scaled else bias

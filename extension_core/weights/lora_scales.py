@@ -71,7 +71,7 @@ def stated_in(header: Header) -> dict[str, Stated]:
     config = _config(header)
     try:
         found = {component: _stated(_of(config, component)) for component in (UNET, FIRST_TEXT, SECOND_TEXT)}
-    except (TypeError, ValueError, AttributeError, re.error) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError, re.error) as error:
         raise _unreadable(header) from error
     return {component: stated for component, stated in found.items() if stated is not None}
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import safetensors
 import torch
 
-from extension_core.weights.disguised import check_no_disguise
+from extension_core.weights.disguised import LOOKED_AT, check_no_disguise
 from extension_core.weights.file_state import FileState, state_of, told, unchanged, unreadable
 from extension_core.weights.pickles import load_tensors
 from extension_core.weights.scaled import Stored, scales_in, unscaled
@@ -67,8 +67,9 @@ def open_tensors(file: Path | Header) -> Iterator[TensorSource]:
         return
     state_of(file)
     is_pickle = file.suffix.lower() in PICKLE_SUFFIXES
-    check_no_disguise(file, is_pickle)
     if is_pickle:
+        with told(file), file.open("rb") as opened:
+            check_no_disguise(file, opened.read(LOOKED_AT), is_pickle)
         yield _Pickled(load_tensors(file))
         return
     parsed = _whole_header(file)
@@ -87,12 +88,21 @@ def read_header(path: Path) -> Header:
     Raises:
         DiversityError: as `open_tensors`.
     """
-    return _read_header(path, state_of(path))
+    return _remembered_header(path, state_of(path))
 
 
 @functools.lru_cache(maxsize=8)
-def _read_header(path: Path, state: FileState) -> Header:
+def _remembered_header(path: Path, state: FileState) -> Header:
     """Pickles have no header: without remembering, every change on the page would load them."""
+    return header_of(path, state)
+
+
+def header_of(path: Path, state: FileState) -> Header:
+    """The same, read now and not remembered: whoever looks through a folder leaves those in use where they are.
+
+    Args:
+        state: that the file was found in.
+    """
     with open_tensors(path) as source:
         if not isinstance(source, _Safetensors):
             return Header(path, {key: tuple(source.get(key).shape) for key in source.keys()}, {}, state)  # noqa: SIM118
@@ -103,10 +113,12 @@ def _read_header(path: Path, state: FileState) -> Header:
 def _parsed(path: Path) -> tuple[dict[str, Any], int, int]:
     """(a safetensors file's header, where its tensors begin, bytes in the file)."""
     with told(path), path.open("rb") as file:
-        start = file.read(8)
-        length, size = int.from_bytes(start, "little"), os.fstat(file.fileno()).st_size
+        start = file.read(LOOKED_AT)
+        check_no_disguise(path, start, is_pickle=False)
+        length, size = int.from_bytes(start[:8], "little"), os.fstat(file.fileno()).st_size
         if len(start) < 8 or not 1 < length <= min(size - 8, _LONGEST_HEADER):
             raise unreadable(path, "it is no complete safetensors file (its header is not there)")
+        file.seek(8)
         text = file.read(length)
     try:
         parsed = json.loads(text)

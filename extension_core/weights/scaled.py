@@ -35,6 +35,7 @@ _QUANTISED: tuple[tuple[str, str], ...] = (
     (".proj_down", "by SVDQuant (Nunchaku)"),
     (".smooth_factor", "by SVDQuant (Nunchaku)"),
 )
+_ENDINGS = tuple(ending for ending, _ in _QUANTISED)
 _REMEDY = "choose the model in fp16, bf16 or 8-bit floats"
 
 
@@ -90,9 +91,9 @@ def unscaled(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 def _refuse_quantised(path: Path, keys: Iterable[str]) -> None:
     for key in keys:
-        for ending, how in _QUANTISED:
-            if key.endswith(ending):
-                raise _refusal(path, f"its weights are quantised {how} (it holds '{key}')")
+        if key.endswith(_ENDINGS):
+            how = next(how for ending, how in _QUANTISED if key.endswith(ending))
+            raise _refusal(path, f"its weights are quantised {how} (it holds '{key}')")
 
 
 def _check_scale(path: Path, key: str, scale: Stored, weight: Stored) -> None:

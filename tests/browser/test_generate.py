@@ -82,6 +82,21 @@ def test_a_pasted_infotext_restores_the_panel(txt2img: Tab, site: Site, open_pag
     expect(accordion.plan).to_contain_text("CFG 2.5/1.5")
 
 
+def test_what_a_paste_cannot_bring_is_said_below_the_plan(txt2img: Tab) -> None:
+    """Until the next paste."""
+    line = txt2img.page.locator("#tab_txt2img .diversity-pasted p")
+    told = "Steps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 1, Seed: 1, Size: 64x64"
+    txt2img.prompt(f"a cat\n{told}, DD distilled model: gone since, DD mode: hybrid, DD newest: 3")
+    txt2img.page.locator("#txt2img_tools #paste").click()
+    expect(line).to_contain_text("'gone since' is not among the host's checkpoints, U-Nets and LoRAs; the nearest is '")
+    expect(line).to_contain_text("holds DD newest, which this one does not know")
+    expect(line).to_be_visible()
+    expect(txt2img.accordion.plan).to_contain_text("'gone since' is not among")
+    txt2img.prompt(f"a cat\n{told}")
+    txt2img.page.locator("#txt2img_tools #paste").click()
+    expect(line).to_have_count(0)
+
+
 def test_img2img(page: Page, site: Site, tmp_path: Path) -> None:
     tab = Tab(page, "img2img").show()
     picture = tmp_path / "start.png"

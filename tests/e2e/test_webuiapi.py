@@ -11,6 +11,7 @@ import pytest
 import webuiapi
 
 from tests.e2e.client import NEUTRAL, TITLE, Pair, WebUI
+from tests.e2e.test_infotext import as_pasted
 
 REQUEST: dict[str, Any] = {"prompt": "a red cat", "steps": 4, "width": 64, "height": 64, "cfg_scale": 5}
 
@@ -53,7 +54,7 @@ def test_a_hybrid_image_and_the_same_again_from_its_infotext(
         "sdapi/v1/txt2img", payload={"infotext": infotext, "styles": [], "override_settings": overrides}
     )
     assert np.array_equal(pixels(again), pixels(made))
-    assert again.info["infotexts"] == made.info["infotexts"]
+    assert again.info["infotexts"] == [as_pasted(text) for text in made.info["infotexts"]]
 
 
 def test_the_page_of_the_client_goes_on_without_us(

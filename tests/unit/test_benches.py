@@ -26,6 +26,7 @@ from benches.page import Unwell, watch
 from benches.parts import PartFailed, _group, _show_where_it_stands, figures_of
 from benches.targets import AT_LEAST, AT_MOST, EXACTLY, table
 from extension_core.embedded.networks import UNetModel
+from tests.e2e.embedded_host import free_port
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +87,19 @@ def test_quick_benchmark(tmp_path: Path) -> None:
     assert figures["hybrid_over_own_calls"] > 1.0
     check_keeping(figures, "")
     check_preview(figures, "")
+
+
+@pytest.mark.a1111
+def test_quick_bench_of_a_large_folder(tmp_path: Path) -> None:
+    """Times say nothing beside other tests; that every answer was the one to come, and was timed, does."""
+    target = tmp_path / "folder.json"
+    command = [sys.executable, "-m", "benches.folder", "--quick", "--port", str(free_port()), "--json", str(target)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    figures = json.loads(target.read_text())
+    for what in ("second_start", "page", "first_request", "paste_of_an_unknown_hash"):
+        assert min(figures[f"{name}_{what}_seconds"] for name in ("plain", "ours")) > 0
+    assert {"ours_models_cold_cpu_seconds", "ours_models_warm_cpu_seconds"} <= set(figures)
 
 
 GROWING = """

@@ -34,6 +34,7 @@ HELD = {
     "run.py bench --quick": f"{BENCHES}::test_quick_benchmark",
     "benches.small": f"{BENCHES}::test_quick_benchmark",
     "benches.residency": f"{BENCHES}::test_quick_benchmark",
+    "benches.folder": f"{BENCHES}::test_quick_bench_of_a_large_folder",
     "benches.preview": f"{BENCHES}::test_quick_benchmark",
     "pytest tests/e2e": f"{SERVED}::test_what_asks_a_running_webui",
     "pytest tests/e2e/test_xyz.py -k reads_nothing -s": (

@@ -17,7 +17,7 @@ from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import PassRequest, Plan, plan_pass
 from extension_core.sampling.schedule import NoiseSchedule, family_levels
 from extension_core.session import Session
-from extension_core.ui.infotext import paste_fields
+from extension_core.ui.infotext import Pasting, paste_fields
 from extension_core.ui.panel import ROWS
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ class TestEveryOption:
         value = another(spec)
         told = infotext_of(Options(**{"enabled": True, spec.name: value}))
         components = [SimpleNamespace(name=known.name) for known in FIELDS]
-        readers = {part.name: read for part, read in paste_fields(components, lambda name, _hash: name)}
+        readers = {part.name: read for part, read in paste_fields(components, Pasting(lambda name, _hash: name))}
         if spec.name == "enabled":
             assert (readers["enabled"](told), readers["enabled"]({})) == (True, False)
             return

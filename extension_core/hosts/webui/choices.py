@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from modules import paths, sd_models, shared
 from extension_core.errors import DiversityError
 from extension_core.weights.choices import Choice, find, lora_choice, not_found, unet_choices, unet_folders
 
+_MOST_REMEMBERED = 50_000
 # Process-wide on purpose, as the host's own lists are: walking folders on every change of the page would be slow.
 _UNETS: list[Choice] = []
 
@@ -18,20 +20,33 @@ _UNETS: list[Choice] = []
 def choices() -> list[Choice]:
     """Everything that can be chosen: the host's checkpoints, U-Nets as last looked for, the host's LoRAs."""
     checkpoints = [
-        Choice(info.title, info.name_for_extra, Path(info.filename), info.name_for_extra, tuple(info.ids))
+        _checkpoint(info.title, info.name_for_extra, info.filename, tuple(info.ids))
         for info in list(sd_models.checkpoints_list.values())
     ]
-    return [*checkpoints, *_UNETS, *(lora_choice(name, path) for name, path in sorted(_loras().items()))]
+    return [*checkpoints, *_UNETS, *(_lora(name, file) for name, file in sorted(_loras()))]
 
 
-def _loras() -> dict[str, Path]:
+# Made once for as long as the host lists the file so: the page asks with every change, and users have thousands.
+@functools.lru_cache(maxsize=_MOST_REMEMBERED)
+def _checkpoint(title: str, name: str, file: str, ids: tuple[str, ...]) -> Choice:
+    return Choice(title, name, Path(file), name, ids)
+
+
+@functools.lru_cache(maxsize=_MOST_REMEMBERED)
+def _lora(name: str, file: str) -> Choice:
+    return lora_choice(name, Path(file))
+
+
+def _loras() -> list[tuple[str, str]]:
     available = getattr(networks(), "available_networks", {})
-    return {name: Path(entry.filename) for name, entry in available.items()}
+    return [(name, entry.filename) for name, entry in list(available.items())]
 
 
 def look_for_unets() -> None:
     """Look for U-Net files: in the checkpoints' folders what the host does not list, and in folders for U-Nets."""
-    listed = [Path(info.filename) for info in list(sd_models.checkpoints_list.values())] + list(_loras().values())
+    listed = [Path(info.filename) for info in list(sd_models.checkpoints_list.values())] + [
+        Path(file) for _, file in _loras()
+    ]
     folders = [Path(folder) for folder in (sd_models.model_path, shared.cmd_opts.ckpt_dir) if folder]
     _UNETS[:] = unet_choices([*folders, *unet_folders(Path(paths.models_path))], listed)
 
@@ -55,12 +70,22 @@ def find_choice(name: str) -> Choice:
         raise DiversityError(
             "Diversity Distillation has no distilled model: distilled_model is empty; choose one or untick it."
         )
+    found = answering(name)
+    if found is None:
+        raise not_found(name, choices())
+    return found
+
+
+def answering(name: str) -> Choice | None:
+    """The same, None if there is none; U-Nets that came since are looked for.
+
+    Raises:
+        DiversityError: several files of one kind answer to it.
+    """
     found = find(name, choices())
     if found is None:
         look_for_unets()
         found = find(name, choices())
-    if found is None:
-        raise not_found(name, choices())
     return found
 
 

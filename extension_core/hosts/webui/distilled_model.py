@@ -13,6 +13,7 @@ from extension_core.hosts.webui import choices, files, hashes
 from extension_core.hosts.webui.host import Host
 from extension_core.options import Options
 from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, grid_for, steps_for
+from extension_core.weights.choices import Choice
 from extension_core.weights.reader import read_header
 from extension_core.weights.wanted import Carry, as_origin
 
@@ -28,16 +29,23 @@ def hash_of(path: Path | None) -> str:
         shared.state.textinfo = None
 
 
-def distilled_file(options: Options) -> tuple[Path | None, str, Detection]:
-    """Path, title and detected family of the distilled model; no path if only the base runs."""
+def distilled_file(options: Options) -> tuple[Choice | None, Detection]:
+    """The distilled model and its family; no model if only the base runs."""
     if options.mode == "base" and not options.distilled_model:
-        return None, "", Detection(FAMILIES["custom"], None, "only the base runs")
+        return None, Detection(FAMILIES["custom"], None, "only the base runs")
     choice = choices.find_choice(options.distilled_model)
     detection = detect_family(choice.name, files.header_metadata(choice.path))
     if options.family != "auto":
         detection = replace(detection, family=FAMILIES[options.family], why="you chose it")
+    if options.file_steps is not None:
+        detection = replace(detection, steps=options.file_steps)
     check_one_step(detection, options)
-    return choice.path, choice.title, detection
+    return choice, detection
+
+
+def title_of(choice: Choice | None) -> str:
+    """As the infotext names a distilled model, "" if there is none."""
+    return "" if choice is None else choice.title
 
 
 def carry_of(host: Host, options: Options, path: Path | None) -> Carry | None:

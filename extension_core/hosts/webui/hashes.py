@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from modules import hashes, sd_models
 
 from extension_core.hosts.webui.choices import networks
+from extension_core.weights.choices import LORA_LABEL, Choice
 
 _LENGTH = 10
 
@@ -17,8 +19,25 @@ def known(path: Path) -> str:
     """As the host writes it of a checkpoint or a LoRA; "" if it was not calculated yet, or the file is gone."""
     if (entry := _lora(path)) is not None:
         return entry.shorthash or ""
+    return _remembered(path, _title(path))
+
+
+def having(short_hash: str, listed: Iterable[Choice]) -> list[Choice]:
+    """Entries of whose files the host knows this hash; nothing is read for it, and the host's lists once."""
+    loras = {Path(entry.filename) for entry in _listed_loras() if entry.shorthash == short_hash}
+    titles = {Path(info.filename): f"checkpoint/{info.name}" for info in list(sd_models.checkpoints_list.values())}
+
+    def has_it(choice: Choice) -> bool:
+        if choice.label.startswith(LORA_LABEL):
+            return choice.path in loras
+        return _remembered(choice.path, titles.get(choice.path, f"unet/{choice.path}")) == short_hash
+
+    return [choice for choice in listed if has_it(choice)]
+
+
+def _remembered(path: Path, title: str) -> str:
     with suppress(OSError):
-        return (hashes.sha256_from_cache(str(path), _title(path)) or "")[:_LENGTH]
+        return (hashes.sha256_from_cache(str(path), title) or "")[:_LENGTH]
     return ""
 
 
@@ -36,13 +55,20 @@ def calculated(path: Path) -> str:
 
 
 def _lora(path: Path) -> Any | None:
-    listed = getattr(networks(), "available_networks", {})
-    return next((entry for entry in listed.values() if Path(entry.filename) == path), None)
+    return _of_file(path, _listed_loras())
+
+
+def _listed_loras() -> list[Any]:
+    return list(getattr(networks(), "available_networks", {}).values())
 
 
 def _title(path: Path) -> str:
     """The name under which the host remembers the hash; not its `calculate_shorthash`, which renames what it lists."""
-    for info in list(sd_models.checkpoints_list.values()):
-        if Path(info.filename) == path:
-            return f"checkpoint/{info.name}"
-    return f"unet/{path}"
+    info = _of_file(path, sd_models.checkpoints_list.values())
+    return f"unet/{path}" if info is None else f"checkpoint/{info.name}"
+
+
+def _of_file(path: Path, listed: Iterable[Any]) -> Any | None:
+    """The host's entry of a file; the names' ends are compared first, as there may be thousands."""
+    same_name = (entry for entry in list(listed) if entry.filename.endswith(path.name))
+    return next((entry for entry in same_name if Path(entry.filename) == path), None)

@@ -11,13 +11,15 @@ from typing import Any
 from modules import shared
 
 from extension_core.hosts.webui.conflicts import check_conflicts
-from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file
+from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file, title_of
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.names import settle_names
 from extension_core.hosts.webui.passes import Passes
+from extension_core.hosts.webui.pasting import other_content
 from extension_core.options import Options
 from extension_core.sampling.families import Detection
 from extension_core.sampling.plan import Plan
+from extension_core.sampling.settled import Settled
 from extension_core.session import Session
 from extension_core.weights.placement import Lives, residency_for
 from extension_core.weights.wanted import Carry
@@ -77,9 +79,11 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
         DiversityError: the settings would be refused, or no checkpoint is loaded.
     """
     check_conflicts(request)
-    names = settle_names(request)
+    asked = settle_names(request)
     host.check_request(request)
-    path, title, detection = distilled_file(options)
+    choice, detection = distilled_file(options)
+    path = None if choice is None else choice.path
+    names = (*asked, *(() if choice is None else other_content(options.distilled_model, choice)))
     if host.is_loaded():
         host.check_model()
         if path is not None:
@@ -89,4 +93,5 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     plan = Passes(request, options, grid, host.noise()).plan()
     lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
     found = detection.why if options.family == "auto" else ""
-    return Planned(Session(options, plan, title, family_found=found), detection, path, carry, lives, request, names)
+    session = Session(options, plan, title_of(choice), family_found=found, run_as=str(Settled.of(detection)))
+    return Planned(session, detection, path, carry, lives, request, names)

@@ -17,16 +17,19 @@ from extension_core.hosts.webui import told
 from extension_core.hosts.webui.attributes import during
 from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.conflicts import check_conflicts
-from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file, hash_of
+from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file, hash_of, title_of
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.inner_passes import PAINTED, InnerPasses
 from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.notes import notes_on, notes_on_prompts
 from extension_core.hosts.webui.passes import Passes
+from extension_core.hosts.webui.pasting import other_content
+from extension_core.hosts.webui.replaced import replaced, settings_of
 from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.hosts.webui.takeover import READINGS, TakeOver
 from extension_core.options import Options
 from extension_core.sampling.routing import Phase
+from extension_core.sampling.settled import Settled
 from extension_core.session import Session
 from extension_core.trajectory.frames import PhaseName
 from extension_core.weights.cond_caches import CondCaches
@@ -59,19 +62,24 @@ class Request:
         check_conflicts(p)
         host.check_model()
         host.check_request(p)
-        self.path, title, detection = distilled_file(options)
+        choice, detection = distilled_file(options)
+        self.path = None if choice is None else choice.path
         header = None if self.path is None else read_header(self.path)  # before it is checked: what is read is that
         self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
         carry = carry_of(host, options, self.path)
         self.wanted = header and Wanted(header, self.own_text_encoder, options.lora_strength, carry)
         self.notes = (*notes_on(host, self.path, detection, options), *notes_on_prompts(p, self.path, options))
         self._told: list[str] = []
+        self._asked = settings_of(p)
         with taken.changes():
             grid = apply_family(p, options, detection)
         self.passes = Passes(p, options, grid, host.noise())
         plan = self.passes.plan()
         found = detection.why if options.family == "auto" else ""
-        self.session = Session(options, plan, title, hash_of(self.path), found)
+        settled = str(Settled.of(detection))
+        self.session = Session(options, plan, title_of(choice), hash_of(self.path), found, settled)
+        if choice is not None:
+            self.notes = (*other_content(options.distilled_model, choice), *self.notes)
         self.second: Second | None = None
         self._error: Exception | None = None
         self._running: RunningPass | None = None
@@ -87,6 +95,7 @@ class Request:
         setattr(p, _ATTRIBUTE, self)
         with self.taken.changes():
             p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
+            session.asked = replaced(self._asked, settings_of(p))
             self.host.settle(p, session)
             for name in READINGS:
                 if hasattr(p, name):

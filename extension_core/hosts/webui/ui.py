@@ -25,14 +25,15 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     """Build the accordions for a script on its tab and register their infotext fields on the script."""
     parts = components.HostParts(
         accordion=ui_components.InputAccordion,
-        models=_labels,
+        models=functools.cache(_labels),
         samplers=lambda: [sampler.name for sampler in sd_samplers.visible_samplers()],
         refresh_button=_refresh_button,
         elem_id=script.elem_id,
         tooltip=lambda text: {"tooltip": text},
     )
     built = panel.build(parts)
-    script.infotext_fields = infotext.paste_fields(built.components, pasting.label_of)
+    pasted = infotext.Pasting(pasting.label_of, pasting.detected, pasting.problem)
+    script.infotext_fields = infotext.paste_fields(built.components, pasted, built.pasted_line)
     line = functools.partial(plan_line, host, script.is_img2img)
     following.keep_current(line, built, host_settings, script.is_img2img)
     return in_positions(built.components, preview.build(parts, "img2img" if script.is_img2img else "txt2img"))
@@ -69,7 +70,7 @@ def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
     family = found.detection.family
     settings = f"{request.sampler_name}, {request.steps} steps" if family.sampler else ""
     named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
-    said = "; ".join(part for part in (named, settings, *found.plan.notes) if part)
+    said = "; ".join(part for part in (named, settings, *found.names, *found.plan.notes) if part)
     models = _models(options, request.sd_model_checkpoint, found.path, found.carry)
     return panel.plan_html(found.plan.describe(), said, summary_html(found.session, models, found.lives))
 

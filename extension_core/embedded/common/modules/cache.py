@@ -4,6 +4,7 @@ newer.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import threading
@@ -14,6 +15,8 @@ from modules.paths import data_path
 
 _lock = threading.Lock()
 _filename = os.path.join(data_path, "cache.json")
+_LATER = 5.0  # seconds
+_writing: threading.Timer | None = None
 _caches: dict[str, dict[str, Any]] | None = None
 
 
@@ -34,8 +37,29 @@ def cache(subsection: str) -> dict[str, Any]:
 
 
 def dump_cache() -> None:
+    """The file is written later and once for all that comes meanwhile: thousands of files may be looked at in a row."""
+    global _writing
+    with _lock:
+        if _writing is None:
+            _writing = threading.Timer(_LATER, _write)
+            _writing.daemon = True
+            _writing.start()
+
+
+def _write() -> None:
+    global _writing
     with _lock, open(_filename, "w", encoding="utf8") as file:
+        _writing = None
         json.dump(_all(), file, indent=1)
+
+
+def _write_what_waits() -> None:
+    if _writing is not None:
+        _writing.cancel()
+        _write()
+
+
+atexit.register(_write_what_waits)
 
 
 def cached_data_for_file(subsection: str, title: str, filename: str, func: Callable[[], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 from modules import sd_models
 
 from extension_core.api import Schema
-from extension_core.errors import DiversityError
-from extension_core.hosts.webui import choices, files
+from extension_core.errors import DiversityError, sayable
+from extension_core.hosts.webui import choices
 from extension_core.hosts.webui.openapi import TEXT, WHOLE, list_of, of, or_null
-from extension_core.sampling.families import FAMILIES, detect_family
+from extension_core.sampling.families import FAMILIES, Detection, detect_family
 from extension_core.weights.choices import LORA_LABEL, UNET_LABEL, Choice
-from extension_core.weights.file_state import FileState, state_of
-from extension_core.weights.reader import PICKLE_SUFFIXES
+from extension_core.weights.file_state import FileState, state_of, unreadable
+from extension_core.weights.lora import is_lora
+from extension_core.weights.reader import PICKLE_SUFFIXES, header_of
 
+_LOG = logging.getLogger("diversity_distillation")
 MODELS: Schema = list_of(
     of(
         {
@@ -64,19 +67,25 @@ class Listing:
         except DiversityError as error:
             return None, _Told(None, str(error))
         known = self._known.get(choice.path)
-        return (state, known[1]) if known is not None and known[0] == state else (state, _read(choice))
+        return (state, known[1]) if known is not None and known[0] == state else (state, _read(choice, state))
 
 
-def _read(choice: Choice) -> _Told:
+def _read(choice: Choice, state: FileState) -> _Told:
     """Pickles have no header and would have to be loaded, so of those the name alone is read."""
+    if choice.path.suffix.lower() in PICKLE_SUFFIXES:
+        return _told(detect_family(choice.name, {}), is_lora_file=False)
     try:
-        pickled = choice.path.suffix.lower() in PICKLE_SUFFIXES
-        metadata = {} if pickled else files.header_metadata(choice.path)
-        is_lora = not pickled and files.is_lora_file(choice.path)
+        header = header_of(choice.path, state)
+        return _told(detect_family(choice.name, header.metadata), is_lora(header.shapes))
     except DiversityError as error:
         return _Told(None, str(error))
-    found = detect_family(choice.name, metadata)
-    return _Told(found.family.name, found.why, found.steps, is_lora)
+    except Exception:  # noqa: BLE001 - whatever it is, it is this file's alone
+        _LOG.exception("the model file '%s' cannot be looked at", choice.path.name)
+        return _Told(None, str(unreadable(choice.path, "it is of a kind that was not foreseen (see the log)")))
+
+
+def _told(found: Detection, is_lora_file: bool) -> _Told:
+    return _Told(found.family.name, sayable(found.why), found.steps, is_lora_file)
 
 
 def _entry(choice: Choice, told: _Told, sha256: str | None) -> dict[str, Any]:
