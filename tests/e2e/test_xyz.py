@@ -81,6 +81,7 @@ def two_values(webui: WebUI, pair: Pair) -> dict[str, tuple[Any, Any]]:
         "carry_strength": ("0.5", "1"),
         "residency": ("both", "ram"),
         "grid_diversity": ("True", "False"),
+        "file_steps": ("auto", "3"),
     }
 
 
@@ -90,6 +91,8 @@ def test_each_axis_acts_as_its_option(webui: WebUI, pair: Pair, axis: Any) -> No
     name = axis.spec.name
     values = two_values(webui, pair)[name]
     others = {"switch_step": 2, "base_cfg": 3, "carry_from": pair.base if name == "carry_strength" else ""}
+    if name == "file_steps":  # of no effect on custom ones
+        others["family"] = "lcm"
     asked = settings(pair, **{key: value for key, value in others.items() if key != name})
     along = Along(axis.label, ", ".join(values) if axis.is_number else values)
     request = {"prompt": f"a red cat <lora:{pair.lora}:1>"}

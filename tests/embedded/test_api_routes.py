@@ -123,8 +123,8 @@ class TestModels:
         from extension_core.hosts.webui.api import listing
 
         read: list[Path] = []
-        metadata = listing.files.header_metadata
-        monkeypatch.setattr(listing.files, "header_metadata", lambda path: (read.append(path), metadata(path))[1])
+        header = listing.header_of
+        monkeypatch.setattr(listing, "header_of", lambda path, state: (read.append(path), header(path, state))[1])
 
         def lcm() -> int:
             models = client.get(f"{PREFIX}/models").json()
