@@ -86,7 +86,9 @@ def prediction_note(lora: Header, base: str) -> tuple[str, ...]:
 def lora_architecture(lora: LoraFile) -> str:
     """Name of the architecture that a LoRA's layers belong to."""
     downs = (lora.shapes.get(f"{layer}.lora_down.weight") for layer in lora.unet_layers if _WIDTH_OF.search(layer))
-    return by_width_and_names({shape[1] for shape in downs if shape}, [_inside(layer) for layer in lora.unet_layers])
+    return by_width_and_names(
+        {shape[1] for shape in downs if shape and len(shape) > 1}, [_inside(layer) for layer in lora.unet_layers]
+    )
 
 
 def _check_other_architecture(lora: LoraFile, ours: str) -> None:

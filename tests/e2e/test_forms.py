@@ -351,7 +351,7 @@ def test_a_pickle_that_runs_code_is_refused_wherever_it_lies(
         webui.call("/sdapi/v1/refresh-loras", {})
         reply = webui.generate(pair.base, settings("ddevil"))
         assert reply.status == 422
-        assert "cannot be read: it is not a plain file of tensors" in reply.sentence
+        assert "beside its tensors, and may run code by it; choose a safetensors file" in reply.sentence
     assert not witness.exists()
 
 
