@@ -148,5 +148,6 @@ def _settle_bias(lora: LoraFile, layer: str, tensors: dict[str, torch.Tensor]) -
     if bias is None:
         return
     alpha, rank = tensors.get(f"{layer}.alpha"), lora.rank(layer)
-    scaled = alpha is not None and alpha.numel() == 1 and rank is not None
-    tensors[f"{layer}.diff_b"] = bias * (alpha.item() / rank) if scaled else bias
+    if alpha is not None and alpha.numel() == 1 and rank is not None:
+        bias = bias * (alpha.item() / rank)
+    tensors[f"{layer}.diff_b"] = bias
