@@ -19,7 +19,7 @@ HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 # Settings, name of the file then, name of it now, what the paste adds.
 RENAMED: dict[str, tuple[dict[str, Any], str, str, tuple[str, ...]]] = {
     "DMD2": ({}, "ddrn_dmd2_4step", "ddrn_plain", ("DD family: dmd2",)),
-    "a merge": ({"switch_step": 2}, "ddrn_plain", "ddrn_turbo_mix", ("DD family: custom",)),
+    "a merge": ({"switch_step": 2}, "ddrn_plain", "ddrn_sdxl_turbo_mix", ("DD family: custom",)),
     "another family": ({"mode": "distilled"}, "ddrn_lightning_2step", "ddrn_lcm", ("DD family: lightning",)),
     "one step of DMD2": (
         {"mode": "distilled"},
@@ -129,14 +129,14 @@ def test_a_family_of_another_version_is_refused(webui: WebUI, pair: Pair) -> Non
 
 
 def test_what_was_asked_stands_beside_what_ran(webui: WebUI, pair: Pair, folder: Folder) -> None:
-    folder.holds("ddrn_turbo")
+    folder.holds("ddrn_sdxl_turbo")
     asked = {"sampler_name": "DPM++ SDE", "scheduler": "Karras", "steps": 20, "cfg_scale": 7}
-    reply = webui.generate(pair.base, {"distilled_model": "ddrn_turbo"}, **asked).must_work()
+    reply = webui.generate(pair.base, {"distilled_model": "ddrn_sdxl_turbo"}, **asked).must_work()
     assert "Steps: 4, Sampler: Euler a, Schedule type: Automatic, CFG scale: 1" in reply.infotext
     assert 'DD asked: "Sampler DPM++ SDE, Schedule type Karras, Steps 20, CFG scale 7"' in reply.infotext
     assert "DD run as: turbo," in reply.infotext
     as_it_ran = {"sampler_name": "Euler a", "scheduler": "Automatic", "steps": 4, "cfg_scale": 1}
-    same = webui.generate(pair.base, {"distilled_model": "ddrn_turbo"}, **as_it_ran)
+    same = webui.generate(pair.base, {"distilled_model": "ddrn_sdxl_turbo"}, **as_it_ran)
     assert same.same_as(reply)
     assert "DD asked" not in same.infotext
 
