@@ -49,10 +49,11 @@ def strict(text: str) -> Any:
 @contextmanager
 def kept_settings(webui: WebUI) -> Iterator[Path | None]:
     """The file that the host keeps its settings in, where it is on this machine."""
-    path = Path(webui.get("/sdapi/v1/cmd-flags")["ui_settings_file"])
+    status, flags = webui.call("/sdapi/v1/cmd-flags")  # Forge (dfdcbab6) fails at it where it was started with a port
+    path = Path(flags["ui_settings_file"]) if status == 200 else None
     before = webui.get("/sdapi/v1/options")[SAVED]
     try:
-        yield path if path.is_file() else None
+        yield path if path and path.is_file() else None
     finally:
         webui.call("/sdapi/v1/options", {SAVED: before})
 
