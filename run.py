@@ -41,7 +41,7 @@ READY = "Running on local URL:"
 START_SECONDS = 300
 # What a stage of the tests may take, several times what it takes with every core busy: one that hangs says where, and
 # the others' results are told. Tests have a limit of their own (pyproject.toml).
-STAGE_MINUTES = 70
+STAGE_MINUTES = 45
 TOOK_TOO_LONG = 124  # as the program `timeout` has it
 # The tests of a stack run as three suites: those that ask a WebUI from outside, by a browser or by its API, and those
 # inside of one or without.

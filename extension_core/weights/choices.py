@@ -112,7 +112,9 @@ def _model_files(folder: Path) -> Iterator[Path]:
         for name in names:
             path = Path(root) / name
             is_model = path.suffix.lower() in MODEL_SUFFIXES and not path.stem.lower().endswith(".vae")
-            if is_model and (part_of(path) or (1,))[0] == 1 and os.path.isfile(path):  # noqa: PTH113 - pathlib raises where it may not look
+            part = part_of(path)
+            begins = part is None or part[0] == 1
+            if is_model and begins and os.path.isfile(path):  # noqa: PTH113 - pathlib raises where it may not look
                 yield path
 
 

@@ -50,6 +50,7 @@ def strict(text: str) -> Any:
 def kept_settings(webui: WebUI) -> Iterator[Path | None]:
     """The file that the host keeps its settings in, where it is on this machine."""
     status, flags = webui.call("/sdapi/v1/cmd-flags")  # Forge (dfdcbab6) fails at it where it was started with a port
+    assert status == 200 or (webui.flavour == "forge" and "DD_WEBUI_URL" in os.environ)
     path = Path(flags["ui_settings_file"]) if status == 200 else None
     before = webui.get("/sdapi/v1/options")[SAVED]
     try:

@@ -375,7 +375,7 @@ def test_a_suite_that_hangs_says_where_and_the_others_are_told(
     assert run.verdict(codes) == 124
     out = capfd.readouterr().out
     assert out.count("in stands_here") == 2
-    assert "run.py: failed: hangs (not ended after 70 minutes), hears nothing (not ended after 70 minutes)" in out
+    assert "run.py: failed: hangs (not ended after 45 minutes), hears nothing (not ended after 45 minutes)" in out
 
 
 @pytest.fixture
