@@ -22,12 +22,19 @@ _PLAIN = (bool, int, float, str, bytes, type(None))
 _MISSING = object()
 # What the host itself counts up and times: `state`'s own fields, and what belongs to a single image.
 _PATCHERS = ("unet", "clip", "vae")
+# What is seen while the host itself puts a prompt's networks on, one by one: that is its own doing.
+LOADING = "while networks load: "
+_OFTEN = 1e-5  # seconds, between two turns of threads
+_RARELY = 1.0
 
 
 class Witness:
     """One request that is looked at; `told` says what was seen."""
 
     def __init__(self) -> None:
+        self._networks_load = False
+        self._loads_networks = sys.modules["networks"].load_networks
+        sys.modules["networks"].load_networks = self._load_networks  # type: ignore[attr-defined]
         self._roots = list(_roots())
         self._before = {name: dict(owner) for name, owner in self._roots}
         self._changed: set[str] = set()
@@ -36,7 +43,7 @@ class Witness:
         self._over = threading.Event()
         self._one_at_a_time = threading.Lock()
         self._interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
+        sys.setswitchinterval(_OFTEN)
         kinds = tuple(_callable_parts())
         self._hook = torch.nn.modules.module.register_module_forward_pre_hook(
             lambda module, _args: self.look(type(module).__name__) if isinstance(module, kinds) else None
@@ -54,11 +61,31 @@ class Witness:
             self.looks[where] += 1
             for name, owner in self._roots:
                 self._changed.update(_differences(name, self._before[name], owner))
-            for name, value in _model_states():
+            for name, value in self._states_at_one_time():
                 self._seen.setdefault(name, set()).add(value)
+
+    def _states_at_one_time(self) -> list[tuple[str, str]]:
+        """The model's states, with no turn of the host's thread among them, and whether it loads networks."""
+        sys.setswitchinterval(_RARELY)
+        try:
+            while True:
+                loading = self._networks_load
+                states = list(_model_states())
+                if loading == self._networks_load:
+                    return [(LOADING + name, value) for name, value in states] if loading else states
+        finally:
+            sys.setswitchinterval(_OFTEN)
+
+    def _load_networks(self, *args: Any, **kwargs: Any) -> None:
+        self._networks_load = True
+        try:
+            self._loads_networks(*args, **kwargs)
+        finally:
+            self._networks_load = False
 
     def end(self) -> None:
         """The request is over."""
+        sys.modules["networks"].load_networks = self._loads_networks  # type: ignore[attr-defined]
         self._over.set()
         self._thread.join()
         self._hook.remove()
