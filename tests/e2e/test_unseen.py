@@ -83,7 +83,11 @@ def on_the_way(alone: dict[str, Any]) -> dict[str, set[str]]:
 
     Forge puts a prompt's networks on one by one, and only then notes the result as the one with networks.
     """
-    known = {LOADING_NETWORKS + name: set(values) for name, values in alone["seen"].items() if not name.startswith(LOADING_NETWORKS)}
+    known = {
+        LOADING_NETWORKS + name: set(values)
+        for name, values in alone["seen"].items()
+        if not name.startswith(LOADING_NETWORKS)
+    }
     for part in ("unet", "clip"):
         known[f"{LOADING_NETWORKS}{part} in use"] |= {"another", "original"}
         loaded = map(ast.literal_eval, alone["seen"][f"{part} with networks: networks"])
