@@ -58,6 +58,12 @@ class Field:
         """The name as words, e.g. `base CFG`."""
         return self.name.replace("_", " ").replace("cfg", "CFG").replace("lora", "LoRA")
 
+    def on_page(self, value: Any) -> Any:
+        """A value as its component on the page holds it: that has no empty state."""
+        if self.kind == "model":
+            return value or "None"
+        return 0 if value is None else value
+
 
 def infotext_value(value: Any) -> str:
     """A value as the hosts' infotext is to hold it, so that what is read back is the same.

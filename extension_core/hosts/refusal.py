@@ -8,16 +8,24 @@ from typing import Any
 from fastapi import HTTPException
 
 from extension_core.errors import DiversityError, sayable
+from extension_core.page_words import page_words
 
 
 class RequestRefused(HTTPException, DiversityError):
-    """A refusal that the API answers with HTTP 422 and its sentence, and the page shows as the same sentence."""
+    """A refusal that the API answers with HTTP 422 and its sentence, and the page shows in the words of its controls.
+
+    Both hosts' pages show an error as `type: text` (`wrap_gradio_call`, modules/call_queue.py, 1.10.1), so the type has
+    a name that users know (`javascript/diversity_panel_tab.mjs` looks for it).
+    """
 
     def __init__(self, sentence: str) -> None:
         HTTPException.__init__(self, status_code=422, detail=sayable(sentence))
 
     def __str__(self) -> str:
-        return str(self.detail)
+        return page_words(str(self.detail))
+
+
+RequestRefused.__name__ = "Diversity Distillation"
 
 
 def refusal(error: Exception) -> Exception:

@@ -34,7 +34,11 @@ class HostParts:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a slider goes and in which steps; a number typed beside it may go on to the field's maximum."""
+    """How far a slider goes and in which steps; a number typed beside it may go on to the field's maximum.
+
+    gradio has one end for both, and cuts a typed number off there: so it is given the field's, and the JavaScript ends
+    the slider alone (javascript/diversity_panel_controls.mjs).
+    """
 
     top: float
     step: float = 0.1
@@ -48,6 +52,7 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
         reach: of a number's slider.
     """
     common = {"label": spec.label, "elem_id": host.elem_id(elem_id), **host.tooltip(spec.tooltip)}
+    common["elem_classes"] = ["diversity-control"]
     if spec.kind == "flag":
         return gr.Checkbox(value=default, **common)
     if spec.kind == "model":
@@ -62,6 +67,6 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
         return gr.Textbox(value=default, **common)
     if spec.kind == "whole_or_null":
         common["label"] += f" (0 = {spec.zero})"
-        return gr.Slider(minimum=0, maximum=reach.top, step=1, value=0, **common)
+        return gr.Slider(minimum=0, maximum=spec.maximum, step=1, value=spec.on_page(default), **common)
     step = 1 if spec.kind == "whole" else reach.step
-    return gr.Slider(minimum=spec.minimum, maximum=reach.top, step=step, value=default, **common)
+    return gr.Slider(minimum=spec.minimum, maximum=spec.maximum, step=step, value=default, **common)

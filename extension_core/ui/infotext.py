@@ -86,7 +86,7 @@ def paste_fields(
         def read(parsed: Mapping[str, Any]) -> Any:
             if spec.name == "enabled":
                 return _MARK in parsed
-            return _shown(spec, options(parsed)[spec.name]) if _MARK in parsed else None
+            return spec.on_page(options(parsed)[spec.name]) if _MARK in parsed else None
 
         return read
 
@@ -94,13 +94,6 @@ def paste_fields(
     if pasted_line is not None:
         fields.append((pasted_line, lambda parsed: pasting.line(parsed, options(parsed)) if _MARK in parsed else ""))
     return fields
-
-
-def _shown(spec: Field, value: Any) -> Any:
-    """As the component holds it."""
-    if spec.kind == "model":
-        return value or "None"
-    return 0 if value is None else value
 
 
 def _value(spec: Field, parsed: Mapping[str, Any]) -> Any:

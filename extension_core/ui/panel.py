@@ -1,33 +1,20 @@
-"""The accordion's components, one for each option, in the options' frozen order."""
+"""The accordion: one component for each option, each at its place, and where the page says what will run."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from extension_core.options import BY_NAME, FIELDS, Options
+from extension_core.options import BY_NAME, FIELDS
 from extension_core.ui.components import HostParts, Reach, component
+from extension_core.ui.groups import FIRST_GLANCE, GROUPS, Group, Rows, default_of
 
-# Which options share a row; everything else about them comes from `FIELDS`.
-ROWS: tuple[tuple[str, ...], ...] = (
-    ("distilled_model", "family"),
-    ("mode", "passes"),
-    ("switch_step", "base_steps"),
-    ("base_cfg", "distilled_cfg"),
-    ("base_sampler", "schedule"),
-    ("file_steps",),
-    ("text_encoder", "lora_strength"),
-    ("lora_targets",),
-    ("base_lora_factor", "distilled_lora_factor"),
-    ("carry_from", "carry_strength"),
-    ("residency", "grid_diversity"),
-)
 _FACTOR = Reach(2, 0.05)
-_REACHES = {
+REACHES = {
     "switch_step": Reach(12),
     "base_steps": Reach(50),
     "file_steps": Reach(16),
@@ -35,6 +22,7 @@ _REACHES = {
     "distilled_cfg": Reach(15),
     **dict.fromkeys(("lora_strength", "base_lora_factor", "distilled_lora_factor", "carry_strength"), _FACTOR),
 }
+_LOADED = "the checkpoint that is loaded"
 
 
 @dataclass(frozen=True)
@@ -43,29 +31,63 @@ class Panel:
 
     Attributes:
         components: one input for each option, in the options' order.
-        plan_line: where the plan is shown.
+        shown: what is made anew when anything changes: the base's line and the plan.
         pasted_line: what is to be said of the infotext that was pasted last, "" for nothing.
+        ask: what the page's JavaScript presses to have `shown` made anew.
+        ask_with_checkpoint: the same where the host's drop-down of checkpoints is to be read.
     """
 
     components: list[Any]
-    plan_line: Any
+    shown: list[Any]
     pasted_line: Any
+    ask: Any
+    ask_with_checkpoint: Any
 
 
 def build(host: HostParts) -> Panel:
     """Build the accordion inside the current gradio Blocks; may be called any number of times."""
     made: dict[str, Any] = {}
-    enabled, defaults = BY_NAME["enabled"], Options()
+    enabled = BY_NAME["enabled"]
     with host.accordion(False, label=enabled.label, elem_id=host.elem_id("enabled")) as made["enabled"]:
-        plan_line = gr.HTML(value="", elem_id=host.elem_id("plan"), elem_classes=["diversity-plan"])
+        base_line = gr.HTML(value=base_html(""), elem_id=host.elem_id("base"), elem_classes=["diversity-base"])
+        _add_rows(FIRST_GLANCE, host, made)
+        plan = gr.HTML(value="", elem_id=host.elem_id("plan"), elem_classes=["diversity-plan"])
         pasted = gr.HTML(value="", elem_id=host.elem_id("pasted"), elem_classes=["diversity-plan", "diversity-pasted"])
-        for row in ROWS:
-            with gr.Row(elem_classes=["diversity-row"]):
-                for name in row:
-                    made[name] = component(BY_NAME[name], getattr(defaults, name), host, name, _REACHES.get(name))
-                    if BY_NAME[name].kind == "model":
-                        host.refresh_button(made[name], host.elem_id(f"{name}_refresh"))
-    return Panel([made[spec.name] for spec in FIELDS], plan_line, pasted)
+        for group in GROUPS:
+            _add_group(group, host, made)
+        # Hidden by style.css: what gradio itself hides is not on every page.
+        with gr.Row(elem_classes=["diversity-page"]):
+            asks = [_hidden_button(host.elem_id(name)) for name in ("ask", "ask_with_checkpoint")]
+    return Panel([made[spec.name] for spec in FIELDS], [base_line, plan], pasted, *asks)
+
+
+def _add_rows(rows: Rows, host: HostParts, made: dict[str, Any]) -> None:
+    for row in rows:
+        with gr.Row(elem_classes=["diversity-row"]):
+            for name in row:
+                made[name] = component(BY_NAME[name], default_of(name), host, name, REACHES.get(name))
+                if BY_NAME[name].kind == "model":
+                    host.refresh_button(made[name], host.elem_id(f"{name}_refresh"))
+
+
+def _add_group(group: Group, host: HostParts, made: dict[str, Any]) -> None:
+    elem_id = host.elem_id(f"group_{group.name}")
+    with gr.Accordion(group.title, open=False, elem_id=elem_id, elem_classes=["diversity-group"]):
+        _add_rows(group.rows, host, made)
+        reset = gr.Button(
+            f"Reset {group.title}", elem_id=f"{elem_id}_reset", elem_classes=["diversity-reset"], size="sm"
+        )
+    reset.do_not_save_to_config = True
+    components = [made[name] for name in group.options]
+    values = [BY_NAME[name].on_page(default_of(name)) for name in group.options]
+    answer = values if len(values) > 1 else values[0]
+    reset.click(fn=lambda: answer, outputs=components, queue=False, show_progress=False)
+
+
+def _hidden_button(elem_id: str) -> Any:
+    button = gr.Button("Plan", elem_id=elem_id)
+    button.do_not_save_to_config = True
+    return button
 
 
 def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
@@ -78,12 +100,35 @@ def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
         return gr.Checkbox(value=False, visible=False, elem_id=elem_id("enabled"))
 
 
-def plan_html(line: str, found: str, summary: str) -> str:
-    """The plan as one readable line, what the family's detection found, and the models' table (HTML)."""
-    why = f"<p class='diversity-found'>{html.escape(found)}</p>" if found else ""
-    return f"<p class='diversity-line'>{html.escape(line)}</p>{why}{summary}"
+def base_html(name: str) -> str:
+    """The line that says which model is the base."""
+    return f"<p><b>Base</b> <span>{html.escape(name)}</span> <small>{_LOADED}</small></p>"
+
+
+def plan_html(
+    words: Iterable[str], line: str, smaller: Sequence[str], summary: str, warnings: Iterable[str] = ()
+) -> str:
+    """The plan as HTML: in words, then what to be warned of, then levels and calls, then the models' table."""
+    return "".join(
+        (
+            *(_paragraph("words", text) for text in words if text),
+            *(_paragraph("warning", text) for text in warnings if text),
+            _paragraph("line", line),
+            *(_paragraph("found", text) for text in smaller if text),
+            summary,
+        )
+    )
 
 
 def problem_html(sentence: str) -> str:
     """The sentence that says why there is no plan."""
-    return f"<p class='diversity-problem'>{html.escape(sentence)}</p>"
+    return _paragraph("problem", sentence)
+
+
+def off_html() -> str:
+    """What stands where the plan will be."""
+    return _paragraph("found", "Not ticked: images are made by the base alone, with the settings above.")
+
+
+def _paragraph(kind: str, text: str) -> str:
+    return f"<p class='diversity-{kind}'>{html.escape(text)}</p>"

@@ -13,7 +13,8 @@ from extension_core.ui.components import HostParts, Reach, component
 _SWITCH, _PAGE = "preview", "page"
 # Which options share a row.
 ROWS: tuple[tuple[str, ...], ...] = (("every", "timesteps", "decoder"), ("save", "gallery"))
-_REACHES = {"every": Reach(20)}
+# By what the element of an option is called.
+REACHES = {"dt_every": Reach(20)}
 
 
 def build(host: HostParts, tab: str) -> list[Any]:
@@ -26,7 +27,7 @@ def build(host: HostParts, tab: str) -> list[Any]:
     specs, defaults = {spec.name: spec for spec in PAGE_FIELDS}, PreviewOptions()
 
     def make(name: str) -> None:
-        made[name] = component(specs[name], getattr(defaults, name), host, _elem_id(name), _REACHES.get(name))
+        made[name] = component(specs[name], getattr(defaults, name), host, _elem_id(name), REACHES.get(_elem_id(name)))
 
     label, switch_id = specs[_SWITCH].label, host.elem_id(_elem_id(_SWITCH))
     with host.accordion(False, label=label, elem_id=switch_id) as made[_SWITCH]:

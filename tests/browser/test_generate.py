@@ -48,7 +48,11 @@ def test_a_bad_request_says_why_in_one_sentence_and_changes_nothing(txt2img: Tab
     txt2img.accordion.open()
     txt2img.generate()
     said = txt2img.error.inner_text()
-    assert re.search(r"Diversity Distillation has no distilled model.*choose one or untick it", said), said
+    assert re.fullmatch("Diversity Distillation: No distilled model is chosen: .* is empty; choose one or.*", said), (
+        said
+    )
+    assert "_" not in said
+    expect(txt2img.accordion.refused).to_contain_text("Distilled model is empty")
     assert said.count("Traceback") == 0
     expect(txt2img.pictures).to_have_count(0)
     assert site.api.fingerprint() == before

@@ -56,7 +56,7 @@ def test_what_cannot_be_swept_is_said_on_the_page(txt2img: Tab, site: Site) -> N
     txt2img.accordion.open().set(distilled_model=site.distilled)
     open_plot(txt2img, "none", x=SWITCH)
     txt2img.generate()
-    expect(txt2img.error).to_contain_text("switch_step of Diversity Distillation is 'none'; it must be a whole number")
+    expect(txt2img.error).to_contain_text("Diversity Distillation: Switch step k is 'none'; it must be a whole number")
     enter(txt2img, "x", "1, 9")
     txt2img.generate()
     expect(txt2img.error).to_have_count(0)

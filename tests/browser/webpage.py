@@ -12,6 +12,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from extension_core.options import BY_NAME
+from extension_core.ui.groups import GROUPS
 from tests.waiting import until
 
 TITLE = "Diversity Distillation"
@@ -46,6 +47,21 @@ class Accordion:
     def plan(self) -> Locator:
         return prose(self.page, self.id("plan"))
 
+    @property
+    def line(self) -> Locator:
+        """The plan's levels and calls."""
+        return self.plan.locator(".diversity-line")
+
+    @property
+    def refused(self) -> Locator:
+        """What the last run was refused for."""
+        return self.block.locator(".diversity-refused")
+
+    @property
+    def base(self) -> Locator:
+        """The line that names the loaded checkpoint."""
+        return prose(self.page, self.id("base"))
+
     def model(self, phase: str) -> Locator:
         """The row of "base" or "distilled" in the table below the plan."""
         return self.plan.locator(f"tr.diversity-{phase}")
@@ -53,16 +69,40 @@ class Accordion:
     def field(self, name: str) -> Locator:
         return self.page.locator(f"#{self.id(name)}")
 
+    @property
+    def header(self) -> Locator:
+        return self.block.locator("> .label-wrap")
+
+    @property
+    def state(self) -> Locator:
+        """What stands right of the box."""
+        return self.header.locator(".diversity-state")
+
     def open(self) -> Accordion:
-        """Click the header; opening ticks as well."""
-        self.block.locator("> .label-wrap > span").last.click()
+        """Click the header; the first opening ticks as well."""
+        expect(self.state).to_be_attached()  # until then box and fold are the host's
+        self.fold()
         expect(self.field("distilled_model")).to_be_visible()
         expect(self.checkbox).to_be_checked()
         return self
 
+    def fold(self) -> None:
+        """Click the triangle, which folds and unfolds."""
+        self.header.locator("> span").last.click()
+
+    def group(self, name: str) -> Group:
+        return Group(self.page, self.id(f"group_{name}"))
+
+    def reveal(self, name: str) -> Locator:
+        """An option's control, its group unfolded."""
+        for group in GROUPS:
+            if name in group.options:
+                self.group(group.name).open()
+        return self.field(name)
+
     def choices(self, name: str) -> list[str]:
         """What a dropdown offers, in order."""
-        field = self.field(name)
+        field = self.reveal(name)
         opened = open_list(field)
         texts = opened.locator("li").all_inner_texts()
         field.locator("input").blur()
@@ -71,18 +111,18 @@ class Accordion:
 
     def choose(self, name: str, value: str) -> None:
         """Choose in a dropdown; a model may be named without its ending and hash."""
-        choose(self.field(name), value)
+        choose(self.reveal(name), value)
 
     def enter(self, name: str, value: float) -> None:
         """Type into a slider's number box."""
-        type_number(self.field(name), value)
+        type_number(self.reveal(name), value)
 
     def set(self, **values: Any) -> None:
         for name, value in values.items():
             if BY_NAME[name].kind in ("choice", "model", "sampler"):
                 self.choose(name, value)
             elif BY_NAME[name].kind == "flag":
-                self.field(name).locator("input").set_checked(value)
+                self.reveal(name).locator("input").set_checked(value)
             else:
                 self.enter(name, value)
 
@@ -97,6 +137,38 @@ class Accordion:
             else:
                 shown[name] = float(self.field(name).locator("input[type=number]").input_value())
         return shown
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of options inside the accordion."""
+
+    page: Page
+    id: str
+
+    @property
+    def block(self) -> Locator:
+        return self.page.locator(f"#{self.id}")
+
+    @property
+    def header(self) -> Locator:
+        return self.block.locator("> .label-wrap")
+
+    @property
+    def changed(self) -> Locator:
+        """What its fold says of options that are not as they come."""
+        return self.header.locator(".diversity-changed")
+
+    @property
+    def reset(self) -> Locator:
+        return self.page.locator(f"button#{self.id}_reset")
+
+    def open(self) -> Group:
+        """Unfold it, if it is not."""
+        if not self.reset.is_visible():
+            self.header.click()
+            expect(self.reset).to_be_visible()
+        return self
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import PassRequest, Plan, plan_pass
 from extension_core.sampling.schedule import NoiseSchedule, family_levels
 from extension_core.session import Session
+from extension_core.ui.groups import names
 from extension_core.ui.infotext import Pasting, paste_fields
-from extension_core.ui.panel import ROWS
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 SCHEDULE = NoiseSchedule.stable_diffusion()
@@ -50,7 +50,7 @@ class TestEveryOption:
 
     def test_has_its_position_and_its_place_in_the_panel(self, spec: Field) -> None:
         assert POSITIONS.count(spec.name) == 1
-        assert [name for row in ROWS for name in row].count(spec.name) == (spec.name != "enabled")
+        assert list(names()).count(spec.name) == (spec.name != "enabled")
 
     def test_has_its_infotext_key_and_is_read_back(self, spec: Field) -> None:
         """`enabled` has none of its own: an infotext with any key of ours is one of an enabled request."""

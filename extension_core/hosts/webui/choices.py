@@ -68,7 +68,7 @@ def find_choice(name: str) -> Choice:
     """
     if not name:
         raise DiversityError(
-            "Diversity Distillation has no distilled model: distilled_model is empty; choose one or untick it."
+            "No distilled model is chosen: distilled_model is empty; choose one or untick Diversity Distillation."
         )
     found = answering(name)
     if found is None:

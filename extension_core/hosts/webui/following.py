@@ -1,4 +1,8 @@
-"""What the plan line follows on the host's page: the settings a plan depends on, and signs of another checkpoint."""
+"""What the panel follows on the host's page: the settings a plan depends on, and signs of another checkpoint.
+
+A change asks the server for nothing by itself: it wakes the page's JavaScript (javascript/diversity_panel_asking.mjs),
+which presses a hidden button for all that has changed, at most twice a second.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,8 @@ HOST_SETTINGS: dict[str, str] = {
     "hr_resize_x": "{tab}_hr_resize_x",
     "hr_resize_y": "{tab}_hr_resize_y",
 }
+# What a plan does not depend on, but tells of: what it is replaced by.
+_TOLD = {"cfg_scale": "{tab}_cfg_scale"}
 _NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
 # The host writes all its settings here once it has stored one, on A1111 once it has loaded the checkpoint as well
 # (modules/ui_settings.py, 1.10.1); and here what an image was made from, for which Forge loads the checkpoint. Both are
@@ -41,45 +47,54 @@ _SIGNS = ("settings_json", "generation_info_{tab}")
 # main_entry.py, dfdcbab6); so its own value is read.
 _CHECKPOINT_CLASS = "model_selection"
 
-Line = Callable[..., str]
+# The event on the page's document by which the JavaScript is woken; it names the button.
+_WAKE = """() => {{ document.dispatchEvent(new CustomEvent("diversity-changed", {{ detail: "{button}" }})); }}"""
+
+Shown = Callable[..., tuple[str, ...]]
 
 
 def note_setting(settings: dict[str, Any], component: Any, elem_id: str | None, is_img2img: bool) -> None:
-    """Keep a component if it is one of the host settings that the plan line depends on."""
-    for name, pattern in HOST_SETTINGS.items():
+    """Keep a component if it is one of the host settings that the panel follows."""
+    for name, pattern in {**HOST_SETTINGS, **_TOLD}.items():
         if elem_id == pattern.format(tab=_tab(is_img2img)):
             settings[name] = component
 
 
-def keep_current(line: Line, built: Panel, settings: dict[str, Any], is_img2img: bool) -> None:
+def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2img: bool) -> None:
     """Show the plan anew when an option, a setting of the host's or its checkpoint changes.
 
     Args:
-        line: (names of settings, the options' values, the settings' values) -> HTML.
+        shown: (names of settings, the options' values, the settings' values) -> HTML for each of `built.shown`.
     """
     if not settings.keys() >= _NEEDED:
         return
     inputs = [*built.components, *settings.values()]
     asked = gr.State(Asked())
+    _answer(built.ask, shown, tuple(settings), [asked, *inputs], built)
     for component in inputs:
-        _show_on_change(component, line, tuple(settings), [asked, *inputs], built)
+        _wake(component, built.ask)
     signs = [pattern.format(tab=_tab(is_img2img)) for pattern in _SIGNS]
 
     def listen(component: Any, **kwargs: Any) -> None:
         if Context.root_block is None:
             return  # gradio 4 makes a component anew for every answer that changes one
         if kwargs.get("elem_id") in signs:
-            _show_on_change(component, line, tuple(settings), [asked, *inputs], built)
+            _wake(component, built.ask)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
             names = (*settings, "sd_model_checkpoint")
-            _show_on_change(component, line, names, [asked, *inputs, component], built)
+            _answer(built.ask_with_checkpoint, shown, names, [asked, *inputs, component], built)
+            _wake(component, built.ask_with_checkpoint)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
-def _show_on_change(component: Any, line: Line, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
-    shown = newest_alone(functools.partial(line, names))
-    component.change(fn=shown, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
+def _answer(button: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
+    answer = newest_alone(functools.partial(shown, names), len(built.shown))
+    button.click(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False)
+
+
+def _wake(component: Any, button: Any) -> None:
+    component.change(fn=None, _js=_WAKE.format(button=button.elem_id), show_progress=False, queue=False)
 
 
 class Asked:
@@ -88,16 +103,18 @@ class Asked:
     newest: object = None
 
 
-def newest_alone(line: Line) -> Callable[..., Any]:
-    """`line`, called with `Asked` first; changes nothing if the page has asked again meanwhile.
+def newest_alone(answer: Shown, count: int = 1) -> Callable[..., Any]:
+    """`answer`, called with `Asked` first; changes none of its `count` outputs if the page has asked again meanwhile.
 
     A page sends what follows two quick changes at once, and the answers come in any order.
     """
 
     def shown(asked: Asked, *values: Any) -> Any:
         mine = asked.newest = object()
-        answer = line(*values)
-        return answer if asked.newest is mine else gr.update()
+        answered = answer(*values)
+        if asked.newest is mine:
+            return answered
+        return gr.update() if count == 1 else tuple(gr.update() for _ in range(count))
 
     return shown
 

@@ -34,6 +34,7 @@ class Planned:
         lives: where the models would be.
         request: the settings as the family has changed them.
         names: what the user should know of the names that were sent.
+        own_text: whether the distilled model reads the prompt by its own text encoder; None while that is not known.
     """
 
     session: Session
@@ -43,6 +44,7 @@ class Planned:
     lives: Lives
     request: SimpleNamespace
     names: tuple[str, ...] = ()
+    own_text: bool | None = None
 
     @property
     def plan(self) -> Plan:
@@ -84,14 +86,15 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     choice, detection = distilled_file(options)
     path = None if choice is None else choice.path
     names = (*asked, *(() if choice is None else other_content(options.distilled_model, choice)))
+    own_text = None
     if host.is_loaded():
         host.check_model()
         if path is not None:
-            host.check_file(path, options.text_encoder)
+            own_text = host.check_file(path, options.text_encoder)
     carry = carry_of(host, options, path) if host.is_loaded() else None
     grid = apply_family(request, options, detection)
     plan = Passes(request, options, grid, host.noise()).plan()
     lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
     found = detection.why if options.family == "auto" else ""
     session = Session(options, plan, title_of(choice), family_found=found, run_as=str(Settled.of(detection)))
-    return Planned(session, detection, path, carry, lives, request, names)
+    return Planned(session, detection, path, carry, lives, request, names, own_text)

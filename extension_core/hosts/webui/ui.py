@@ -1,24 +1,16 @@
-"""The panel: its components, the plan line that follows the host's own settings, and pasting."""
+"""The panel: its components, what it shows of the host's own settings, and pasting."""
 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from modules import sd_models, sd_samplers, ui_common, ui_components
+from modules import sd_samplers, ui_common, ui_components
 
-from extension_core.arguments import in_positions, options_of_page
-from extension_core.errors import DiversityError
-from extension_core.hosts.webui import choices, files, following, pasting
+from extension_core.arguments import in_positions
+from extension_core.hosts.webui import choices, following, pasting, shown
 from extension_core.hosts.webui.host import Host
-from extension_core.hosts.webui.planned import planned, request_of
-from extension_core.options import FIELDS, Options
-from extension_core.sampling.routing import Phase
-from extension_core.ui import components, infotext, panel, preview, summary
-from extension_core.ui.summary import Model, summary_html
-from extension_core.weights.wanted import Carry
+from extension_core.ui import components, infotext, panel, preview
 
 
 def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
@@ -34,8 +26,8 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     built = panel.build(parts)
     pasted = infotext.Pasting(pasting.label_of, pasting.detected, pasting.problem)
     script.infotext_fields = infotext.paste_fields(built.components, pasted, built.pasted_line)
-    line = functools.partial(plan_line, host, script.is_img2img)
-    following.keep_current(line, built, host_settings, script.is_img2img)
+    tab = shown.Tab(host, script.is_img2img, script.elem_id(""))
+    following.keep_current(tab.shown, built, host_settings, script.is_img2img)
     return in_positions(built.components, preview.build(parts, "img2img" if script.is_img2img else "txt2img"))
 
 
@@ -47,42 +39,3 @@ def _refresh_button(component: Any, elem_id: str) -> Any:
 def _labels() -> list[str]:
     choices.look_for_unets()
     return [choice.label for choice in choices.choices()]
-
-
-def plan_line(host: Host, is_img2img: bool, names: tuple[str, ...], *values: Any) -> str:
-    """The plan of the page's settings as HTML, or the sentence that says why there is none.
-
-    Args:
-        names: the host's settings that follow the options in `values`.
-    """
-    try:
-        options = options_of_page(values[: len(FIELDS)])
-        if not options.enabled:
-            return ""
-        settings = dict(zip(names, values[len(FIELDS) :], strict=True))
-        return _preview(host, options, request_of(settings, is_img2img))
-    except DiversityError as error:
-        return panel.problem_html(str(error))
-
-
-def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
-    found = planned(host, options, request)
-    family = found.detection.family
-    settings = f"{request.sampler_name}, {request.steps} steps" if family.sampler else ""
-    named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
-    said = "; ".join(part for part in (named, settings, *found.names, *found.plan.notes) if part)
-    models = _models(options, request.sd_model_checkpoint, found.path, found.carry)
-    return panel.plan_html(found.plan.describe(), said, summary_html(found.session, models, found.lives))
-
-
-def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry | None) -> dict[Phase, Model]:
-    """The models of a request by their files' names."""
-    info = sd_models.get_closet_checkpoint_match(checkpoint) if checkpoint else None
-    loaded = info.name_for_extra if info is not None else "the loaded checkpoint"
-    models = {Phase.BASE: Model(loaded)}
-    if path is not None:
-        changed_by = summary.carried(carry.strength, loaded, carry.origin.path.stem) if carry is not None else ""
-        if files.is_lora_file(path):
-            changed_by = summary.lora_on(options.lora_strength, loaded)
-        models[Phase.DISTILLED] = Model(path.stem, changed_by)
-    return models

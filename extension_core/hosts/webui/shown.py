@@ -1,0 +1,152 @@
+"""What the panel shows of the page's settings: the base's line, the plan, and what its JavaScript says elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from modules import sd_models, shared
+
+from extension_core.arguments import options_of_page
+from extension_core.errors import DiversityError
+from extension_core.hosts.webui import files
+from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.planned import Planned, planned, request_of
+from extension_core.options import FIELDS, Options
+from extension_core.page_words import page_words
+from extension_core.sampling.routing import Phase
+from extension_core.ui import panel, summary, words
+from extension_core.ui.groups import GROUPS, changed
+from extension_core.ui.idle import Known, idle
+from extension_core.ui.page_state import PageState
+from extension_core.ui.preview import REACHES as PREVIEW_REACHES
+from extension_core.ui.summary import Model, summary_html
+from extension_core.weights.wanted import Carry
+
+_BY_OURS = "by Diversity Distillation"
+_TOPS = {name: reach.top for name, reach in {**panel.REACHES, **PREVIEW_REACHES}.items()}
+
+
+@dataclass(frozen=True)
+class Tab:
+    """Where a panel is.
+
+    Attributes:
+        prefix: of the ids of its elements.
+    """
+
+    host: Host
+    is_img2img: bool
+    prefix: str
+
+    def shown(self, names: tuple[str, ...], *values: Any) -> tuple[str, str]:
+        """The base's line and the plan as HTML.
+
+        Args:
+            names: the host's settings that follow the options in `values`.
+        """
+        settings = dict(zip(names, values[len(FIELDS) :], strict=True))
+        request = request_of(settings, self.is_img2img)
+        tab = "img2img" if self.is_img2img else "txt2img"
+        state = PageState(tab, self.prefix, bool(values[0]), tops=_TOPS)
+        base_line = panel.base_html(_loaded(request.sd_model_checkpoint))
+        try:
+            options = options_of_page(values[: len(FIELDS)])
+        except DiversityError as error:
+            return base_line, _refused(state, str(error))
+        return base_line, _of_options(self.host, state, options, request)
+
+
+def _refused(state: PageState, sentence: str) -> str:
+    said = page_words(sentence)
+    if state.ticked:
+        host = {"sampler": f"Refused as it stands {_BY_OURS}, which says why"}
+        state = replace(state, line=said, refused=True, host=host)
+    return state.around(panel.problem_html(said))
+
+
+def _of_options(host: Host, state: PageState, options: Options, request: SimpleNamespace) -> str:
+    groups = {group.name: changed(group, options) for group in GROUPS}
+    state = replace(state, groups=groups, idle=idle(options, Known()))
+    asked = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
+    try:
+        found = planned(host, options, request)
+    except DiversityError as error:
+        if options.enabled:
+            return _refused(state, str(error))
+        return state.around(panel.off_html())
+    runs = _settings(found.request, words.cfg_of(found.session))
+    state = _of_plan(state, options, found, runs)
+    return state.around(_plan(options, found, asked, runs)) if options.enabled else state.around(panel.off_html())
+
+
+def _settings(request: SimpleNamespace, cfg: tuple[float, ...]) -> words.Settings:
+    return words.Settings(request.steps, request.sampler_name, request.scheduler, cfg)
+
+
+def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Settings) -> PageState:
+    """What only a plan tells: which options act, what was left open and is settled, what runs for the host's own."""
+    is_custom = found.detection.family.sampler is None
+    is_lora = None if found.path is None else files.is_lora_file(found.path)
+    known = Known.of(found.session, is_lora, is_custom)
+    reach = max(known.steps or 0, options.switch_step)
+    state = replace(state, idle=idle(options, known), found=_settled(options, found, runs))
+    state = replace(state, tops={**state.tops, "switch_step": reach or state.tops["switch_step"]})
+    if not options.enabled:
+        return state
+    share = words.small_share(found.session) if is_custom and options.family == "auto" else ""
+    notes = {
+        "sampler": ". ".join(filter(None, (f"{runs.short} {_BY_OURS}", share))),
+        "cfg": f"CFG {runs.guided} {_BY_OURS}" if runs.cfg else "",
+        "negative": f"{words.negative(found.session)}, {_BY_OURS}",
+    }
+    return replace(state, line=words.state(found.session, found.detection.family.label), host=notes)
+
+
+def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str, str]:
+    """What controls that leave something open come to."""
+    detection, said = found.detection, {}
+    if options.family == "auto" and found.path is not None:
+        said["family"] = f"Auto: {detection.family.label}"
+    if options.file_steps is None and detection.steps is not None:
+        said["file_steps"] = f"By its name: {detection.steps}"
+    if options.base_steps is None:
+        said["base_steps"] = f"As k: {options.switch_step}"
+    if options.base_sampler == "same":
+        said["base_sampler"] = f"Same: {runs.sampler}"
+    if options.text_encoder == "auto" and found.own_text is not None:
+        said["text_encoder"] = "Auto: its own" if found.own_text else "Auto: the base's"
+    if options.residency == "auto" and found.path is not None:
+        said["residency"] = f"Auto: {found.lives.where}"
+    return said
+
+
+def _plan(options: Options, found: Planned, asked: words.Settings, runs: words.Settings) -> str:
+    models = _models(options, found.request.sd_model_checkpoint, found.path, found.carry)
+    names = {phase: model.name for phase, model in models.items()}
+    sentences = (words.who(found.session, names), words.replaced(asked, runs))
+    family = found.detection.family
+    named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
+    said = "; ".join(part for part in (named, *found.names, *found.plan.notes) if part)
+    smaller = (words.cost(found.session), page_words(said))
+    table = summary_html(found.session, models, found.lives)
+    return panel.plan_html(sentences, found.plan.describe(), smaller, table)
+
+
+def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry | None) -> dict[Phase, Model]:
+    """The models of a request by their files' names."""
+    loaded = _loaded(checkpoint) or "the loaded checkpoint"
+    models = {Phase.BASE: Model(loaded)}
+    if path is not None:
+        changed_by = summary.carried(carry.strength, loaded, carry.origin.path.stem) if carry is not None else ""
+        if files.is_lora_file(path):
+            changed_by = summary.lora_on(options.lora_strength, loaded)
+        models[Phase.DISTILLED] = Model(path.stem, changed_by)
+    return models
+
+
+def _loaded(checkpoint: str) -> str:
+    info = sd_models.get_closet_checkpoint_match(checkpoint or shared.opts.sd_model_checkpoint or "")
+    return info.name_for_extra if info is not None else ""

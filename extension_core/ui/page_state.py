@@ -1,0 +1,41 @@
+"""What the page's JavaScript is told beside the plan: it says it on closed folds, in controls and beside the host's."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True)
+class PageState:
+    """The panel of one tab at one moment (javascript/diversity_panel.mjs).
+
+    Attributes:
+        tab: "txt2img" or "img2img".
+        prefix: of the ids of this script's elements on this tab.
+        ticked: whether the box is.
+        line: what stands on the fold, right of the box; "" for nothing.
+        refused: whether the line is why nothing can run.
+        groups: what is not as it comes, by group.
+        idle: why an option has no effect, by its name.
+        found: what a control that leaves something open comes to, by its name.
+        tops: how far a slider goes, by its name; what is typed beside it may go on.
+        host: what is to be said beside the host's own controls: `sampler`, `cfg`, `negative`.
+    """
+
+    tab: str
+    prefix: str
+    ticked: bool = False
+    line: str = ""
+    refused: bool = False
+    groups: Mapping[str, str] = field(default_factory=dict)
+    idle: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, str] = field(default_factory=dict)
+    tops: Mapping[str, float] = field(default_factory=dict)
+    host: Mapping[str, str] = field(default_factory=dict)
+
+    def around(self, inner: str) -> str:
+        """The plan's HTML in an element that carries this."""
+        return f'<div class="diversity-told" data-state="{html.escape(json.dumps(asdict(self)))}">{inner}</div>'

@@ -1,0 +1,38 @@
+// The accordion of Diversity Distillation on the page: what the server says of it (ui/page_state.py) is shown on its
+// folds, in its controls and beside the host's own.
+//
+// As diversity_dt.mjs, this doorway imports each part by the URL that the host has loaded it by.
+
+function part(name) {
+    const plain = new URL(`./diversity_${name}.mjs`, import.meta.url).href;
+    const loaded = Array.from(document.scripts).find((script) => script.src.split("?")[0] === plain);
+    return import(loaded ? loaded.src : plain);
+}
+
+const NAMES = ["dt_elements", "panel_asking", "panel_fold", "panel_controls", "panel_host", "panel_tab"];
+const parts = Object.assign({}, ...(await Promise.all(NAMES.map(part))));
+const tabs = new Map();
+const asking = new parts.Asking();
+
+// Called after every change of the page: gradio may draw a tab anew, and then its old accordion is gone.
+function attach() {
+    for (const [accordion, tab] of tabs) {
+        if (!accordion.isConnected) {
+            tab.close();
+            tabs.delete(accordion);
+        }
+    }
+    for (const accordion of gradioApp().querySelectorAll(".input-accordion[id$=_diversity_distillation_enabled]")) {
+        if (!tabs.has(accordion)) {
+            tabs.set(accordion, new parts.Tab(accordion, asking, parts));
+        }
+        tabs.get(accordion).lookAround();
+    }
+    asking.press();
+}
+
+document.addEventListener("diversity-changed", (event) => asking.wake(event.detail));
+onUiLoaded(attach);
+onAfterUiUpdate(attach);
+onUiTabChange(() => asking.press());
+attach();
