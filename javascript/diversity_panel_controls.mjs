@@ -1,4 +1,19 @@
-// The controls of the accordion: how far their sliders go, what they come to, and why one has no effect now.
+// The controls of the accordion: what they are called, how far their sliders go, what they come to, and why one has no effect now.
+
+// gradio 3 gives the box beside a slider no name.
+function nameBox(box, element) {
+    if (!box.labels?.length && !box.hasAttribute("aria-label")) {
+        box.setAttribute("aria-label", element.querySelector("label, span")?.textContent.trim() ?? "");
+    }
+}
+
+// The hosts' button beside a drop-down has a picture for a name.
+export function nameRefresh(button, control) {
+    const label = control?.querySelector("label > span, span")?.textContent.trim();
+    if (label && !button.hasAttribute("aria-label")) {
+        button.setAttribute("aria-label", `Look for files again: ${label}`);
+    }
+}
 
 export class Control {
     #element;
@@ -14,6 +29,7 @@ export class Control {
         element.append(this.#note);
         const box = element.querySelector("input[type=number]");
         if (box !== null) {
+            nameBox(box, element);
             box.addEventListener("change", () => this.#watchTyped(box));
             box.addEventListener("input", () => this.#setTyped(""));
         }

@@ -89,6 +89,10 @@ export class Tab {
                 this.#controls.set(element.id, new this.#parts.Control(element, this.#parts));
             }
             const name = element.id.slice(this.#prefix.length);
+            const refresh = document.getElementById(`${element.id}_refresh`);
+            if (refresh !== null) {
+                this.#parts.nameRefresh(refresh, element);
+            }
             const top = state.tops[name] ?? null;
             this.#controls.get(element.id).show(state.idle[name] ?? "", state.found[name] ?? "", top);
         }

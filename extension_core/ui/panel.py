@@ -125,6 +125,11 @@ def problem_html(sentence: str) -> str:
     return _paragraph("problem", sentence)
 
 
+def later_html(sentence: str) -> str:
+    """The sentence that says when there will be a plan."""
+    return _paragraph("words", sentence)
+
+
 def off_html() -> str:
     """What stands where the plan will be."""
     return _paragraph("found", "Not ticked: images are made by the base alone, with the settings above.")

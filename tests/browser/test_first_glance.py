@@ -10,7 +10,7 @@ from extension_core.ui.groups import GROUPS
 from tests.browser.conftest import Site
 from tests.browser.webpage import Tab, type_number
 
-TOP = "element => element.getBoundingClientRect().top + window.scrollY"
+TOP = "element => Math.round(element.getBoundingClientRect().top + window.scrollY)"
 
 
 def note(page: Page, tab: str, place: str) -> Locator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from modules import sd_models, shared
 
@@ -14,6 +14,7 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui import files
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.planned import Planned, planned, request_of
+from extension_core.hosts.webui.unloaded import NotLoaded, Unloaded
 from extension_core.options import FIELDS, Options
 from extension_core.page_words import page_words
 from extension_core.sampling.routing import Phase
@@ -71,15 +72,18 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     groups = {group.name: changed(group, options) for group in GROUPS}
     state = replace(state, groups=groups, idle=idle(options, Known()))
     asked = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
+    is_loaded = host.is_loaded()
     try:
-        found = planned(host, options, request)
+        found = planned(host if is_loaded else cast("Host", Unloaded(host)), options, request)
+    except NotLoaded as later:
+        said = panel.later_html(str(later)) if options.enabled else panel.off_html()
+        return state.around(said)
     except DiversityError as error:
-        if options.enabled:
-            return _refused(state, str(error))
-        return state.around(panel.off_html())
+        return _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
     runs = _settings(found.request, words.cfg_of(found.session))
     state = _of_plan(state, options, found, runs)
-    return state.around(_plan(options, found, asked, runs)) if options.enabled else state.around(panel.off_html())
+    shown = _plan(options, found, asked, runs, is_loaded) if options.enabled else panel.off_html()
+    return state.around(shown)
 
 
 def _settings(request: SimpleNamespace, cfg: tuple[float, ...]) -> words.Settings:
@@ -118,12 +122,12 @@ def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str
         said["base_sampler"] = f"Same: {runs.sampler}"
     if options.text_encoder == "auto" and found.own_text is not None:
         said["text_encoder"] = "Auto: its own" if found.own_text else "Auto: the base's"
-    if options.residency == "auto" and found.path is not None:
+    if options.residency == "auto" and found.path is not None and found.lives.base:
         said["residency"] = f"Auto: {found.lives.where}"
     return said
 
 
-def _plan(options: Options, found: Planned, asked: words.Settings, runs: words.Settings) -> str:
+def _plan(options: Options, found: Planned, asked: words.Settings, runs: words.Settings, is_loaded: bool) -> str:
     models = _models(options, found.request.sd_model_checkpoint, found.path, found.carry)
     names = {phase: model.name for phase, model in models.items()}
     sentences = (words.who(found.session, names), words.replaced(asked, runs))
@@ -132,7 +136,8 @@ def _plan(options: Options, found: Planned, asked: words.Settings, runs: words.S
     said = "; ".join(part for part in (named, *found.names, *found.plan.notes) if part)
     smaller = (words.cost(found.session), page_words(said))
     table = summary_html(found.session, models, found.lives)
-    return panel.plan_html(sentences, found.plan.describe(), smaller, table)
+    line = found.plan.describe() if is_loaded else "Levels and memory are settled once the checkpoint is loaded."
+    return panel.plan_html(sentences, line, smaller, table if is_loaded else "")
 
 
 def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry | None) -> dict[Phase, Model]:

@@ -1,0 +1,50 @@
+"""Plans before a checkpoint is loaded, which Forge does with the first image: over the schedule that nearly all have.
+
+Which model makes which step depends on the family alone, so it can be told; levels of the host's own schedules cannot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from extension_core.errors import DiversityError
+from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.noise import Kind, Noise
+from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.weights.placement import Lives
+
+
+class NotLoaded(DiversityError):
+    """Nobody knows the noise levels yet; nothing is wrong with the request."""
+
+    def __init__(self) -> None:
+        super().__init__("The plan is shown once the checkpoint is loaded, which this host does with the first image.")
+
+
+class Unloaded:
+    """A host without a checkpoint, whose noise schedule is taken to be Stable Diffusion's."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    def noise(self, live: bool = False) -> Noise:
+        """The schedule of SD 1.x, 2.x and SDXL, of which families' levels are made; the host's own are not."""
+        del live
+        schedule = NoiseSchedule.stable_diffusion()
+        sigmas = torch.from_numpy(schedule.sigmas)
+        return Noise(1 / (1 + sigmas**2), sigmas, schedule, _no_levels)
+
+    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
+        """Nobody knows yet."""
+        del path, p, residency
+        return Lives("", "")
+
+
+def _no_levels(kind: Kind) -> Any:
+    raise NotLoaded

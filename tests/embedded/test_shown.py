@@ -1,0 +1,92 @@
+"""What the panel shows of the page's settings, as the server tells it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+import pytest
+
+from extension_core.arguments import Arguments
+from extension_core.options import FIELDS, Options
+from tests.embedded.conftest import Host
+from tests.embedded.previews import load_model
+from tests.embedded.test_api_routes import the_host
+
+SETTINGS = {"steps": 20, "sampler_name": "DPM++ 2M", "scheduler": "Karras", "cfg_scale": 7.0}
+
+
+def shown(host: Any, **options: Any) -> tuple[str, str, dict[str, Any]]:
+    """The base's line, the plan and what the page's JavaScript is told, of settings as the page sends them."""
+    from extension_core.hosts.webui.shown import Tab
+
+    given = Options.from_mapping({"enabled": True, "distilled_model": "second", **options})
+    values = [spec.on_page(getattr(given, spec.name)) for spec in FIELDS]
+    base, plan = Tab(host, False, "prefix_").shown(tuple(SETTINGS), *values, *SETTINGS.values())
+    found = re.search(r'data-state="([^"]*)"', plan)
+    assert found is not None
+    texts = re.sub(r"<[^>]+>", " ", plan)
+    return re.sub(r"<[^>]+>", "", base), html.unescape(re.sub(r"\s+", " ", texts)), json.loads(html.unescape(found[1]))
+
+
+class Empty:
+    """A host that has not loaded its checkpoint yet."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    def is_loaded(self) -> bool:
+        return False
+
+    def outlook(self, *_: Any) -> Any:
+        raise AttributeError("there is no model to look at")
+
+    noise = check_file = check_model = outlook
+
+
+def test_a_plan_in_words_with_what_it_replaces(host: Host) -> None:
+    load_model(host)
+    base, plan, state = shown(the_host(), family="dmd2", base_cfg=3)
+    assert base.startswith("Base base ")
+    assert "Step 1 of 4: base; steps 2 to 4: second" in plan
+    assert "Your 20 steps, DPM++ 2M Karras, CFG 7 are replaced by 4, LCM, 3 for the base and 1 for the" in plan
+    assert state["line"] == "DMD2 · base 1 + distilled 3 · 4 calls (5 evaluations)"
+    assert state["host"]["sampler"].startswith("LCM, 4 steps, CFG 3 for the base and 1 for the distilled model")
+    assert state["tops"]["switch_step"] == 4
+    assert not state["refused"]
+
+
+def test_before_the_checkpoint_is_loaded_who_makes_which_step_is_told(host: Host) -> None:
+    load_model(host)
+    _, plan, state = shown(Empty(the_host()), family="dmd2")
+    assert "Step 1 of 4: base; steps 2 to 4: second" in plan
+    assert "settled once the checkpoint is loaded" in plan
+    assert state["line"] == "DMD2 · base 1 + distilled 3 · 4 calls"
+
+
+def test_before_it_a_hosts_own_levels_are_not_told_and_nothing_is_refused(host: Host) -> None:
+    load_model(host)
+    _, plan, state = shown(Empty(the_host()), family="custom")
+    assert "The plan is shown once the checkpoint is loaded" in plan
+    assert not state["refused"]
+    assert state["line"] == ""
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_refusal_names_the_control(host: Host, enabled: bool) -> None:
+    load_model(host)
+    _, plan, state = shown(the_host(), enabled=enabled, family="dmd2", switch_step=9)
+    assert ("Switch step k is 9 but this run has 4 steps" in plan) == enabled
+    assert (state["refused"], state["ticked"]) == (enabled, enabled)
+    assert state["line"].startswith("Switch step k is 9") == enabled
+    assert "_" not in plan
+
+
+def test_what_the_page_sends_is_what_a_request_is_made_of() -> None:
+    values = [spec.on_page(getattr(Options(), spec.name)) for spec in FIELDS]
+    assert Arguments.read(values[:1]).options == Options()
