@@ -133,7 +133,7 @@ class Options:
     lora_targets: str = option(
         "both",
         "choice",
-        "Prompt's LoRAs on",
+        "LoRA targets",
         "Which model the LoRAs in the prompt change: both (what steers the base steers the distilled model), the base "
         "alone, or the distilled model alone.",
         choices=("both", "base", "distilled"),
@@ -143,7 +143,7 @@ class Options:
     base_lora_factor: float = option(
         1.0,
         "number",
-        "Base LoRAs ×",
+        "Base LoRA factor",
         "Weights of the prompt's LoRAs are multiplied by this for the base's steps.",
         maximum=10,
         short="base LoRAs ×",
@@ -152,7 +152,7 @@ class Options:
     distilled_lora_factor: float = option(
         1.0,
         "number",
-        "Distilled LoRAs ×",
+        "Distilled LoRA factor",
         "Weights of the prompt's LoRAs are multiplied by this for the distilled model's steps.",
         maximum=10,
         short="dist. LoRAs ×",
@@ -161,7 +161,7 @@ class Options:
     carry_from: str = option(
         "",
         "model",
-        "Carry style: origin",
+        "Carry from",
         "The model that the loaded checkpoint was fine-tuned from. What the fine-tune changed is added to the "
         "distilled model: distilled + s (loaded - origin). None adds nothing.",
         short="from",
@@ -170,7 +170,7 @@ class Options:
     carry_strength: float = option(
         1.0,
         "number",
-        "Carry style: s",
+        "Carry strength",
         "How much of the fine-tune the distilled model gets; 1 is all of it.",
         maximum=4,
         short="s",
@@ -179,7 +179,7 @@ class Options:
     residency: str = option(
         "auto",
         "choice",
-        "Memory",
+        "Residency",
         "Where the two models live. Both: on the graphics card. RAM: the idle one waits in RAM. 8bit: the base's steps "
         "are computed from a copy in 8 bits, which changes them a little. Auto: both if they fit, else RAM.",
         choices=("auto", "both", "ram", "8bit"),
@@ -189,7 +189,7 @@ class Options:
     grid_diversity: bool = option(
         False,
         "flag",
-        "Diversity under grids",
+        "Grid diversity",
         "Write under a batch's grid, and so under each cell of an X/Y/Z plot with several seeds a cell, how different "
         "its images are: the mean distance of its pairs, 0 to 1, by a built-in measure of structure.",
         short="measure",
@@ -197,7 +197,7 @@ class Options:
     file_steps: int | None = option(
         None,
         "whole_or_null",
-        "File's steps",
+        "File steps",
         "How many steps the distilled model's file was made for; empty: what its name or metadata says, if anything. "
         "DMD2 and Hyper-SD files for 1 step start at noise levels of their own. No effect on custom models.",
         minimum=1,

@@ -52,7 +52,7 @@ def _of_mode(options: Options) -> dict[str, str]:
     mode = f"the mode is {options.mode.replace('_', ' ')}"
     if options.mode == "hybrid":
         return {"base_steps": "the base makes no step at k = 0"} if options.switch_step == 0 else {}
-    reasons = dict.fromkeys(("base_steps", "passes"), mode)
+    reasons: dict[str, str] = dict.fromkeys(("base_steps", "passes"), mode)
     return reasons if options.mode == "skip_first" else {**reasons, "switch_step": mode}
 
 

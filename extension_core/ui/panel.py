@@ -57,7 +57,7 @@ def build(host: HostParts) -> Panel:
             _add_group(group, host, made)
         # Hidden by style.css: what gradio itself hides is not on every page.
         with gr.Row(elem_classes=["diversity-page"]):
-            asks = [_hidden_button(host.elem_id(name)) for name in ("ask", "ask_with_checkpoint")]
+            asks = [_button("Plan", host.elem_id(name)) for name in ("ask", "ask_with_checkpoint")]
     return Panel([made[spec.name] for spec in FIELDS], [base_line, plan], pasted, *asks)
 
 
@@ -74,18 +74,16 @@ def _add_group(group: Group, host: HostParts, made: dict[str, Any]) -> None:
     elem_id = host.elem_id(f"group_{group.name}")
     with gr.Accordion(group.title, open=False, elem_id=elem_id, elem_classes=["diversity-group"]):
         _add_rows(group.rows, host, made)
-        reset = gr.Button(
-            f"Reset {group.title}", elem_id=f"{elem_id}_reset", elem_classes=["diversity-reset"], size="sm"
-        )
-    reset.do_not_save_to_config = True
+        reset = _button(f"Reset {group.title}", f"{elem_id}_reset", elem_classes=["diversity-reset"], size="sm")
     components = [made[name] for name in group.options]
     values = [BY_NAME[name].on_page(default_of(name)) for name in group.options]
     answer = values if len(values) > 1 else values[0]
     reset.click(fn=lambda: answer, outputs=components, queue=False, show_progress=False)
 
 
-def _hidden_button(elem_id: str) -> Any:
-    button = gr.Button("Plan", elem_id=elem_id)
+def _button(label: str, elem_id: str, **looks: Any) -> Any:
+    """One that the host keeps no value of."""
+    button: Any = gr.Button(label, elem_id=elem_id, **looks)
     button.do_not_save_to_config = True
     return button
 

@@ -43,7 +43,8 @@ class Settings:
     @property
     def short(self) -> str:
         """E.g. `LCM, 4 steps, CFG 1`."""
-        return ", ".join(filter(None, (self.sampled, _plural(self.steps, "step"), self.cfg and f"CFG {self.guided}")))
+        guided = f"CFG {self.guided}" if self.cfg else ""
+        return ", ".join(filter(None, (self.sampled, _plural(self.steps, "step"), guided)))
 
 
 def who(session: Session, names: Mapping[Phase, str]) -> str:
@@ -104,7 +105,8 @@ def cost(session: Session) -> str:
     if not more:
         return ""
     why = " and ".join(f"{phase.value} CFG {session.cfg(phase):g}" for phase in twice)
-    return f"{_all_calls(session) + more} U-Net evaluations: {why} computes the negative prompt as well"
+    compute = "computes" if len(twice) == 1 else "compute"
+    return f"{_all_calls(session) + more} U-Net evaluations: {why} {compute} the negative prompt as well"
 
 
 def state(session: Session, label: str) -> str:

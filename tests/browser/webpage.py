@@ -252,6 +252,7 @@ def load_checkpoint(page: Page, name: str) -> None:
 def open_list(dropdown: Locator) -> Locator:
     """What a drop-down offers. Opened by the keyboard's focus: a list that is still open may lie over the field."""
     field, offered = dropdown.locator("input"), dropdown.locator("ul.options")
+    expect(field).to_be_enabled()
     field.blur()
     expect(offered).to_be_hidden()
     field.focus()

@@ -11,7 +11,7 @@ import pytest
 
 from extension_core.api import arguments_schema
 from extension_core.arguments import POSITIONS
-from extension_core.axes import AXES
+from extension_core.axes import AXES, PREFIX
 from extension_core.fields import Field
 from extension_core.options import FIELDS, Options
 from extension_core.sampling.plan import PassRequest, Plan, plan_pass
@@ -51,6 +51,13 @@ class TestEveryOption:
     def test_has_its_position_and_its_place_in_the_panel(self, spec: Field) -> None:
         assert POSITIONS.count(spec.name) == 1
         assert list(names()).count(spec.name) == (spec.name != "enabled")
+
+    def test_has_one_name_on_panel_axis_and_in_the_infotext(self, spec: Field) -> None:
+        """A letter may follow on the panel: `Switch step k`."""
+        axis = next(axis for axis in AXES if axis.spec == spec)
+        called = axis.label.removeprefix(f"{PREFIX} ")
+        assert spec.name == "enabled" or re.fullmatch(rf"{re.escape(called)}( [kN])?", spec.label)
+        assert spec.infotext_key.lower() == f"dd {called}".lower()
 
     def test_has_its_infotext_key_and_is_read_back(self, spec: Field) -> None:
         """`enabled` has none of its own: an infotext with any key of ours is one of an enabled request."""

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.once  # imports nothing whose version differs between t
         ),
         (
             "The distilled model 'switch_step.safetensors' is a LoRA; set carry_from to none.",
-            "The distilled model 'switch_step.safetensors' is a LoRA; set Carry style: origin to none.",
+            "The distilled model 'switch_step.safetensors' is a LoRA; set Carry from to none.",
         ),
         ("distilled_model.safetensors cannot be read.", "distilled_model.safetensors cannot be read."),
         ("models/distilled_model-2/x cannot be read.", "models/distilled_model-2/x cannot be read."),
