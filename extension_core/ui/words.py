@@ -41,9 +41,14 @@ class Settings:
         return " and ".join(f"{cfg:g} for the {_CALLED[phase]}" for cfg, phase in zip(self.cfg, Phase, strict=True))
 
     @property
+    def guided_in_short(self) -> str:
+        """E.g. `CFG 3, then 1`; "" if the host's page does not tell."""
+        return f"CFG {', then '.join(f'{cfg:g}' for cfg in self.cfg)}" if self.cfg else ""
+
+    @property
     def short(self) -> str:
         """E.g. `LCM, 4 steps, CFG 1`."""
-        guided = f"CFG {self.guided}" if self.cfg else ""
+        guided = self.guided_in_short
         return ", ".join(filter(None, (self.sampled, _plural(self.steps, "step"), guided)))
 
 

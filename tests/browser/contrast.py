@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator
 
+from tests.waiting import until
+
 # 4.5 is the least for text of this size.
 CONTRAST = """element => {
     const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
@@ -26,3 +28,10 @@ CONTRAST = """element => {
 
 def contrast(element: Locator) -> float:
     return element.evaluate(CONTRAST)
+
+
+def expect_contrast(element: Locator, least: float) -> None:
+    """Waits, for gradio dims what an event is about to change, and themes fade from one colour to the next."""
+    until(
+        lambda: contrast(element) >= least, lambda: f"a contrast of {least} of {element}, which has {contrast(element)}"
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from extension_core.options import FIELDS
 from extension_core.ui.groups import GROUPS
 from tests.browser.conftest import Site
+from tests.browser.contrast import expect_contrast
 from tests.browser.webpage import Tab, type_number
 
 TOP = "element => Math.round(element.getBoundingClientRect().top + window.scrollY)"
@@ -24,6 +28,13 @@ def said(field: Locator) -> Locator:
 
 def box(field: Locator) -> Locator:
     return field.locator("input[type=number]")
+
+
+def expect_readable(field: Locator) -> None:
+    """What is said under a control lies inside of its block, which cuts off what does not."""
+    bottoms = """field => [field, field.querySelector(".diversity-said")].map(e => e.getBoundingClientRect().bottom)"""
+    block, note = field.evaluate(bottoms)
+    assert note <= block + 1
 
 
 def chosen(tab: Tab, site: Site, **settings: object) -> None:
@@ -128,6 +139,8 @@ class TestControls:
         accordion = txt2img.accordion.open()
         accordion.set(distilled_model=site.distilled)
         expect(said(accordion.reveal("family"))).to_have_text("Auto: custom")
+        for name in ("family", "base_sampler", "base_cfg"):
+            expect_readable(accordion.field(name))
         expect(said(accordion.reveal("residency"))).to_contain_text("Auto: both models on")
         expect(said(accordion.reveal("base_sampler"))).to_contain_text("Same: ")
         accordion.choose("family", "dmd2")
@@ -248,3 +261,67 @@ def test_the_server_is_asked_at_most_twice_a_second(txt2img: Tab, site: Site) ->
     counts, pauses = txt2img.page.evaluate(_MANY_CHANGES, [txt2img.accordion.id("ask"), 20])
     assert counts == [1, 2, 3, 4]
     assert set(pauses) == {500}
+
+
+_UNNAMED = """accordion => Array.from(accordion.querySelectorAll("input, button, textarea, [role=button]"))
+    .filter(element => element.getClientRects().length > 0)
+    .filter(element => !element.labels?.length && !element.getAttribute("aria-label") && !element.textContent.trim())
+    .map(element => element.outerHTML.slice(0, 200))"""
+
+
+def test_everything_that_can_be_operated_has_a_name(txt2img: Tab) -> None:
+    accordion = txt2img.accordion.open()
+    for group in GROUPS:
+        accordion.group(group.name).open()
+    expect(box(accordion.field("base_cfg"))).to_have_accessible_name(re.compile("Base CFG"))
+    expect(txt2img.page.locator(f"#{accordion.id('distilled_model_refresh')}")).to_have_accessible_name(
+        "Look for files again: Distilled model"
+    )
+    expect(accordion.checkbox).to_have_accessible_name("Diversity Distillation")
+    assert accordion.block.evaluate(_UNNAMED) == []
+
+
+def test_the_keyboard_alone_opens_ticks_and_resets(txt2img: Tab) -> None:
+    accordion, page = txt2img.accordion, txt2img.page
+    expect(accordion.state).to_be_attached()
+    accordion.checkbox.focus()
+    page.keyboard.press("Space")
+    expect(accordion.checkbox).to_be_checked()
+    expect(accordion.field("distilled_model")).to_be_visible()
+    guidance = accordion.group("guidance")
+    guidance.header.focus()
+    assert guidance.header.evaluate("e => e === document.activeElement && getComputedStyle(e).outlineStyle !== 'none'")
+    page.keyboard.press("Enter")
+    expect(guidance.reset).to_be_visible()
+    expect(guidance.header).to_have_attribute("aria-expanded", "true")
+    accordion.enter("base_cfg", 3)
+    expect(guidance.reset).to_be_enabled()
+    guidance.reset.focus()
+    page.keyboard.press("Enter")
+    expect(box(accordion.field("base_cfg"))).to_have_value("1")
+    guidance.header.focus()
+    page.keyboard.press("Space")
+    expect(guidance.reset).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_is_said_is_readable_in_both_themes(open_page: Callable[..., Page], site: Site, theme: str) -> None:
+    page = open_page(theme)
+    tab = Tab(page, "txt2img")
+    accordion = tab.accordion.open()
+    expect(accordion.state).to_contain_text("No distilled model")
+    for element in (accordion.state, note(page, "txt2img", "sampler")):
+        expect_contrast(element, 4.5)
+    accordion.set(distilled_model=site.distilled, family="lcm", base_cfg=3, mode="distilled")
+    expect(said(accordion.field("base_cfg"))).to_contain_text("No effect")
+    shown = (
+        accordion.state,
+        accordion.group("guidance").changed,
+        said(accordion.field("base_cfg")),
+        note(page, "txt2img", "sampler"),
+        accordion.base.locator("span"),
+        accordion.base.locator("small"),
+        accordion.plan.locator(".diversity-words").first,
+    )
+    for element in shown:
+        expect_contrast(element, 4.5)

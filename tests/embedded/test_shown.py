@@ -56,7 +56,7 @@ def test_a_plan_in_words_with_what_it_replaces(host: Host) -> None:
     assert "Step 1 of 4: base; steps 2 to 4: second" in plan
     assert "Your 20 steps, DPM++ 2M Karras, CFG 7 are replaced by 4, LCM, 3 for the base and 1 for the" in plan
     assert state["line"] == "DMD2 · base 1 + distilled 3 · 4 calls (5 evaluations)"
-    assert state["host"]["sampler"].startswith("LCM, 4 steps, CFG 3 for the base and 1 for the distilled model")
+    assert state["host"]["sampler"].startswith("LCM, 4 steps, CFG 3, then 1 by")
     assert state["tops"]["switch_step"] == 4
     assert not state["refused"]
 

@@ -103,7 +103,7 @@ def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Set
     share = words.small_share(found.session) if is_custom and options.family == "auto" else ""
     notes = {
         "sampler": ". ".join(filter(None, (f"{runs.short} {_BY_OURS}", share))),
-        "cfg": f"CFG {runs.guided} {_BY_OURS}" if runs.cfg else "",
+        "cfg": f"{runs.guided_in_short} {_BY_OURS}" if runs.cfg else "",
         "negative": f"{words.negative(found.session)}, {_BY_OURS}",
     }
     return replace(state, line=words.state(found.session, found.detection.family.label), host=notes)
