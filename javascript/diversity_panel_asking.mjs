@@ -4,19 +4,14 @@
 // view waits until it is.
 
 const PAUSE = 500;
-const WITH_CHECKPOINT = "_with_checkpoint";
 
 export class Asking {
-    #waiting = new Map();
+    #waiting = new Set();
     #timer = null;
 
-    // The values behind a button have changed. One that reads the host's checkpoint as well is not given up for one
-    // that does not.
+    // The values behind a button have changed.
     wake(button) {
-        const panel = button.replace(WITH_CHECKPOINT, "");
-        if (button !== panel || !this.#waiting.has(panel)) {
-            this.#waiting.set(panel, button);
-        }
+        this.#waiting.add(button);
         this.press();
     }
 
@@ -24,10 +19,10 @@ export class Asking {
         if (this.#timer !== null) {
             return;
         }
-        for (const [panel, button] of this.#waiting) {
+        for (const button of this.#waiting) {
             const element = document.getElementById(button);
             if (element !== null && isInView(element)) {
-                this.#waiting.delete(panel);
+                this.#waiting.delete(button);
                 this.#timer = setTimeout(() => {
                     this.#timer = null;
                     this.press();

@@ -34,14 +34,12 @@ class Panel:
         shown: what is made anew when anything changes: the base's line and the plan.
         pasted_line: what is to be said of the infotext that was pasted last, "" for nothing.
         ask: what the page's JavaScript presses to have `shown` made anew.
-        ask_with_checkpoint: the same where the host's drop-down of checkpoints is to be read.
     """
 
     components: list[Any]
     shown: list[Any]
     pasted_line: Any
     ask: Any
-    ask_with_checkpoint: Any
 
 
 def build(host: HostParts) -> Panel:
@@ -57,8 +55,8 @@ def build(host: HostParts) -> Panel:
             _add_group(group, host, made)
         # Hidden by style.css: what gradio itself hides is not on every page.
         with gr.Row(elem_classes=["diversity-page"]):
-            asks = [_button("Plan", host.elem_id(name)) for name in ("ask", "ask_with_checkpoint")]
-    return Panel([made[spec.name] for spec in FIELDS], [base_line, plan], pasted, *asks)
+            ask = _button("Plan", host.elem_id("ask"))
+    return Panel([made[spec.name] for spec in FIELDS], [base_line, plan], pasted, ask)
 
 
 def _add_rows(rows: Rows, host: HostParts, made: dict[str, Any]) -> None:

@@ -65,7 +65,7 @@ def by_width_and_names(widths: Collection[int], names: Iterable[str]) -> str:
     if len(widths) != 1:
         return other_architecture(names) or UNKNOWN
     width = next(iter(widths))
-    found = _BY_WIDTH.get(width, f"an architecture with context width {width}")
+    found = _BY_WIDTH.get(width, f"an unknown kind of model (its prompts are {width} numbers wide)")
     return (by_depth(names) or found) if found == "SDXL" else found
 
 

@@ -44,7 +44,8 @@ _NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
 # text boxes: what shows HTML says that it changed whenever anything on the page does (gradio 4.40).
 _SIGNS = ("settings_json", "generation_info_{tab}")
 # Forge's drop-down has no id, and what it changes is stored by another event, at the same time (modules_forge/
-# main_entry.py, dfdcbab6); so its own value is read.
+# main_entry.py, dfdcbab6); so its own value is read, and by an event of its own: no tab's button is on the page's
+# outermost level when it is made.
 _CHECKPOINT_CLASS = "model_selection"
 
 # The event on the page's document by which the JavaScript is woken; it names the button.
@@ -70,7 +71,7 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
         return
     inputs = [*built.components, *settings.values()]
     asked = gr.State(Asked())
-    _answer(built.ask, shown, tuple(settings), [asked, *inputs], built)
+    _answer(built.ask.click, shown, tuple(settings), [asked, *inputs], built)
     for component in inputs:
         _wake(component, built.ask)
     signs = [pattern.format(tab=_tab(is_img2img)) for pattern in _SIGNS]
@@ -82,15 +83,14 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
             _wake(component, built.ask)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
             names = (*settings, "sd_model_checkpoint")
-            _answer(built.ask_with_checkpoint, shown, names, [asked, *inputs, component], built)
-            _wake(component, built.ask_with_checkpoint)
+            _answer(component.change, shown, names, [asked, *inputs, component], built)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
-def _answer(button: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
+def _answer(event: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
     answer = newest_alone(functools.partial(shown, names), len(built.shown))
-    button.click(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False)
+    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False)
 
 
 def _wake(component: Any, button: Any) -> None:
