@@ -71,7 +71,7 @@ def _settle(host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
     """A request that is refused is recorded all the same: the strip then says why it has no frames."""
     try:
         taken.at_failure(host.keep_levels())
-        request.Request(host, p, arguments.options, taken).take_over()
+        request.Request(host, p, arguments, taken).take_over()
     except Exception as error:  # noqa: BLE001 - as above
         taken.refuse(error)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from modules import shared
 
+from extension_core.arguments import Arguments
 from extension_core.errors import DiversityError
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
@@ -27,7 +28,6 @@ from extension_core.hosts.webui.pasting import other_content
 from extension_core.hosts.webui.replaced import replaced, settings_of
 from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.hosts.webui.takeover import READINGS, TakeOver
-from extension_core.options import Options
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.settled import Settled
 from extension_core.session import Session
@@ -57,8 +57,9 @@ def of_request(p: Any) -> Request | None:
 class Request:
     """Everything the extension does for one processing object."""
 
-    def __init__(self, host: Host, p: Any, options: Options, taken: TakeOver) -> None:
+    def __init__(self, host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
         self.host, self.p, self.taken = host, p, taken
+        options = arguments.options
         check_conflicts(p)
         host.check_model()
         host.check_request(p)
@@ -68,7 +69,11 @@ class Request:
         self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
         carry = carry_of(host, options, self.path)
         self.wanted = header and Wanted(header, self.own_text_encoder, options.lora_strength, carry)
-        self.notes = (*notes_on(host, self.path, detection, options), *notes_on_prompts(p, self.path, options))
+        self.notes = (
+            *filter(None, [arguments.note]),
+            *notes_on(host, self.path, detection, options),
+            *notes_on_prompts(p, self.path, options),
+        )
         self._told: list[str] = []
         self._asked = settings_of(p)
         with taken.changes():

@@ -47,7 +47,8 @@ class Part:
         if self.role == "hybrid":
             return arguments
         alone = {"enabled": False} if self.role == "base" else {"mode": "distilled"}
-        return Arguments(replace(arguments.options, **alone), replace(arguments.preview, returned=False, gallery=False))
+        preview = replace(arguments.preview, returned=False, gallery=False)
+        return replace(arguments, options=replace(arguments.options, **alone), preview=preview)
 
 
 def part_of(p: Any) -> Part | None:
