@@ -37,6 +37,12 @@ def kind_of(channels: int) -> str:
     return _KINDS.get(channels, "a model of an unknown kind")
 
 
+def other_levels(shapes: Shapes) -> str:
+    """What a file is that stands for noise levels of its own, "" if it does not."""
+    found = ((key, what) for key, what in _OTHER_LEVELS.items() if key in shapes)
+    return next((f"{what} over noise levels of its own (EDM's, '{key}')" for key, what in found), "")
+
+
 def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
     """Refuse a file whose U-Net is not the host model's.
 
@@ -102,12 +108,11 @@ def _check_guidance_embedding(file_name: str, found: Collection[str]) -> None:
 
 
 def _check_levels(file_name: str, file_shapes: Shapes) -> None:
-    for key, what in _OTHER_LEVELS.items():
-        if key in file_shapes:
-            raise DiversityError(
-                f"The distilled model '{file_name}' is {what} over noise levels of its own (EDM's, '{key}'), which are "
-                "not the loaded checkpoint's; choose a model that was made from an ordinary one."
-            )
+    if what := other_levels(file_shapes):
+        raise DiversityError(
+            f"The distilled model '{file_name}' is {what}, which are not the loaded checkpoint's; choose a model that "
+            "was made from an ordinary one."
+        )
 
 
 def _check_channels(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:

@@ -20,7 +20,7 @@ HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 # Settings, name of the file then, name of it now, what the paste adds.
 RENAMED: dict[str, tuple[dict[str, Any], str, str, tuple[str, ...]]] = {
     "DMD2": ({}, "ddrn_dmd2_4step", "ddrn_plain", ("DD family: dmd2",)),
-    "a merge": ({"switch_step": 2}, "ddrn_plain", "ddrn_sdxl_turbo_merge", ("DD family: custom",)),
+    "a name that tells a family": ({"switch_step": 2}, "ddrn_plain", "ddrn_sdxl_turbo", ("DD family: custom",)),
     "another family": ({"mode": "distilled"}, "ddrn_lightning_2step", "ddrn_lcm", ("DD family: lightning",)),
     "one step of DMD2": (
         {"mode": "distilled"},

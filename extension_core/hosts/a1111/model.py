@@ -12,6 +12,7 @@ from modules import devices, script_callbacks, sd_models, sd_unet, shared
 from extension_core.errors import DiversityError, NotEnoughMemory
 from extension_core.hosts.a1111 import kinds, memory, networks
 from extension_core.hosts.a1111 import lora as merging
+from extension_core.hosts.webui import base_file
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
@@ -33,6 +34,7 @@ def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint, and know the host's calls of layers when it sees
     others. Call on every execution of the script.
     """
+    base_file.watch_model_changes()
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
     script_callbacks.on_app_started(lambda _demo, _app: networks.remember_calls())
 
@@ -41,7 +43,7 @@ def check_host_model() -> None:
     """Refuse what the exchange of parameters cannot serve.
 
     Raises:
-        DiversityError: the loaded model has no torch U-Net of the SD 1.x, 2.x or SDXL kind.
+        DiversityError: the loaded model has no torch U-Net of the SD 1.x, 2.x or SDXL kind, or noise levels of its own.
     """
     unet = getattr(getattr(shared.sd_model, "model", None), "diffusion_model", None)
     if unet is None or not hasattr(unet, "input_blocks"):
@@ -55,6 +57,7 @@ def check_host_model() -> None:
             f"'{sd_unet.current_unet_option.label}' in its place; set SD Unet to None."
         )
     kinds.check_kind(shared.sd_model)
+    base_file.check_levels()
 
 
 def unet_parameters() -> list[NamedParameter]:
