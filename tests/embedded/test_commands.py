@@ -61,6 +61,10 @@ def test_the_headless_demo_writes_what_it_promises(tmp_path: Path) -> None:
 def test_what_asks_a_running_webui(trained: str, tmp_path: Path) -> None:
     run("-m", "extension_core.demo.residency", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
     assert "hybrid" in (tmp_path / "table.md").read_text()
+    run("-m", "extension_core.demo.schedules", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
+    grids = json.loads((tmp_path / "schedules.json").read_text())
+    for mode in ("distilled", "hybrid", "hybrid_k2"):
+        assert 0 < grids[mode]["dissimilarity_same_seed"] < grids[mode]["dissimilarity_between_seeds"]
     asked = ("--url", trained, "--out", str(tmp_path / "transfer"))
     said = run("-m", "extension_core.demo.transfer", *asked, status=1)  # whole against a server in test_demo.py
     assert "transfer: the WebUI does not list the LoRA" in said.replace(trained, "the WebUI")
