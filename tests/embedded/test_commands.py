@@ -68,6 +68,9 @@ def test_what_asks_a_running_webui(trained: str, tmp_path: Path) -> None:
     asked = ("--url", trained, "--out", str(tmp_path / "transfer"))
     said = run("-m", "extension_core.demo.transfer", *asked, status=1)  # whole against a server in test_demo.py
     assert "transfer: the WebUI does not list the LoRA" in said.replace(trained, "the WebUI")
+    folder = ("--url", trained, "--distilled", "monsters_distilled", "--json", str(tmp_path / "folder.json"))
+    run("-m", "benches.folder", *folder)
+    assert json.loads((tmp_path / "folder.json").read_text())["ours_models_warm_seconds"] > 0
     same = ("--base", "monsters_base", "--second", "monsters_distilled", "--only", "sampler Euler")
     assert "2 of 2 agree" in run("-m", "tests.embedded.compare", trained, trained, *same)
     picked = ("tests/e2e/test_docs.py", "-k", "shell", "-q")
