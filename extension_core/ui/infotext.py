@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from extension_core.arguments import Pasted
-from extension_core.errors import DiversityError
+from extension_core.errors import DiversityError, sayable
 from extension_core.fields import INFOTEXT_PREFIX, Field, infotext_found, parse_value
 from extension_core.options import BY_NAME, FIELDS, Options
 from extension_core.sampling.families import Detection
@@ -66,13 +66,17 @@ def not_understood(parsed: Mapping[str, Any]) -> str:
     unknown = [*_unknown(parsed), *_unread(parsed)]
     if not unknown:
         return ""
-    of = f"version {version:.20}" if (version := str(parsed.get(_VERSION, ""))) else "another version"
+    of = f"version {_shortened(version)}" if (version := str(parsed.get(_VERSION, ""))) else "another version"
     named = ", ".join(unknown[:_MOST_NAMED])
     more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
-    return (
+    return sayable(
         f"The infotext was written by {of} of this extension and holds {named}{more}, which this one does not know, so "
         "the image may come out otherwise; update the extension."
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def paste_fields(
@@ -136,7 +140,7 @@ def _unread(parsed: Mapping[str, Any]) -> list[str]:
     """Values in whose place the default runs, as this version would not take them; choices are refused by name."""
     found = ((spec, infotext_found(parsed, spec.infotext_key)) for spec in FIELDS if spec.kind != "choice")
     return [
-        f"{spec.infotext_key} {str(value)[:_LONGEST_VALUE]!r}"
+        f"{spec.infotext_key} {_shortened(str(value))!r}"
         for spec, value in found
         if value is not None and not _is_read(spec, value)
     ]

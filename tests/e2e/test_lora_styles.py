@@ -89,7 +89,7 @@ def processors(tensors: Tensors, unet: dict[str, str], path: Path) -> None:
         f"{block}.processor.{place.removesuffix('.0')}_lora.{parts[part]}": tensor
         for key, tensor in tensors.items()
         for layer, _, part in [key.partition(".")]
-        for block, place in [re.fullmatch(r"(.+)\.(to_.+)", unet[layer]).groups()]  # pyright: ignore[reportOptionalMemberAccess]
+        for block, place in [re.fullmatch(r"(.+)\.(to_.+)", unet[layer]).groups()]
         if part in parts
     }, path)  # fmt: skip
 

@@ -113,6 +113,9 @@ def test_values_that_cannot_be_read_are_told_with_the_keys_that_are_not_known() 
     line = pasted(told)["line"]
     assert "holds DD newest, DD other, DD switch step &#x27;many&#x27; and 1 more, which" in line
     assert "written by another version of this extension" in line
+    long = pasted({**HYBRID, "DD switch step": "9" * 50, "DD version": "1\x1b[31m" + "8" * 60})["line"]
+    assert f"DD switch step &#x27;{'9' * 40}...&#x27;, which" in long
+    assert f"by version 1?[31m{'8' * 34}... of" in long
 
 
 def test_over_the_api_the_values_bring_what_is_not_known() -> None:
