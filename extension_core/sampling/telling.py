@@ -33,6 +33,11 @@ _PLAIN = frozenset({
     "safetensors", "sampler", "sfw", "smallcfg", "stable", "step", "steplora", "steps", "stepslora", "t", "test",
     "unet", "v", "vae", "ver", "version", "weights", "x",
 })  # fmt: skip
+# Anywhere in a word: what may stand for a method, and how makers say that their files are fast.
+_HINTS = (
+    *("dmd", "lightning", "turbo", "lcm", "hyper", "pcm", "tcd", "flash", "distil", "sdxs", "schnell"),
+    *("lighting", "tdd", "slam", "step", "fast", "speed", "quick", "instant", "accel", "boost"),
+)
 _TAKEN_BACK = ("no", "non", "not", "without", "anti", "for", "with")
 _SAMPLERS = (("dpm", "DPM++"), ("euler", "Euler"), ("unipc", "UniPC"), ("heun", "Heun"), ("ddim", "DDIM"))
 _LONGEST_ENDING = len("ppsde")
@@ -113,6 +118,12 @@ def other_kind(text: str) -> str:
         if word.text in _OTHER_KINDS and not name.has_base(range(len(name.words))):
             return _OTHER_KINDS[word.text]
     return ""
+
+
+def hints_at_few_steps(text: str) -> bool:
+    """Whether a text holds a word of few-step models, also where it may mean something else."""
+    folded = text.casefold()
+    return any(word in folded for word in _HINTS)
 
 
 def _name_of(text: str) -> _Name:
