@@ -276,3 +276,15 @@ def test_by_position_what_is_left_out_is_as_before(webui: WebUI, pair: Pair, mer
     reply = WebUI.read(*webui.call("/sdapi/v1/txt2img", payload)).must_work()
     assert "DD loaded is" not in reply.infotext
     assert "The roles look reversed" in reply.infotext
+
+
+def test_compare(webui: WebUI, pair: Pair) -> None:
+    """The base alone is made as the host makes it with that checkpoint loaded."""
+    asked = {"distilled_model": pair.base, "loaded_is": "distilled", "family": "dmd2", "switch_step": 2}
+    request: dict[str, Any] = {"sampler_name": "DPM++ 2M", "prompt": prompt(pair, True)}
+    compared = webui.generate(pair.distilled, {**asked, "base_cfg": 3, "dt": {"compare": True}}, **request).must_work()
+    hybrid = webui.generate(pair.distilled, {**asked, "base_cfg": 3}, **request).must_work()
+    base = webui.generate(pair.base, **{**request, "steps": 20}).must_work()
+    distilled = webui.generate(pair.distilled, {**asked, "mode": "distilled"}, **request).must_work()
+    expected = [one.images[0] for one in (hybrid, base, distilled)]
+    assert [np.array_equal(a, b) for a, b in zip(compared.images, expected, strict=True)] == [True] * 3
