@@ -16,6 +16,7 @@ from tests.e2e.plots import Along, plot
 from tests.e2e.test_equalities import OF_EACH_KIND, SAMPLERS, prompt
 from tests.e2e.test_equalities import settings as alike
 from tests.e2e.test_forms import file_of, placed
+from tests.e2e.test_memory import AMPLE
 from tests.e2e.test_passes import HIRES, from_picture, mask
 from tests.e2e.test_planning import plan
 from tests.e2e.test_xyz import label
@@ -131,11 +132,25 @@ def test_loras_on_each(webui: WebUI, pair: Pair, asked: dict[str, Any]) -> None:
 def test_memory(webui: WebUI, pair: Pair, residency: str) -> None:
     """8 bits change the base's steps, and the same ones."""
     asked = alike(pair, switch_step=2, residency=residency)
-    turned = same_both_ways(webui, pair, asked, prompt=prompt(pair, True))
-    again = {**asked, "distilled_model": pair.base, "loaded_is": "distilled"}
-    assert webui.generate(pair.distilled, again, prompt=prompt(pair, True)).same_as(turned)
-    plain = webui.generate(pair.distilled, {**again, "residency": "both"}, prompt=prompt(pair, True))
-    assert plain.same_as(turned) == (residency != "8bit")
+    for card in (None, AMPLE):
+        request = {"prompt": prompt(pair, True), "faults": card}
+        turned = same_both_ways(webui, pair, asked, **request)
+        again = {**asked, "distilled_model": pair.base, "loaded_is": "distilled"}
+        assert webui.generate(pair.distilled, again, **request).same_as(turned)
+        plain = webui.generate(pair.distilled, {**again, "residency": "both"}, **request)
+        assert plain.same_as(turned) == (residency != "8bit")
+
+
+def test_memory_that_runs_out(webui: WebUI, pair: Pair) -> None:
+    """The idle model waits in RAM from then on, whichever it is."""
+    asked = {**alike(pair, switch_step=2, residency="both"), "distilled_model": pair.base, "loaded_is": "distilled"}
+    expected = webui.generate(pair.distilled, asked, faults=AMPLE).must_work()
+    for residency in ("both", "8bit"):
+        ran_out = webui.generate(
+            pair.distilled, {**asked, "residency": residency}, faults={**AMPLE, "call": 1, "kind": "oom"}
+        )
+        assert "Memory ran out" in ran_out.must_work().infotext
+        assert ran_out.same_as(expected)
 
 
 def test_8_bits_for_either_part_of_one_file(webui: WebUI, pair: Pair) -> None:
