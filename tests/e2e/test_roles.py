@@ -234,7 +234,7 @@ def test_refusals(webui: WebUI, pair: Pair) -> None:
     for asked, said in (
         ({"distilled_model": f"LoRA: {pair.lora}"}, "is a LoRA, which acts on the loaded checkpoint"),
         ({"distilled_model": pair.base, "carry_from": pair.base}, "here the loaded checkpoint is the distilled model"),
-        ({"distilled_model": "not there"}, "not there"),
+        ({"distilled_model": "not there"}, "The base 'not there' is not among"),
     ):
         reply = webui.generate(pair.distilled, {**turned, **asked})
         status, told = webui.call("/diversity-distillation/v1/plan", {"args": [{**turned, **asked}]})

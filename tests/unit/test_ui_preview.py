@@ -69,3 +69,11 @@ def test_the_page_begins_with_the_options_defaults_but_for_the_roles() -> None:
         with gr.Blocks():
             components = panel.build(parts).components
         assert options_of_page([one.value for one in components]) == Options(loaded_is=loaded_is)
+
+
+def test_warnings_stand_below_the_plan_line() -> None:
+    shown = panel.plan_html("base 999", "found", "<table></table>", ["<b> is wrong; do that.", "And that."])
+    assert shown == (
+        "<p class='diversity-line'>base 999</p><p class='diversity-warning'>&lt;b&gt; is wrong; do that.</p>"
+        "<p class='diversity-warning'>And that.</p><p class='diversity-found'>found</p><table></table>"
+    )

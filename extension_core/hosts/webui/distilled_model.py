@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui import choices, files, hashes
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.loaded_checkpoint import LoadedCheckpoint, loaded_checkpoint
+from extension_core.hosts.webui.pasting import other_content
 from extension_core.options import Options
 from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, grid_for, steps_for
 from extension_core.sampling.roles import Resident, Roles, Side, roles_of, settled, turned_note
 from extension_core.sampling.routing import Phase
 from extension_core.weights.choices import Choice
 from extension_core.weights.reader import read_header
-from extension_core.weights.wanted import Carry, as_base, as_origin
+from extension_core.weights.wanted import Carry, as_base, as_origin, in_words_of_base
 
 
 def hash_of(path: Path | None) -> str:
@@ -76,8 +78,9 @@ def settle_models(host: Host, options: Options) -> Models:
         DiversityError: none is chosen, it is not there, or it cannot have the part that it is to have.
     """
     loaded = loaded_checkpoint() if host.is_loaded() else None
-    choice = _chosen(options)
-    chosen = None if choice is None else _side(choice)
+    with as_base() if options.loaded_is == Phase.DISTILLED.value else nullcontext():
+        choice = _chosen(options)
+        chosen = None if choice is None else _side(choice)
     loaded_is = settled(options.loaded_is, options.family, loaded and loaded.detection, chosen)
     by_itself = loaded_is != options.loaded_is and loaded_is == Phase.DISTILLED.value
     options = replace(options, loaded_is=loaded_is)
@@ -129,6 +132,14 @@ def _by_the_user(options: Options, distilled: Side | None) -> Detection:
     if options.family != "auto":
         detection = replace(detection, family=FAMILIES[options.family], why="you chose it")
     return detection if options.file_steps is None else replace(detection, steps=options.file_steps)
+
+
+def content_notes(models: Models) -> tuple[str, ...]:
+    """A sentence where the chosen file was asked for with a hash that it does not have."""
+    if models.choice is None:
+        return ()
+    notes = other_content(models.options.distilled_model, models.choice)
+    return tuple(map(in_words_of_base, notes)) if models.roles.turned else notes
 
 
 def check_second(host: Host, models: Models) -> bool:

@@ -17,13 +17,13 @@ from extension_core.hosts.webui.distilled_model import (
     apply_family,
     carry_of,
     check_second,
+    content_notes,
     settle_models,
     title_of,
 )
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.names import settle_names
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.pasting import other_content
 from extension_core.options import Options
 from extension_core.sampling.families import Detection
 from extension_core.sampling.plan import Plan
@@ -105,7 +105,6 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     host.check_request(request)
     models = settle_models(host, options)
     options, choice, detection, path = models.options, models.choice, models.detection, models.path
-    content = () if choice is None else other_content(options.distilled_model, choice)
     if host.is_loaded():
         host.check_model()
         check_second(host, models)
@@ -115,5 +114,5 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
     found = detection.why if options.family == "auto" else ""
     session = Session(options, plan, title_of(choice), family_found=found, run_as=str(Settled.of(detection)))
-    names = (*asked, *content, *models.notes)
+    names = (*asked, *content_notes(models), *models.notes)
     return Planned(session, models, carry, lives, request, names, cautions_on(request, models, plan))

@@ -22,6 +22,7 @@ from extension_core.hosts.webui.distilled_model import (
     apply_family,
     carry_of,
     check_second,
+    content_notes,
     hash_of,
     settle_models,
     title_of,
@@ -31,7 +32,6 @@ from extension_core.hosts.webui.inner_passes import PAINTED, InnerPasses
 from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.notes import notes_on, notes_on_prompts
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.pasting import other_content
 from extension_core.hosts.webui.replaced import replaced, settings_of
 from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.hosts.webui.takeover import READINGS, TakeOver
@@ -91,8 +91,7 @@ class Request:
         self.session = Session(options, plan, title_of(choice), hash_of(self.path), found, settled)
         cautions = cautions_on(p, self.models, plan)
         self.notes = (*(caution.sentence for caution in cautions if caution.on_image), *self.notes)
-        if choice is not None:
-            self.notes = (*other_content(options.distilled_model, choice), *self.notes)
+        self.notes = (*content_notes(self.models), *self.notes)
         self.second: Second | None = None
         self._error: Exception | None = None
         self._running: RunningPass | None = None
