@@ -37,6 +37,7 @@ POSITIONS: tuple[str, ...] = (
     *(_PREVIEW_POSITION + name for name in ("preview", "every", "timesteps", "decoder", "save", "gallery", "page")),
     "grid_diversity",
     "file_steps",
+    "loaded_is",
 )
 
 

@@ -36,6 +36,11 @@ _PLAIN = frozenset({
 # What a method is mixed into may want another sampler than it does, and mostly DPM++ SDE. "Mix" ends many a
 # checkpoint's own name, so it counts right behind the method alone.
 _MERGED, _MIXED = frozenset({"blend", "merge", "merged"}), ("mix", "mixed")
+# Anywhere in a word: what may stand for a method, and how makers say that their files are fast.
+_HINTS = (
+    *("dmd", "lightning", "turbo", "lcm", "hyper", "pcm", "tcd", "flash", "distil", "sdxs", "schnell"),
+    *("lighting", "tdd", "slam", "step", "fast", "speed", "quick", "instant", "accel", "boost"),
+)
 _TAKEN_BACK = ("no", "non", "not", "without", "anti", "for", "with")
 _SAMPLERS = (("dpm", "DPM++"), ("euler", "Euler"), ("unipc", "UniPC"), ("heun", "Heun"), ("ddim", "DDIM"))
 _LONGEST_ENDING = len("ppsde")
@@ -116,6 +121,12 @@ def other_kind(text: str) -> str:
         if word.text in _OTHER_KINDS and not name.has_base(range(len(name.words))):
             return _OTHER_KINDS[word.text]
     return ""
+
+
+def hints_at_few_steps(text: str) -> bool:
+    """Whether a text holds a word of few-step models, also where it may mean something else."""
+    folded = text.casefold()
+    return any(word in folded for word in _HINTS)
 
 
 def _name_of(text: str) -> _Name:

@@ -12,6 +12,7 @@ from extension_core.errors import DiversityError, sayable
 from extension_core.fields import INFOTEXT_PREFIX, Field, infotext_found, parse_value
 from extension_core.options import BY_NAME, FIELDS, Options
 from extension_core.sampling.families import Detection
+from extension_core.sampling.roles import roles_of
 from extension_core.sampling.settled import Settled, to_run_again
 from extension_core.session import HASH_KEY, RUN_AS_KEY, TOLD
 
@@ -47,7 +48,9 @@ class Pasting:
     def _to_run_again(self, values: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
         """What was left to `auto` and would be settled otherwise now: a file may have lost the name that told it."""
         then = Settled.read(str(infotext_found(parsed, RUN_AS_KEY) or ""))
-        now = self.detected(values["distilled_model"]) if then and values["distilled_model"] else None
+        is_loaded = roles_of(values["loaded_is"]).turned
+        few_step = str(infotext_found(parsed, "Model") or "") if is_loaded else values["distilled_model"]
+        now = self.detected(few_step) if then and few_step else None
         if then is None or now is None:
             return {}
         steps = str(infotext_found(parsed, "Steps") or "")

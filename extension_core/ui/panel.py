@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from extension_core.ui.components import HostParts, Reach, component
 
 # Which options share a row; everything else about them comes from `FIELDS`.
 ROWS: tuple[tuple[str, ...], ...] = (
+    ("loaded_is",),
     ("distilled_model", "family"),
     ("mode", "passes"),
     ("switch_step", "base_steps"),
@@ -78,10 +79,11 @@ def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
         return gr.Checkbox(value=False, visible=False, elem_id=elem_id("enabled"))
 
 
-def plan_html(line: str, found: str, summary: str) -> str:
-    """The plan as one readable line, what the family's detection found, and the models' table (HTML)."""
+def plan_html(line: str, found: str, summary: str, warnings: Sequence[str] = ()) -> str:
+    """The plan as one readable line, what to mind, what the family's detection found, and the models' table (HTML)."""
+    minded = "".join(f"<p class='diversity-warning'>{html.escape(sentence)}</p>" for sentence in warnings)
     why = f"<p class='diversity-found'>{html.escape(found)}</p>" if found else ""
-    return f"<p class='diversity-line'>{html.escape(line)}</p>{why}{summary}"
+    return f"<p class='diversity-line'>{html.escape(line)}</p>{minded}{why}{summary}"
 
 
 def problem_html(sentence: str) -> str:

@@ -64,8 +64,7 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
             f"The distilled model '{file_name}' is none: it holds no U-Net (no '{UNET_PREFIX}*' tensors, nor "
             "diffusers' 'down_blocks.*') and no LoRA; choose a checkpoint, a U-Net or a LoRA."
         )
-    _check_guidance_embedding(file_name, found)
-    _check_levels(file_name, file_shapes)
+    check_by_itself(file_name, found, file_shapes)
     _check_channels(file_name, file_shapes, host_shapes)
     unet = {name: file_shapes[name] for name in found}
     missing = sorted(set(host_shapes) - found)
@@ -85,6 +84,19 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
                 f"The distilled model '{file_name}' {what} {len(names)} U-Net tensors of the loaded checkpoint, first "
                 f"{', '.join(names[:3])}; choose a complete file of the same architecture."
             )
+
+
+def check_by_itself(file_name: str, unet_names: Collection[str], file_shapes: Shapes) -> None:
+    """Refuse a U-Net that no WebUI's base can take turns with, whatever that base is.
+
+    Args:
+        unet_names: those of the file's tensors that are its U-Net's.
+
+    Raises:
+        DiversityError: it wants its guidance as an input, or has noise levels of its own.
+    """
+    _check_guidance_embedding(file_name, unet_names)
+    _check_levels(file_name, file_shapes)
 
 
 def extra_tensors_note(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> tuple[str, ...]:

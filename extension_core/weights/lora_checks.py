@@ -43,8 +43,7 @@ def check_lora(lora: LoraFile, unet_shapes: Shapes) -> None:
     ours, theirs = architecture(unet_shapes), lora_architecture(lora)
     if not fitting:
         _check_other_architecture(lora, ours)
-    _check_tensors(lora)
-    _check_ranks(lora)
+    check_by_itself(lora)
     _check_channels(lora, unet_shapes)
     other_shapes = [layer for layer in fitting if not _fits(lora, layer, layers[_inside(layer)])]
     if other_shapes:
@@ -64,6 +63,16 @@ def check_lora(lora: LoraFile, unet_shapes: Shapes) -> None:
     if not same_blocks(lora.unet_layers, unet_shapes):
         raise _refusal(lora, f"is {theirs} but the loaded checkpoint is {ours}; {_for(ours)}")
     _check_biases(lora, fitting, unet_shapes)
+
+
+def check_by_itself(lora: LoraFile) -> None:
+    """Refuse a LoRA that hosts read otherwise than it is meant, whatever it is put on.
+
+    Raises:
+        DiversityError: says what in it.
+    """
+    _check_tensors(lora)
+    _check_ranks(lora)
 
 
 def prediction_note(lora: Header, base: str) -> tuple[str, ...]:

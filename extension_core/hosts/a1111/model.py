@@ -15,6 +15,7 @@ from extension_core.hosts.a1111 import lora as merging
 from extension_core.hosts.webui import base_file
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
+from extension_core.weights.file_facts import Facts, facts_of_loaded
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.lora_checks import check_lora, prediction_note
@@ -90,6 +91,11 @@ def check_file(path: Path, text_encoder: str) -> bool:
     return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
 
 
+def loaded_facts() -> Facts:
+    """What the live model is, in the words in which files are told."""
+    return facts_of_loaded(_shapes(unet_parameters()), _prediction())
+
+
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
     header = read_header(path)
@@ -114,13 +120,13 @@ def second_model(wanted: Wanted, p: Any, residency: str) -> tuple[SecondModel, C
     if choice.placement is Placement.EIGHT_BIT:
         memory.check_8_bits()
     try:
-        return _placed(key, load, choice), choice
+        return _placed(key, load, choice, wanted.makes_base), choice
     except NotEnoughMemory:
         if choice.placement is Placement.RAM or memory.in_ram():
             raise
     devices.torch_gc()
     choice = ran_out(choice.placement, str(devices.device))
-    second = _placed(key, load, choice)
+    second = _placed(key, load, choice, wanted.makes_base)
     second.ran_out = True
     return second, choice
 
@@ -153,7 +159,9 @@ def _choice(p: Any, residency: str, key: tuple[Any, ...], own_text_encoder: bool
     return memory.choice_for(p, residency, resident.bytes_missing_on(devices.device))
 
 
-def _placed(key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], choice: Choice) -> SecondModel:
+def _placed(
+    key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], choice: Choice, makes_base: bool
+) -> SecondModel:
     lane = None if choice.placement is Placement.BOTH else memory.lane()
 
     def loaded() -> SecondModel:
@@ -162,7 +170,7 @@ def _placed(key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], ch
         return second
 
     second = RESIDENCY.get(key, loaded)
-    second.place(choice.placement, memory.lane(), unet_parameters(), networks.bring_to_wanted)
+    second.place(choice.placement, memory.lane(), unet_parameters(), networks.bring_to_wanted, makes_base)
     return second
 
 

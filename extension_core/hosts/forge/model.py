@@ -18,6 +18,7 @@ from extension_core.hosts.forge.lora import is_online, load_lora
 from extension_core.hosts.webui import base_file
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
+from extension_core.weights.file_facts import Facts, facts_of_loaded
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.lora_checks import check_lora, prediction_note
@@ -120,6 +121,11 @@ def check_file(path: Path, text_encoder: str) -> bool:
 
 def _prediction() -> str:
     return _PREDICTIONS[live_unet().predictor.prediction_type]
+
+
+def loaded_facts() -> Facts:
+    """What the live model is, in the words in which files are told."""
+    return facts_of_loaded(unet_shapes(), _prediction())
 
 
 def file_notes(path: Path) -> tuple[str, ...]:

@@ -31,7 +31,11 @@ HOST_SETTINGS: dict[str, str] = {
     "hr_scale": "{tab}_hr_scale",
     "hr_resize_x": "{tab}_hr_resize_x",
     "hr_resize_y": "{tab}_hr_resize_y",
+    "prompt": "{tab}_prompt",
+    "negative_prompt": "{tab}_neg_prompt",
 }
+# Followed when they are left, not at every key: only what is said beside the plan depends on them.
+_TYPED = ("prompt", "negative_prompt")
 _NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
 # The host writes all its settings here once it has stored one, on A1111 once it has loaded the checkpoint as well
 # (modules/ui_settings.py, 1.10.1); and here what an image was made from, for which Forge loads the checkpoint. Both are
@@ -61,25 +65,27 @@ def keep_current(line: Line, built: Panel, settings: dict[str, Any], is_img2img:
         return
     inputs = [*built.components, *settings.values()]
     asked = gr.State(Asked())
+    typed = [settings[name] for name in _TYPED if name in settings]
     for component in inputs:
-        _show_on_change(component, line, tuple(settings), [asked, *inputs], built)
+        event = component.blur if component in typed else component.change
+        _show_on(event, line, tuple(settings), [asked, *inputs], built)
     signs = [pattern.format(tab=_tab(is_img2img)) for pattern in _SIGNS]
 
     def listen(component: Any, **kwargs: Any) -> None:
         if Context.root_block is None:
             return  # gradio 4 makes a component anew for every answer that changes one
         if kwargs.get("elem_id") in signs:
-            _show_on_change(component, line, tuple(settings), [asked, *inputs], built)
+            _show_on(component.change, line, tuple(settings), [asked, *inputs], built)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
             names = (*settings, "sd_model_checkpoint")
-            _show_on_change(component, line, names, [asked, *inputs, component], built)
+            _show_on(component.change, line, names, [asked, *inputs, component], built)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
-def _show_on_change(component: Any, line: Line, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
+def _show_on(event: Any, line: Line, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
     shown = newest_alone(functools.partial(line, names))
-    component.change(fn=shown, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
+    event(fn=shown, inputs=inputs, outputs=[built.plan_line], show_progress=False, queue=False)
 
 
 class Asked:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from gradio.context import Context
 from modules import sd_models, sd_samplers, ui_common, ui_components
 
 from extension_core.arguments import in_positions, options_of_page
 from extension_core.errors import DiversityError
 from extension_core.hosts.webui import choices, files, following, pasting
 from extension_core.hosts.webui.host import Host
-from extension_core.hosts.webui.planned import planned, request_of
+from extension_core.hosts.webui.planned import Planned, planned, request_of
 from extension_core.options import FIELDS, Options
 from extension_core.sampling.routing import Phase
 from extension_core.ui import components, infotext, panel, preview, summary
 from extension_core.ui.summary import Model, summary_html
-from extension_core.weights.wanted import Carry
 
 
 def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
@@ -30,6 +29,7 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
         refresh_button=_refresh_button,
         elem_id=script.elem_id,
         tooltip=lambda text: {"tooltip": text},
+        is_page=Context.block is not Context.root_block,  # the API calls `ui` in Blocks of its own (1.10.1)
     )
     built = panel.build(parts)
     pasted = infotext.Pasting(pasting.label_of, pasting.detected, pasting.problem)
@@ -70,19 +70,23 @@ def _preview(host: Host, options: Options, request: SimpleNamespace) -> str:
     family = found.detection.family
     settings = f"{request.sampler_name}, {request.steps} steps" if family.sampler else ""
     named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
-    said = "; ".join(part for part in (named, settings, *found.names, *found.plan.notes) if part)
-    models = _models(options, request.sd_model_checkpoint, found.path, found.carry)
-    return panel.plan_html(found.plan.describe(), said, summary_html(found.session, models, found.lives))
+    warnings = [caution.sentence for caution in found.warnings]
+    notes = [note for note in found.plan.notes if note not in warnings]
+    said = "; ".join(part for part in (named, settings, *found.names, *notes) if part)
+    models = _models(found, request.sd_model_checkpoint)
+    table = summary_html(found.session, models, found.lives)
+    return panel.plan_html(found.plan.describe(), said, table, warnings)
 
 
-def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry | None) -> dict[Phase, Model]:
+def _models(found: Planned, checkpoint: str) -> dict[Phase, Model]:
     """The models of a request by their files' names."""
+    options, path, carry, roles = found.session.options, found.path, found.carry, found.session.roles
     info = sd_models.get_closet_checkpoint_match(checkpoint) if checkpoint else None
     loaded = info.name_for_extra if info is not None else "the loaded checkpoint"
-    models = {Phase.BASE: Model(loaded)}
+    models = {roles.loaded: Model(loaded)}
     if path is not None:
         changed_by = summary.carried(carry.strength, loaded, carry.origin.path.stem) if carry is not None else ""
         if files.is_lora_file(path):
             changed_by = summary.lora_on(options.lora_strength, loaded)
-        models[Phase.DISTILLED] = Model(path.stem, changed_by)
-    return models
+        models[roles.second] = Model(path.stem, changed_by)
+    return {phase: models[phase] for phase in Phase if phase in models}
