@@ -1,7 +1,8 @@
 """`python -m benches.folder --json FILE`: a folder of 300 checkpoints and 5,000 LoRAs, with the extension and without.
 
 The files are tiny, each with a header as trainers write it; what is measured is looking through them. The host runs as
-users run it, a process with its page, whose files are in the system's cache.
+users run it, a process with its page, whose files are in the system's cache. `--make DIR` writes the files alone, for a
+WebUI that you start yourself with them; `--url URL --distilled NAME` asks that one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def make(folder: Path, loras: int, checkpoints: int) -> Path:
     """The folder; returns the yaml of the two checkpoints that are models. Of the others only headers are looked at."""
     base = random_checkpoint(folder / "pair" / "pair_base.safetensors", seed=1)
     distilled = random_checkpoint(folder / "pair" / "pair_distilled.safetensors", seed=2, shared_with=base)
-    (folder / "models").mkdir()
+    (folder / "models").mkdir(parents=True)
     for path in (base, distilled):
         shutil.copy(path, folder / "models" / path.name)
     shapes = {key: tensor for key, tensor in load_file(base).items() if tensor.ndim < 2}
@@ -79,16 +81,33 @@ def call(url: str, payload: dict[str, Any] | None = None) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
+@dataclass(frozen=True)
+class Start:
+    """How a host is started.
+
+    Attributes:
+        folder: with the models, and for everything that it writes.
+        config: the yaml of its two real checkpoints.
+    """
+
+    flavour: str
+    folder: Path
+    config: Path
+    port: int
+
+
 @contextlib.contextmanager
-def running(folder: Path, config: Path, port: int, *extra: str) -> Iterator[tuple[str, Clock, tuple[float, float]]]:
+def running(start: Start, *extra: str) -> Iterator[tuple[str, Clock, tuple[float, float]]]:
     """(URL of a host with this folder, its clock, its times until it answered)."""
-    command = [sys.executable, "-m", "extension_core.embedded", "--port", str(port), "--default-config", str(config)]
+    folder = start.folder
+    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", start.flavour, "--port", str(start.port)]
+    command += ["--default-config", str(start.config)]
     command += ["--ckpt", str(folder / "models" / "pair_base.safetensors")]
     command += ["--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]
     command += ["--data-dir", str(folder / f"data{''.join(extra)}"), "--extensions", str(folder / "none"), *extra]
     began = time.perf_counter()
     with (folder / "log").open("w") as log, _group(command, _environment(), log) as process:
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{start.port}"
         _wait_for(process, url, folder / "log")
         clock = Clock(process.pid)
         yield url, clock, clock.since((began, 0.0))
@@ -109,15 +128,22 @@ def _wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 class Clock:
-    """Time of one process: as it goes by, and of the processor, which other programs lengthen less."""
+    """Time of one process, as it goes by and of the processor, which other programs lengthen less; and its memory."""
 
-    def __init__(self, process: int) -> None:
-        self._process = psutil.Process(process)
+    def __init__(self, process: int | None) -> None:
+        """None for a process of another machine or user, of which only the time that goes by is known."""
+        self._process = None if process is None else psutil.Process(process)
 
     def now(self) -> tuple[float, float]:
         """Both by now, in seconds."""
+        if self._process is None:
+            return time.perf_counter(), 0.0
         used = self._process.cpu_times()
         return time.perf_counter(), used.user + used.system
+
+    def mib(self) -> float:
+        """What it holds in memory by now."""
+        return 0.0 if self._process is None else self._process.memory_info().rss / 2**20
 
     def since(self, before: tuple[float, float]) -> tuple[float, float]:
         """Both since then."""
@@ -139,21 +165,36 @@ def told(name: str, taken: tuple[float, float]) -> dict[str, float]:
     return {f"{name}_seconds": taken[0], f"{name}_cpu_seconds": taken[1]}
 
 
-def measure(folder: Path, port: int, quick: bool) -> dict[str, float]:
+def measure(flavour: str, folder: Path, port: int, quick: bool) -> dict[str, float]:
     """All figures: `plain` is the host alone."""
     config = make(folder, *((QUICK, QUICK) if quick else (LORAS, CHECKPOINTS)))
+    begin = Start(flavour, folder, config, port)
     figures: dict[str, float] = {}
     for name, extra in (("plain", ("--without-self",)), ("ours", ())):
         for start in ("second",) if quick else ("first", "second"):  # the host notes what it has read of files
-            with running(folder, config, port, *extra) as (url, clock, started):
+            with running(begin, *extra) as (url, clock, started):
                 figures |= told(f"{name}_{start}_start", started)
                 if start == "second":
-                    for what, taken in _answers(url, clock, name == "ours").items():
+                    figures[f"{name}_mib_started"] = clock.mib()
+                    for what, taken in _answers(url, clock, "pair_distilled" if name == "ours" else None).items():
                         figures |= told(f"{name}_{what}", taken)
+                    figures[f"{name}_mib"] = clock.mib()
     return figures
 
 
-def _answers(url: str, clock: Clock, ours: bool) -> dict[str, tuple[float, float]]:
+def asked(url: str, process: int | None, distilled: str) -> dict[str, float]:
+    """The answers of a WebUI that runs already, with the extension or without."""
+    clock = Clock(process)
+    scripts = json.loads(call(f"{url}/sdapi/v1/scripts")[1])["txt2img"]
+    name = "ours" if _TITLE.lower() in (title.lower() for title in scripts) else "plain"
+    figures = {f"{name}_mib_started": clock.mib()}
+    for what, taken in _answers(url, clock, distilled if name == "ours" else None).items():
+        figures |= told(f"{name}_{what}", taken)
+    return {**figures, f"{name}_mib": clock.mib()}
+
+
+def _answers(url: str, clock: Clock, ours: str | None) -> dict[str, tuple[float, float]]:
+    """What each thing takes; `ours` is a distilled model for the loaded checkpoint, None without the extension."""
     base: dict[str, Any] = {
         "prompt": "a cat",
         "steps": 4,
@@ -162,7 +203,8 @@ def _answers(url: str, clock: Clock, ours: bool) -> dict[str, tuple[float, float
         "sampler_name": "Euler",
         "seed": 1,
     }
-    scripts = {_TITLE: {"args": [{"distilled_model": "pair_distilled", "family": "custom"}]}} if ours else {}
+    settings = {"distilled_model": ours, "family": "custom"}
+    scripts = {_TITLE: {"args": [settings]}} if ours else {}
     figures = {"page": clock.answer(lambda: call(url)), "page_again": clock.answer(lambda: call(url))}
     if ours:
         figures["models_cold"] = clock.answer(lambda: call(f"{url}{_PREFIX}/models"))
@@ -170,9 +212,16 @@ def _answers(url: str, clock: Clock, ours: bool) -> dict[str, tuple[float, float
     send = lambda **more: call(f"{url}/sdapi/v1/txt2img", {**base, **more})  # noqa: E731
     figures["first_request"] = clock.answer(lambda: send(alwayson_scripts=scripts))
     figures["second_request"] = clock.answer(lambda: send(alwayson_scripts=scripts))
-    figures["paste_of_an_unknown_hash"] = clock.answer(
-        lambda: call(f"{url}/sdapi/v1/txt2img", {"infotext": _GONE, "styles": []}), 422 if ours else 200
-    )
+    paste = lambda: call(f"{url}/sdapi/v1/txt2img", {"infotext": _GONE, "styles": []})  # noqa: E731
+    figures["paste_of_an_unknown_hash"] = clock.answer(paste, 422 if ours else 200)
+    if ours:
+        plan = lambda **more: call(f"{url}{_PREFIX}/plan", {"args": [{**settings, **more}]})  # noqa: E731
+        figures["plan"] = clock.answer(plan)
+        figures["plan_of_an_unknown_name"] = clock.answer(lambda: plan(distilled_model="gone since"), 422)
+    for what in ("checkpoints", "loras"):
+        figures[f"refresh_{what}"] = clock.answer(lambda what=what: call(f"{url}/sdapi/v1/refresh-{what}", {}))
+    if ours:
+        figures["models_after_a_refresh"] = clock.answer(lambda: call(f"{url}{_PREFIX}/models"))
     return figures
 
 
@@ -180,8 +229,17 @@ def main() -> int:
     """Measure, print, write."""
     made = parser("benches.folder", __doc__, f"{QUICK} files of each kind and one start")
     made.add_argument("--port", type=int, default=7867, help="a free port (default: 7867)")
+    made.add_argument("--make", type=Path, metavar="DIR", help="write the files there and end")
+    made.add_argument("--url", help="ask this running WebUI, which lists such files, and start none")
+    made.add_argument("--pid", type=int, help="its process, if its processor time and memory are to be told")
+    made.add_argument("--distilled", default="pair_distilled", help="its distilled model (default: pair_distilled)")
     options = made.parse_args()
-    return tell(options.json, lambda folder: measure(folder, options.port, options.quick))
+    if options.make is not None:
+        make(options.make, *((QUICK, QUICK) if options.quick else (LORAS, CHECKPOINTS)))
+        return 0
+    if options.url is not None:
+        return tell(options.json, lambda _folder: asked(options.url.rstrip("/"), options.pid, options.distilled))
+    return tell(options.json, lambda folder: measure(options.flavour, folder, options.port, options.quick))
 
 
 if __name__ == "__main__":

@@ -37,15 +37,43 @@ POSITIONS: tuple[str, ...] = (
     *(_PREVIEW_POSITION + name for name in ("preview", "every", "timesteps", "decoder", "save", "gallery", "page")),
     "grid_diversity",
     "file_steps",
+    "loaded_is",
 )
+
+
+class Pasted(str):
+    """A value out of an infotext, with what is to be said of the rest of it.
+
+    Over the API the hosts read a request's infotext themselves and hand on what the components' readers return, as it
+    is. What goes by way of a page comes back as plain text, and the page has a line of its own.
+
+    Attributes:
+        note: one sentence.
+    """
+
+    note: str
+
+    def __new__(cls, text: str, note: str) -> Pasted:
+        """A text that equals `text` in every way."""
+        pasted = super().__new__(cls, text)
+        pasted.note = note
+        return pasted
+
+    def __reduce__(self) -> Any:
+        return Pasted, (str(self), self.note)
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Everything that one request asks of the extension."""
+    """Everything that one request asks of the extension.
+
+    Attributes:
+        note: what is to be said of the infotext that they come from, "" for nothing.
+    """
 
     options: Options
     preview: PreviewOptions
+    note: str = ""
 
     def at(self, cell: Mapping[str, Any]) -> Arguments:
         """These with the values of a grid's axes; whoever sweeps an option wants it to act, so that enables.
@@ -80,7 +108,8 @@ class Arguments:
             if name.startswith(_PREVIEW_POSITION)
         }
         rest = {name: _from_page(name, value) for name, value in placed.items() if not name.startswith(PREVIEW + ".")}
-        return cls(Options.from_mapping(rest), PreviewOptions.from_mapping(preview))
+        note = next((value.note for value in placed.values() if isinstance(value, Pasted)), "")
+        return cls(Options.from_mapping(rest), PreviewOptions.from_mapping(preview), note)
 
     @classmethod
     def _from_mapping(cls, values: Mapping[str, Any]) -> Arguments:

@@ -26,6 +26,7 @@ class Field:
         short: what a grid's legend says before a value, "" where the value speaks for itself.
         empty: the word for no value, on an axis.
         zero: what the page's slider means by 0, where it stands for no value.
+        on_page: what the page begins with, where that is another value than requests have that leave it out.
         cost: how long another value keeps the next image waiting, 0 to 1 as the host's X/Y/Z plot counts it.
     """
 
@@ -42,6 +43,7 @@ class Field:
     cost: float = 0.0
     empty: str = "same"
     zero: str = ""
+    on_page: Any = None
 
     @property
     def api_key(self) -> str:
@@ -58,7 +60,7 @@ class Field:
         """The name as words, e.g. `base CFG`."""
         return self.name.replace("_", " ").replace("cfg", "CFG").replace("lora", "LoRA")
 
-    def on_page(self, value: Any) -> Any:
+    def as_shown(self, value: Any) -> Any:
         """A value as its component on the page holds it: that has no empty state."""
         if self.kind == "model":
             return value or "None"

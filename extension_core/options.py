@@ -206,6 +206,17 @@ class Options:
         empty="auto",
         zero="by its name",
     )
+    loaded_is: str = option(
+        "base",
+        "choice",
+        "Loaded checkpoint is",
+        "Which part the checkpoint that this WebUI has loaded plays; the model chosen here plays the other. Base: it "
+        "makes the first steps. Distilled: it is the few-step model and finishes the image. Auto: distilled where its "
+        "name tells a few-step family and the chosen model's tells none.",
+        choices=("auto", "base", "distilled"),
+        short="loaded is",
+        on_page="auto",
+    )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Options:

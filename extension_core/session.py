@@ -9,6 +9,7 @@ from extension_core.fields import INFOTEXT_PREFIX, infotext_value
 from extension_core.options import BY_NAME, Options
 from extension_core.sampling.plan import PassPlan, Plan
 from extension_core.sampling.ran import Call, difference
+from extension_core.sampling.roles import Roles, roles_of
 from extension_core.sampling.routing import Phase
 
 HASH_KEY = f"{INFOTEXT_PREFIX} distilled model hash"
@@ -93,14 +94,28 @@ class Session:
         return self.options.base_lora_factor if phase is Phase.BASE else self.options.distilled_lora_factor
 
     @property
+    def roles(self) -> Roles:
+        """Who makes which phase."""
+        return roles_of(self.options.loaded_is)
+
+    def runs(self, phase: Phase) -> bool:
+        """Whether a phase has any step."""
+        return any(part.split.base if phase is Phase.BASE else part.split.distilled for part in self.plan.passes)
+
+    @property
     def prompt_phase(self) -> Phase:
-        """The phase that the host's own reading of the prompt belongs to."""
-        return Phase.BASE if any(part.split.base for part in self.plan.passes) else Phase.DISTILLED
+        """The phase that the host's own reading of the prompt belongs to: the loaded checkpoint's, if it has steps."""
+        return self.roles.loaded if self.runs(self.roles.loaded) else self.roles.second
+
+    @property
+    def read_by_second(self) -> tuple[Phase, ...]:
+        """Phases whose prompts the second model reads, if it has a text encoder of its own."""
+        return self.roles.read_by_second(self.options.text_encoder)
 
     @property
     def loras_differ(self) -> bool:
-        """Whether the distilled model's steps want other weights of the prompt's LoRAs than the prompt's phase."""
-        return self.lora_factor(self.prompt_phase) != self.lora_factor(Phase.DISTILLED)
+        """Whether a phase that the second model reads for wants other weights of the LoRAs than the prompt's phase."""
+        return any(self.lora_factor(self.prompt_phase) != self.lora_factor(phase) for phase in self.read_by_second)
 
     def infotext(self) -> dict[str, str]:
         """What was asked for and what the plan is, for the host's infotext."""

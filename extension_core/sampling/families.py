@@ -10,7 +10,7 @@ from typing import Literal
 from extension_core.errors import DiversityError
 from extension_core.options import Options
 from extension_core.sampling.file_words import words_of
-from extension_core.sampling.telling import Told, other_kind, tell
+from extension_core.sampling.telling import Told, hints_at_few_steps, other_kind, tell
 
 Grid = Literal["lcm", "trailing", "host", "single_399", "single_800"]
 
@@ -56,6 +56,7 @@ FAMILIES: dict[str, Family] = {
 _KEEPS_CFG = re.compile(r"(?<![a-z])(?:normal)?cfg(?![a-z])", re.IGNORECASE)
 # Metadata that is a name. Descriptions, comments and hints name what a file goes with as well as what it is.
 _NAMES = ("distillation", "modelspec.title", "ss_output_name")
+_DESCRIPTIONS = ("modelspec.description", "modelspec.tags", "modelspec.usage_hint", "modelspec.merged_from")
 _LONGEST_NAME = 100
 _LONGEST_TAGS = 2_000
 # How the trainer of this project begins a description.
@@ -75,6 +76,8 @@ class Detection:
         keeps_cfg: whether the file says that it was trained to be used with guidance.
         unified: whether it is one of Hyper-SD's LoRAs "for 1 step", which are for 1 to 8 and for TCD's sampler.
         predicts_x0: whether it predicts the clean image in place of the noise: SDXL-Lightning's for 1 step.
+        hints: whether name or metadata hold words of few-step models, whatever they come to; without a hint a whole
+            model is an ordinary one.
     """
 
     family: Family
@@ -83,6 +86,7 @@ class Detection:
     keeps_cfg: bool = False
     unified: bool = False
     predicts_x0: bool = False
+    hints: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -106,12 +110,18 @@ def detect_family(file_name: str, metadata: Mapping[str, str]) -> Detection:
     kinds = (other_kind(str(metadata[key])[:_LONGEST_NAME]) for key in _KINDS if metadata.get(key))
     kind = next(filter(None, kinds), "")
     if kind:
-        return _custom(f"its metadata says {kind}, for which there is no family", steps)
+        return _custom(f"its metadata says {kind}, for which there is no family", steps, hints=True)
     for where, text, told in sources:
         if told.family:
             return _detected(where, text, told, steps, sources[-1][2])
     said = next((f"{where} {told.words}" for where, _, told in sources if told.words), "")
-    return _custom(said or "neither file name nor metadata names a family", steps)
+    hints = bool(said) or any(hints_at_few_steps(text) for text in _all_texts(file_name, metadata))
+    return _custom(said or "neither file name nor metadata names a family", steps, hints)
+
+
+def _all_texts(file_name: str, metadata: Mapping[str, str]) -> list[str]:
+    """Whatever may hold a hint; to know a family by it would be too little."""
+    return [file_name, *(str(metadata.get(key, ""))[:_LONGEST_TAGS] for key in (*_NAMES, *_DESCRIPTIONS))]
 
 
 def _sources(file_name: str, metadata: Mapping[str, str]) -> list[tuple[str, str, bool]]:
@@ -136,24 +146,27 @@ def _detected(where: str, text: str, told: Told, steps: int | None, name: Told) 
     family = FAMILIES[told.family]
     sampler = told.sampler or name.sampler
     if sampler and sampler != family.sampler:
-        return _custom(f"{where} {told.words} for the sampler {sampler}", steps)
+        return _custom(f"{where} {told.words} for the sampler {sampler}", steps, hints=True)
     keeps_cfg = family.name in ("hyper", "pcm") and _KEEPS_CFG.search(text) is not None
     unified = family.name == "hyper" and steps == 1 and (told.has_lora or name.has_lora)
     predicts_x0 = family.name == "lightning" and steps == 1
     return Detection(family, None if unified else steps, f"{where} {told.words}", keeps_cfg, unified, predicts_x0)
 
 
-def _custom(why: str, steps: int | None) -> Detection:
-    return Detection(FAMILIES["custom"], steps, f"{why}, so the host's settings are kept")
+def _custom(why: str, steps: int | None, hints: bool) -> Detection:
+    return Detection(FAMILIES["custom"], steps, f"{why}, so the host's settings are kept", hints=hints)
 
 
-def check_one_step(detection: Detection, options: Options) -> None:
+def check_one_step(detection: Detection, options: Options, name: str = "") -> None:
     """Refuse a file for a single step where no host can run it, or where nothing would be left to it.
+
+    Args:
+        name: of the distilled model, where that is not the chosen one.
 
     Raises:
         DiversityError: it predicts the clean image, or the base would make its step.
     """
-    family, name = detection.family, options.distilled_model
+    family, name = detection.family, name or options.distilled_model
     if detection.predicts_x0 and options.mode != "base":
         raise DiversityError(
             f"The distilled model '{name}' is SDXL-Lightning's experiment for one step, which predicts the clean image "
@@ -167,11 +180,15 @@ def check_one_step(detection: Detection, options: Options) -> None:
     )
 
 
-def guidance_note(detection: Detection, options: Options) -> tuple[str, ...]:
-    """A note where the file was trained with guidance and the user asks for none."""
+def guidance_note(detection: Detection, options: Options, name: str = "") -> tuple[str, ...]:
+    """A note where the file was trained with guidance and the user asks for none.
+
+    Args:
+        name: of the distilled model, where that is not the chosen one.
+    """
     if not detection.keeps_cfg or options.distilled_cfg != 1:
         return ()
-    name = options.distilled_model
+    name = name or options.distilled_model
     return (f"The distilled model '{name}' is of the kind that keeps guidance (CFG 5 to 8), and distilled CFG is 1.",)
 
 

@@ -326,13 +326,24 @@ def _fewer(request: PassRequest, options: Options) -> str:
     )
 
 
+def no_distilled_note(part: PassPlan, options: Options) -> str:
+    """A sentence where the distilled model makes none of a pass that it was to finish, "" otherwise."""
+    if options.mode != "hybrid" or nominal_boundary(options, part.name, part.whole) != ALL_BASE or not part.split.base:
+        return ""
+    return _all_by_base(part.name, options.switch_step, len(part.whole) - 1)
+
+
 def _no_distilled(request: PassRequest, options: Options, nominal: Boundary) -> str:
     if options.mode != "hybrid" or nominal != ALL_BASE:
         return ""
-    steps = len(request.whole) - 1
+    return _all_by_base(request.name, options.switch_step, len(request.whole) - 1)
+
+
+def _all_by_base(pass_name: str, switch_step: int, steps: int) -> str:
     return (
-        f"The base makes the whole {request.name}, for the switch step is {options.switch_step} of {steps} "
-        f"step{'s' if steps > 1 else ''}, and the distilled model none of it; choose more steps or a lower switch step."
+        f"The base makes the whole {pass_name}, for the switch step is {switch_step} of {steps} "
+        f"step{'s' if steps > 1 else ''}, and the distilled model none of it, so the image is the base's alone and "
+        "blurry at few steps; choose more steps or a lower switch step."
     )
 
 

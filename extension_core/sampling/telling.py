@@ -28,11 +28,19 @@ _PLAIN = frozenset({
     "a", "alpha", "b", "backup", "baked", "bakedvae", "base", "beta", "bf", "bit", "by", "cfg", "checkpoint",
     "comfy", "comfyui", "converted", "diffusers", "diffusion", "dim", "distill", "distillation", "distilled", "e",
     "ema", "emaonly", "f", "fast", "faster", "final", "fix", "fixed", "fp", "full", "half", "inpaint", "inpainting",
-    "int", "locon", "lora", "loras", "lycoris", "m", "merge", "merged", "method", "model", "motion", "no", "noema",
+    "int", "locon", "lora", "loras", "lycoris", "m", "method", "model", "motion", "no", "noema",
     "normalcfg", "nsfw", "official", "only", "original", "pruned", "pytorch", "q", "r", "rank", "rd", "s",
     "safetensors", "sampler", "sfw", "smallcfg", "stable", "step", "steplora", "steps", "stepslora", "t", "test",
     "unet", "v", "vae", "ver", "version", "weights", "x",
 })  # fmt: skip
+# What a method is mixed into may want another sampler than it does, and mostly DPM++ SDE. "Mix" ends many a
+# checkpoint's own name, so it counts right behind the method alone.
+_MERGED, _MIXED = frozenset({"blend", "merge", "merged"}), ("mix", "mixed")
+# Anywhere in a word: what may stand for a method, and how makers say that their files are fast.
+_HINTS = (
+    *("dmd", "lightning", "turbo", "lcm", "hyper", "pcm", "tcd", "flash", "distil", "sdxs", "schnell"),
+    *("lighting", "tdd", "slam", "step", "fast", "speed", "quick", "instant", "accel", "boost"),
+)
 _TAKEN_BACK = ("no", "non", "not", "without", "anti", "for", "with")
 _SAMPLERS = (("dpm", "DPM++"), ("euler", "Euler"), ("unipc", "UniPC"), ("heun", "Heun"), ("ddim", "DDIM"))
 _LONGEST_ENDING = len("ppsde")
@@ -115,6 +123,12 @@ def other_kind(text: str) -> str:
     return ""
 
 
+def hints_at_few_steps(text: str) -> bool:
+    """Whether a text holds a word of few-step models, also where it may mean something else."""
+    folded = text.casefold()
+    return any(word in folded for word in _HINTS)
+
+
 def _name_of(text: str) -> _Name:
     """The last part of a path that says more than plain words do, else all of it."""
     for part in [part for part in reversed(text.replace("\\", "/").split("/")) if part]:
@@ -159,11 +173,16 @@ def _always(_name: _Name, _at: int) -> bool:
 def _for_the_method(name: _Name, at: int) -> bool:
     """Whether a word of everyday use stands for a way of distilling.
 
-    It does with a number of steps; where all else is plain; right after the base's name or version, if nothing is shown
-    after it; and in the version's part of a name as Civitai makes them, `modelXL_versionLightning`.
+    It does with a number of steps; and, unless it is called a mix, where all else is plain; right after the base's name
+    or version, if nothing is shown after it; and in the version's part of a name as Civitai makes them,
+    `modelXL_versionLightning`.
     """
     everywhere, before, after = range(len(name.words)), range(at), range(at + 1, len(name.words))
-    if name.steps is not None or name.plain([place for place in everywhere if place != at]):
+    if name.steps is not None:
+        return True
+    if name.says(at + 1) in _MIXED or any(word.text in _MERGED for word in name.words):
+        return False
+    if name.plain([place for place in everywhere if place != at]):
         return True
     if any(name.says(place).startswith(_SERIES) for place in before):
         return True

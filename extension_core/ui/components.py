@@ -22,6 +22,7 @@ class HostParts:
         refresh_button: adds the host's refresh button for a dropdown: (component, elem_id).
         elem_id: the host's id for an element of this script on this tab.
         tooltip: keyword arguments that show a text as the host shows tooltips.
+        is_page: whether people will see what is built, not an API that fills up its requests from it.
     """
 
     accordion: Callable[..., Any]
@@ -30,6 +31,7 @@ class HostParts:
     refresh_button: Callable[[Any, str], Any]
     elem_id: Callable[[str], str]
     tooltip: Callable[[str], dict[str, Any]]
+    is_page: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
         elem_id: before the host has made an id of this page of it.
         reach: of a number's slider.
     """
+    if host.is_page and spec.on_page is not None:
+        default = spec.on_page
     common = {"label": spec.label, "elem_id": host.elem_id(elem_id), **host.tooltip(spec.tooltip)}
     common["elem_classes"] = ["diversity-control"]
     if spec.kind == "flag":
@@ -67,6 +71,6 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
         return gr.Textbox(value=default, **common)
     if spec.kind == "whole_or_null":
         common["label"] += f" (0 = {spec.zero})"
-        return gr.Slider(minimum=0, maximum=spec.maximum, step=1, value=spec.on_page(default), **common)
+        return gr.Slider(minimum=0, maximum=spec.maximum, step=1, value=spec.as_shown(default), **common)
     step = 1 if spec.kind == "whole" else reach.step
     return gr.Slider(minimum=spec.minimum, maximum=spec.maximum, step=step, value=default, **common)

@@ -47,7 +47,8 @@ GROUPS: tuple[Group, ...] = (
             ("base_steps",),
             ("base_cfg", "distilled_cfg"),
             ("base_sampler", "schedule"),
-            ("family", "text_encoder"),
+            ("loaded_is", "family"),
+            ("text_encoder",),
             ("file_steps",),
         ),
     ),
@@ -73,14 +74,16 @@ def names() -> Iterator[str]:
 
 
 def default_of(name: str) -> Any:
-    """An option's default."""
-    return getattr(_DEFAULTS, name)
+    """What the page begins with."""
+    started = BY_NAME[name].on_page
+    return getattr(_DEFAULTS, name) if started is None else started
 
 
 def changed(group: Group, options: Options) -> str:
     """What of a group is not as it comes, e.g. `base CFG 3, N 6`; "" if all is."""
     values = {name: getattr(options, name) for name in group.options}
-    return ", ".join(_said(BY_NAME[name], value) for name, value in values.items() if value != default_of(name))
+    usual = {name: (default_of(name), getattr(_DEFAULTS, name)) for name in group.options}
+    return ", ".join(_said(BY_NAME[name], value) for name, value in values.items() if value not in usual[name])
 
 
 def _said(spec: Field, value: Any) -> str:

@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from extension_core.errors import DiversityError
+from extension_core.arguments import Pasted
+from extension_core.errors import DiversityError, sayable
 from extension_core.fields import INFOTEXT_PREFIX, Field, infotext_found, parse_value
 from extension_core.options import BY_NAME, FIELDS, Options
 from extension_core.sampling.families import Detection
+from extension_core.sampling.roles import roles_of
 from extension_core.sampling.settled import Settled, to_run_again
 from extension_core.session import HASH_KEY, RUN_AS_KEY, TOLD
 
 _MARK = BY_NAME["mode"].infotext_key
 _KNOWN_KEYS = {f"{INFOTEXT_PREFIX} {words}" for words in TOLD} | {spec.infotext_key for spec in FIELDS}
 _VERSION = f"{INFOTEXT_PREFIX} version"
+_MOST_NAMED = 3
+_LONGEST_VALUE = 40
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class Pasting:
     def _to_run_again(self, values: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:
         """What was left to `auto` and would be settled otherwise now: a file may have lost the name that told it."""
         then = Settled.read(str(infotext_found(parsed, RUN_AS_KEY) or ""))
-        now = self.detected(values["distilled_model"]) if then and values["distilled_model"] else None
+        is_loaded = roles_of(values["loaded_is"]).turned
+        few_step = str(infotext_found(parsed, "Model") or "") if is_loaded else values["distilled_model"]
+        now = self.detected(few_step) if then and few_step else None
         if then is None or now is None:
             return {}
         steps = str(infotext_found(parsed, "Steps") or "")
@@ -53,16 +59,27 @@ class Pasting:
 
     def line(self, parsed: Mapping[str, Any], options: Mapping[str, Any]) -> str:
         """What is to be said of a paste, as HTML; "" for nothing."""
-        said = [self.problem(options["distilled_model"])] if options["distilled_model"] else []
-        if unknown := _unknown(parsed):
-            version = str(parsed.get(_VERSION, "another version"))
-            said.append(
-                f"The infotext was written by version {version:.20} of this extension and holds "
-                f"{', '.join(unknown[:3])}, which this one does not know, so the image may come out otherwise; update "
-                "the extension."
-            )
-        shown = " ".join(filter(None, said))
+        problem = self.problem(options["distilled_model"]) if options["distilled_model"] else ""
+        shown = " ".join(filter(None, [problem, not_understood(parsed)]))
         return f"<p class='diversity-problem'>{html.escape(shown)}</p>" if shown else ""
+
+
+def not_understood(parsed: Mapping[str, Any]) -> str:
+    """A sentence on the keys and values of a parsed infotext that this version can make nothing of, "" for none."""
+    unknown = [*_unknown(parsed), *_unread(parsed)]
+    if not unknown:
+        return ""
+    of = f"version {_shortened(version)}" if (version := str(parsed.get(_VERSION, ""))) else "another version"
+    named = ", ".join(unknown[:_MOST_NAMED])
+    more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+    return sayable(
+        f"The infotext was written by {of} of this extension and holds {named}{more}, which this one does not know, so "
+        "the image may come out otherwise; update the extension."
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def paste_fields(
@@ -71,7 +88,8 @@ def paste_fields(
     """(component, reader of the parsed infotext) for each option, and for the line that says what is wrong.
 
     A reader returns None where the infotext is not one of this extension: the host leaves the component as it is. Hosts
-    call one after the other with the same parsed infotext, of which the models are looked up once.
+    call one after the other with the same parsed infotext, of which the models are looked up once. Over the API there
+    is no line, so texts bring what it would say of the infotext (`Pasted`).
     """
     known: list[tuple[Mapping[str, Any], dict[str, Any]]] = []
 
@@ -86,7 +104,10 @@ def paste_fields(
         def read(parsed: Mapping[str, Any]) -> Any:
             if spec.name == "enabled":
                 return _MARK in parsed
-            return spec.on_page(options(parsed)[spec.name]) if _MARK in parsed else None
+            if _MARK not in parsed:
+                return None
+            value = spec.as_shown(options(parsed)[spec.name])
+            return Pasted(value, note) if isinstance(value, str) and (note := not_understood(parsed)) else value
 
         return read
 
@@ -109,3 +130,21 @@ def _unknown(parsed: Mapping[str, Any]) -> list[str]:
     """Keys that this version does not write. A size is taken apart by the hosts, so those end in -1 and -2."""
     ours = {key.removesuffix("-1").removesuffix("-2") for key in parsed if key.startswith(f"{INFOTEXT_PREFIX} ")}
     return sorted(ours - _KNOWN_KEYS)
+
+
+def _unread(parsed: Mapping[str, Any]) -> list[str]:
+    """Values in whose place the default runs, as this version would not take them; choices are refused by name."""
+    found = ((spec, infotext_found(parsed, spec.infotext_key)) for spec in FIELDS if spec.kind != "choice")
+    return [
+        f"{spec.infotext_key} {_shortened(str(value))!r}"
+        for spec, value in found
+        if value is not None and not _is_read(spec, value)
+    ]
+
+
+def _is_read(spec: Field, value: Any) -> bool:
+    try:
+        parse_value(spec, value)
+    except DiversityError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from extension_core.options import BY_NAME, FIELDS
+from extension_core.options import BY_NAME, FIELDS, Options
 from extension_core.ui.components import HostParts, Reach, component
 from extension_core.ui.groups import FIRST_GLANCE, GROUPS, Group, Rows, default_of
 
@@ -60,10 +60,11 @@ def build(host: HostParts) -> Panel:
 
 
 def _add_rows(rows: Rows, host: HostParts, made: dict[str, Any]) -> None:
+    defaults = Options()
     for row in rows:
         with gr.Row(elem_classes=["diversity-row"]):
             for name in row:
-                made[name] = component(BY_NAME[name], default_of(name), host, name, REACHES.get(name))
+                made[name] = component(BY_NAME[name], getattr(defaults, name), host, name, REACHES.get(name))
                 if BY_NAME[name].kind == "model":
                     host.refresh_button(made[name], host.elem_id(f"{name}_refresh"))
 
@@ -74,7 +75,7 @@ def _add_group(group: Group, host: HostParts, made: dict[str, Any]) -> None:
         _add_rows(group.rows, host, made)
         reset = _button(f"Reset {group.title}", f"{elem_id}_reset", elem_classes=["diversity-reset"], size="sm")
     components = [made[name] for name in group.options]
-    values = [BY_NAME[name].on_page(default_of(name)) for name in group.options]
+    values = [BY_NAME[name].as_shown(default_of(name)) for name in group.options]
     answer = values if len(values) > 1 else values[0]
     reset.click(fn=lambda: answer, outputs=components, queue=False, show_progress=False)
 
@@ -96,9 +97,10 @@ def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
         return gr.Checkbox(value=False, visible=False, elem_id=elem_id("enabled"))
 
 
-def base_html(name: str) -> str:
-    """The line that says which model is the base."""
-    return f"<p><b>Base</b> <span>{html.escape(name)}</span> <small>{_LOADED}</small></p>"
+def base_html(name: str, is_distilled: bool = False) -> str:
+    """The line that says what the loaded checkpoint is: the base, if the roles are not turned round."""
+    part, other = ("Distilled", "; the base is chosen below") if is_distilled else ("Base", "")
+    return f"<p><b>{part}</b> <span>{html.escape(name)}</span> <small>{_LOADED}{other}</small></p>"
 
 
 def plan_html(

@@ -136,15 +136,13 @@ def negative(session: Session) -> str:
 
 
 def small_share(session: Session) -> str:
-    """What to do where the base makes next to nothing of a run of many steps; "" if it makes more, or none."""
+    """Where the base makes next to nothing of a run, as of a file whose family nobody knows; "" if more, or none."""
     plan = session.plan.passes[0]
     base, total = steps_of(plan, Phase.BASE), sum(steps_of(plan, phase) for phase in Phase)
     if not base or base == total or base / total >= _SHARE_TOLD:
         return ""
-    return (
-        f"The base makes {base} of {total} steps ({100 * base / total:.0f} %): name the file's Family, which sets its "
-        "few steps, or raise Switch step k"
-    )
+    share = f"{100 * base / total:.0f} %"
+    return f"The base makes {base} of {total} steps ({share}): name the Family or raise Switch step k"
 
 
 def _running(session: Session) -> list[Phase]:

@@ -15,6 +15,13 @@ _BLOCK = re.compile(r"(?:input_blocks.(\d+).1|down_blocks.(\d+).attentions.(\d+)
 _DEEPEST, _KOALAS_DEEPEST = (7, 8), (5, 7)
 _BY_DEPTH = {10: "SDXL", 4: "SSD-1B", 2: "Segmind Vega"}
 _KOALAS_DEPTHS = (5, 6)
+# BK-SDM is SD 1.x or 2.x with one attention a level on the way down, and two in place of three on the way up
+# (`layers_per_block` 1 of its published configurations; small-sd and tiny-sd are two of its sizes). Its levels' places
+# on the way down by ldm's numbers; and by SD's own, which they get where diffusers' names are brought to those.
+_ATTENTION = re.compile(r"((?:in|out)put_blocks|(?:down|up)_blocks).(\d+).(?:attentions.(\d+)|1).transformer_blocks\D")
+_BLOCK_REMOVED = ("SD 1.x", "SD 2.x")
+_LEVELS, _LEVELS_AMONG_SDS = {1, 3, 5}, {1, 4, 7}
+_SECOND_DOWN, _THIRD_UP = {2, 8}, {5, 8, 11}
 # First names of other architectures' blocks and layers, after the prefixes that files put before them, with `_` for
 # dots; where several fit, the first in this list. What may stand anywhere has no `^`.
 _OTHERS = tuple(
@@ -62,11 +69,15 @@ def by_width_and_names(widths: Collection[int], names: Iterable[str]) -> str:
         widths: of every cross attention.
         names: of the U-Net's layers or tensors, in dots or underscores, as in ldm or diffusers.
     """
+    names = list(names)
     if len(widths) != 1:
-        return other_architecture(names) or UNKNOWN
+        return other_architecture(names) or by_depth(names) or UNKNOWN
     width = next(iter(widths))
     found = _BY_WIDTH.get(width, f"an unknown kind of model (its prompts are {width} numbers wide)")
-    return (by_depth(names) or found) if found == "SDXL" else found
+    if found == "SDXL":
+        return by_depth(names) or found
+    removed = found in _BLOCK_REMOVED and lacks_blocks(names)
+    return f"BK-SDM ({found} with blocks removed)" if removed else found
 
 
 def by_depth(names: Iterable[str]) -> str | None:
@@ -88,6 +99,30 @@ def by_depth(names: Iterable[str]) -> str | None:
     if _DEEPEST[1] not in depths and any(whole.get(block) in _KOALAS_DEPTHS for block in _KOALAS_DEEPEST):
         return "KOALA"
     return None
+
+
+def lacks_blocks(names: Iterable[str]) -> bool | None:
+    """Whether these are the names of BK-SDM's blocks; None if they do not say.
+
+    Args:
+        names: as of `by_depth`.
+    """
+    down, up = set[int](), set[int]()
+    for name in names:
+        if (found := _ATTENTION.search(f"{name}.")) is not None:
+            side, block, place = found.groups()
+            among_sds = int(block) if place is None else 3 * int(block) + int(place) + (side == "down_blocks")
+            (down if side in ("input_blocks", "down_blocks") else up).add(among_sds)
+    if down & _SECOND_DOWN:
+        return False
+    whole = down == _LEVELS or (down == _LEVELS_AMONG_SDS and not up & _THIRD_UP)
+    return True if whole and up else None
+
+
+def same_blocks(lora: Iterable[str], unet: Iterable[str]) -> bool:
+    """Whether a LoRA was made for a U-Net with as many blocks as this one, as far as their names say."""
+    lora, unet = list(lora), list(unet)
+    return all(told(lora) is None or told(lora) == told(unet) for told in (by_depth, lacks_blocks))
 
 
 def other_architecture(keys: Iterable[str]) -> str | None:

@@ -37,6 +37,12 @@ def kind_of(channels: int) -> str:
     return _KINDS.get(channels, "a model of an unknown kind")
 
 
+def other_levels(shapes: Shapes) -> str:
+    """What a file is that stands for noise levels of its own, "" if it does not."""
+    found = ((key, what) for key, what in _OTHER_LEVELS.items() if key in shapes)
+    return next((f"{what} over noise levels of its own (EDM's, '{key}')" for key, what in found), "")
+
+
 def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:
     """Refuse a file whose U-Net is not the host model's.
 
@@ -58,8 +64,7 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
             f"The distilled model '{file_name}' is none: it holds no U-Net (no '{UNET_PREFIX}*' tensors, nor "
             "diffusers' 'down_blocks.*') and no LoRA; choose a checkpoint, a U-Net or a LoRA."
         )
-    _check_guidance_embedding(file_name, found)
-    _check_levels(file_name, file_shapes)
+    check_by_itself(file_name, found, file_shapes)
     _check_channels(file_name, file_shapes, host_shapes)
     unet = {name: file_shapes[name] for name in found}
     missing = sorted(set(host_shapes) - found)
@@ -79,6 +84,19 @@ def check_unet(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None
                 f"The distilled model '{file_name}' {what} {len(names)} U-Net tensors of the loaded checkpoint, first "
                 f"{', '.join(names[:3])}; choose a complete file of the same architecture."
             )
+
+
+def check_by_itself(file_name: str, unet_names: Collection[str], file_shapes: Shapes) -> None:
+    """Refuse a U-Net that no WebUI's base can take turns with, whatever that base is.
+
+    Args:
+        unet_names: those of the file's tensors that are its U-Net's.
+
+    Raises:
+        DiversityError: it wants its guidance as an input, or has noise levels of its own.
+    """
+    _check_guidance_embedding(file_name, unet_names)
+    _check_levels(file_name, file_shapes)
 
 
 def extra_tensors_note(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> tuple[str, ...]:
@@ -102,12 +120,11 @@ def _check_guidance_embedding(file_name: str, found: Collection[str]) -> None:
 
 
 def _check_levels(file_name: str, file_shapes: Shapes) -> None:
-    for key, what in _OTHER_LEVELS.items():
-        if key in file_shapes:
-            raise DiversityError(
-                f"The distilled model '{file_name}' is {what} over noise levels of its own (EDM's, '{key}'), which are "
-                "not the loaded checkpoint's; choose a model that was made from an ordinary one."
-            )
+    if what := other_levels(file_shapes):
+        raise DiversityError(
+            f"The distilled model '{file_name}' is {what}, which are not the loaded checkpoint's; choose a model that "
+            "was made from an ordinary one."
+        )
 
 
 def _check_channels(file_name: str, file_shapes: Shapes, host_shapes: Shapes) -> None:

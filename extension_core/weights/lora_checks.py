@@ -9,14 +9,15 @@ from extension_core.errors import DiversityError
 from extension_core.weights.architectures import (
     UNKNOWN,
     architecture,
-    by_depth,
     by_width_and_names,
     other_architecture,
+    same_blocks,
 )
 from extension_core.weights.compatibility import Shapes, input_channels, kind_of, prediction_type
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
 from extension_core.weights.lora import LoraFile
 from extension_core.weights.lora_names import NUMBERED, UNET_PREFIXES, underscored
+from extension_core.weights.lora_sides import fits, sides_of
 from extension_core.weights.reader import Header
 
 _WIDTH_OF = re.compile(r"attn2_to_[kv]$")
@@ -42,8 +43,7 @@ def check_lora(lora: LoraFile, unet_shapes: Shapes) -> None:
     ours, theirs = architecture(unet_shapes), lora_architecture(lora)
     if not fitting:
         _check_other_architecture(lora, ours)
-    _check_tensors(lora)
-    _check_ranks(lora)
+    check_by_itself(lora)
     _check_channels(lora, unet_shapes)
     other_shapes = [layer for layer in fitting if not _fits(lora, layer, layers[_inside(layer)])]
     if other_shapes:
@@ -60,9 +60,19 @@ def check_lora(lora: LoraFile, unet_shapes: Shapes) -> None:
         raise _refusal(
             lora, f"changes nothing in the U-Net of the loaded checkpoint: none of its {found} is there; {_for(ours)}"
         )
-    if ours != theirs and by_depth(lora.unet_layers) is not None:
+    if not same_blocks(lora.unet_layers, unet_shapes):
         raise _refusal(lora, f"is {theirs} but the loaded checkpoint is {ours}; {_for(ours)}")
     _check_biases(lora, fitting, unet_shapes)
+
+
+def check_by_itself(lora: LoraFile) -> None:
+    """Refuse a LoRA that hosts read otherwise than it is meant, whatever it is put on.
+
+    Raises:
+        DiversityError: says what in it.
+    """
+    _check_tensors(lora)
+    _check_ranks(lora)
 
 
 def prediction_note(lora: Header, base: str) -> tuple[str, ...]:
@@ -85,9 +95,9 @@ def prediction_note(lora: Header, base: str) -> tuple[str, ...]:
 
 def lora_architecture(lora: LoraFile) -> str:
     """Name of the architecture that a LoRA's layers belong to."""
-    downs = (lora.shapes.get(f"{layer}.lora_down.weight") for layer in lora.unet_layers if _WIDTH_OF.search(layer))
+    changes = (sides_of(lora.shapes, layer) for layer in lora.unet_layers if _WIDTH_OF.search(layer))
     return by_width_and_names(
-        {shape[1] for shape in downs if shape and len(shape) > 1}, [_inside(layer) for layer in lora.unet_layers]
+        {sides[1] for sides in changes if sides is not None}, [_inside(layer) for layer in lora.unet_layers]
     )
 
 
@@ -203,11 +213,8 @@ def _by_either_name(tensors: Mapping[str, tuple[int, ...]], ending: str) -> dict
 
 
 def _fits(lora: LoraFile, layer: str, weight: tuple[int, ...]) -> bool:
-    """Whether up [out, r] and down [r, in] belong to a weight [out, in]; other kinds are left to the host."""
-    up, down = lora.shapes.get(f"{layer}.lora_up.weight"), lora.shapes.get(f"{layer}.lora_down.weight")
-    whole = lora.shapes.get(f"{layer}.diff")
-    sides = (up[0], *down[1:2]) if up and down else whole[:2] if whole else None
-    if sides is None or len(weight) < 2:
+    """Whether a change belongs to a weight; kinds that do not say their sides are left to the host."""
+    whole, sides = lora.shapes.get(f"{layer}.diff"), sides_of(lora.shapes, layer)
+    if len(weight) < 2 or sides is None:
         return whole is None or whole == weight
-    # A 9-channel inpainting model takes a LoRA of the 4-channel one; hosts pad it.
-    return sides == weight[:2] or (sides == (weight[0], 4) and weight[1] == 9)
+    return fits(sides, weight)

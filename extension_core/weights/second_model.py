@@ -1,4 +1,4 @@
-"""The distilled model of a host's model: a second set for its U-Net and, if it differs, its text encoder."""
+"""The second model beside a host's: a second set for its U-Net and, if it differs, its text encoder."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ def _no_networks(_module: torch.nn.Module) -> None:
 
 @dataclass
 class SecondModel:
-    """A resident distilled model.
+    """A resident second model: the distilled one, or the base beside a distilled model that is loaded.
 
     Attributes:
         unet: its U-Net as the second set of the host model's.
-        text: its text encoder likewise, None if the base's conditioning serves.
+        text: its text encoder likewise, None if the host's conditioning serves.
         cond_caches: the host's prompt caches for `text`.
         notes: what the user should know of it, beside every image.
-        base: the host's own U-Net values in 8 bits, if its steps are to be computed from them.
+        base: the base's U-Net values in 8 bits, if its steps are to be computed from them.
+        makes_base: whether `base` is of this model, and not of the host's.
         ran_out: memory has run out with both models where the host computes.
         closing: what ends with this model.
     """
@@ -45,6 +46,7 @@ class SecondModel:
     cond_caches: CondCaches = field(default_factory=CondCaches)
     notes: tuple[str, ...] = ()
     base: EightBit | None = None
+    makes_base: bool = False
     ran_out: bool = False
     closing: ExitStack = field(default_factory=ExitStack)
 
@@ -62,13 +64,19 @@ class SecondModel:
         return [self.unet, self.text] if self.text is not None else [self.unet]
 
     def place(
-        self, placement: Placement, lane: Lane, unet: Sequence[NamedParameter] = (), merge: Merge = _no_networks
+        self,
+        placement: Placement,
+        lane: Lane,
+        unet: Sequence[NamedParameter] = (),
+        merge: Merge = _no_networks,
+        makes_base: bool = False,
     ) -> None:
         """Have the idle values wait where a placement has them.
 
         Args:
             unet: the parameters of the host's U-Net, for the base in 8 bits.
             merge: brings one of its layers to the networks that the host wants in it.
+            makes_base: whether this model, and not the host's, is the base.
 
         Raises:
             NotEnoughMemory: for the base in 8 bits.
@@ -80,11 +88,14 @@ class SecondModel:
                 part.keep_in_ram(lane)
         if placement is not Placement.EIGHT_BIT:
             self.base = None
-        elif self.base is None or not self.base.covers(self.unet.modules):
-            self.restore()
+        elif self.base is None or self.makes_base != makes_base or not self.base.covers(self.unet.modules):
+            self.base, self.makes_base = None, makes_base
             layers = {id(module) for module in self.unet.modules}
             with _memory_for("the base in 8 bits beside the distilled model", "choose RAM under Memory"):
+                self.unet.activate(makes_base)
+                self.unet.settle()
                 self.base = EightBit((named for named in unet if id(named.layer) in layers), merge)
+            self.restore()
 
     def keep_networks_apart(self, text: Sequence[NamedParameter]) -> None:
         """Let the distilled model have other networks than the base, also in `text`, the host's text encoders."""

@@ -33,12 +33,14 @@ class Wanted:
         header: what the file said of itself when the request was settled.
         own_text_encoder: whether the file's text encoder is to be used where it differs from the host's.
         lora_strength: counts for LoRAs alone.
+        makes_base: whether it makes the base's steps beside a loaded distilled model.
     """
 
     header: Header
     own_text_encoder: bool
     lora_strength: float = 1.0
     carry: Carry | None = None
+    makes_base: bool = False
 
     @property
     def path(self) -> Path:
@@ -66,6 +68,24 @@ def as_origin() -> Iterator[None]:
         yield
     except DiversityError as error:
         raise type(error)(str(error).replace("The distilled model", "The origin to carry from", 1)) from error
+
+
+@contextmanager
+def as_base() -> Iterator[None]:
+    """While a second model that makes the base's steps is checked and read, likewise.
+
+    Raises:
+        DiversityError: as above.
+    """
+    try:
+        yield
+    except DiversityError as error:
+        raise type(error)(in_words_of_base(str(error))) from error
+
+
+def in_words_of_base(sentence: str) -> str:
+    """What is said of a distilled model, of a base."""
+    return sentence.replace("he distilled model", "he base")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from extension_core.weights.choices import LORA_LABEL, UNET_LABEL
 from tests.browser.conftest import Site
 from tests.browser.contrast import CONTRAST
 from tests.browser.webpage import Tab, load_checkpoint
+from tests.waiting import until
 
 # Of all these elements at one moment: left and right edge, and how many pixels of what is in them do not fit.
 _EDGES = """elements => elements.map(element => {
@@ -172,14 +173,16 @@ def test_refresh_button_finds_a_new_checkpoint(open_page: Callable[..., Page], s
     added = _add_checkpoint(site)
     try:
         page.locator(f"#{accordion.id('distilled_model_refresh')}").click()
-        page.wait_for_function(
-            "id => !document.querySelector(`#${id} .generating, #${id} .wrap.default:not(.hide)`)",
-            arg=accordion.id("distilled_model"),
-        )
+        shown: set[str] = set()
+
+        def found() -> bool:
+            shown.clear()
+            shown.update(accordion.choices("distilled_model"))
+            listed = {"None", *(model["title"] for model in site.api.get("/sdapi/v1/sd-models"))}
+            return {name for name in shown if not name.startswith((UNET_LABEL, LORA_LABEL))} == listed
+
+        until(found, lambda: f"the list holds {sorted(shown)}")
         expect(accordion.field("distilled_model").locator("input")).to_have_value("None")
-        listed = {"None", *(model["title"] for model in site.api.get("/sdapi/v1/sd-models"))}
-        shown = set(accordion.choices("distilled_model"))
-        assert {name for name in shown if not name.startswith((UNET_LABEL, LORA_LABEL))} == listed
         assert len(shown) == len(set(before)) + (added is not None)
     finally:
         if added is not None:

@@ -15,6 +15,17 @@ import pytest
 
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.embedded_host import running_embedded
+from tests.e2e.flavour import flavour_under_test
+from tests.e2e.turns import left_out
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On the embedded WebUI most cases of a table are for `--slow`."""
+    if not os.environ.get("DD_WEBUI_URL"):
+        here = [item for item in items if Path(__file__).parent in item.path.parents]
+        for item in left_out(here, flavour_under_test()):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.client import Pair, Reply, WebUI
 from tests.e2e.test_forms import file_of, placed
 from tests.e2e.test_infotext import parameters, pasted
+from tests.matrices import marked_but
 
 PLAN = "/diversity-distillation/v1/plan"
 USERS = {"sampler_name": "DPM++ SDE", "scheduler": "Karras", "steps": 6}
@@ -30,19 +31,33 @@ def generated(webui: WebUI, pair: Pair, name: str, **options: object) -> Reply:
         return webui.generate(pair.base, {"distilled_model": stem, **options}, **USERS)
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("ddXL_lightningDPMSDE", "Steps: 6, Sampler: DPM++ SDE, Schedule type: Karras"),
-        ("dd-hyper-realistic-v3", "Steps: 6, Sampler: DPM++ SDE, Schedule type: Karras"),
-        ("dd_dmd2_v1-step00001000", "Steps: 6, Sampler: LCM"),
-        ("TCD-SDXL-LoRA", "Steps: 6, Sampler: DDIM"),
-        ("Hyper-SDXL-1step-lora", "Steps: 6, Sampler: DDIM"),
-        ("hyperSDXL8StepsLora_v1", "Steps: 8, Sampler: DDIM"),
-    ],
-)
-def test_sampler_and_steps(webui: WebUI, pair: Pair, name: str, told: str) -> None:
-    assert told in generated(webui, pair, name).must_work().infotext
+KEPT = "Steps: 6, Sampler: DPM++ SDE, Schedule type: Karras"
+LCM, TRAILING = "base 999 -> 759, ", "base 999 -> 749, "
+# What each name settles of the image, and the first step of the plan if a family sets the levels.
+SETTLED = {
+    "ddXL_lightningDPMSDE": (KEPT, ""),
+    "dd-hyper-realistic-v3": (KEPT, ""),
+    "dd_dmd2_v1-step00001000": ("Steps: 6, Sampler: LCM", ""),
+    "TCD-SDXL-LoRA": ("Steps: 6, Sampler: DDIM", ""),
+    "Hyper-SDXL-1step-lora": ("Steps: 6, Sampler: DDIM", ""),
+    "hyperSDXL8StepsLora_v1": ("Steps: 8, Sampler: DDIM", ""),
+    "dmd2_sdxl_4step_lora": ("Steps: 4, Sampler: LCM, Schedule type: Automatic", LCM),
+    "sdxl_lightning_4step_unet": ("Steps: 4, Sampler: Euler, Schedule type: Automatic", TRAILING),
+    "ProteusV0.3-Lightning": ("Steps: 6, Sampler: Euler, Schedule type: Automatic", "base 999 -> 832, "),
+    "SDXL-Flash": (KEPT, ""),
+    "flash-sdxl": ("Steps: 6, Sampler: LCM", ""),
+    "sd_xl_turbo_lora_v1": ("Steps: 6, Sampler: Euler a, Schedule type: Automatic", "base 999 -> 832, "),
+    "sdxl_turbo_merge": (KEPT, ""),
+}
+FEW = (*list(SETTLED)[:6], "dmd2_sdxl_4step_lora", "SDXL-Flash", "ProteusV0.3-Lightning")
+
+
+@pytest.mark.parametrize("name", marked_but(FEW, SETTLED, pytest.mark.slow))
+def test_sampler_and_steps(webui: WebUI, pair: Pair, name: str) -> None:
+    told, planned = SETTLED[name]
+    infotext = generated(webui, pair, name).must_work().infotext
+    assert told in infotext
+    assert f'DD plan: "{planned}' in infotext
 
 
 def test_what_predicts_the_clean_image_is_refused(webui: WebUI, pair: Pair) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.e2e.client import TITLE, Pair, WebUI
 from tests.e2e.forms import LORA_FORMS, UNET_FORMS
+from tests.e2e.test_api import PREFIX
 
 ALIKE = {"family": "custom", "base_cfg": 5, "distilled_cfg": 5}
 # By host: what makes a second set of weights, and what the host does to put networks into weights.
@@ -353,6 +354,32 @@ def test_a_pickle_that_runs_code_is_refused_wherever_it_lies(
         assert reply.status == 422
         assert "beside its tensors, and may run code by it; choose a safetensors file" in reply.sentence
     assert not witness.exists()
+
+
+def test_a_model_with_noise_levels_of_its_own_is_refused_by_name(webui: WebUI, pair: Pair) -> None:
+    """CosXL, told by a key beside its weights; both hosts load it as any other, and their own images are noise."""
+    path = file_of(webui, pair.base).with_name("zz_dd_cosxl.safetensors")
+    save_file({**load_file(file_of(webui, pair.base)), "edm_vpred.sigma_max": torch.tensor(120.0)}, path)
+    try:
+        webui.call("/sdapi/v1/refresh-checkpoints", {})
+        webui.generate(pair.base).must_work()
+        levels = "is CosXL, which predicts v over noise levels of its own (EDM's, 'edm_vpred.sigma_max')"
+        reply = webui.generate(pair.base, settings("zz_dd_cosxl"))
+        assert reply.status == 422
+        assert f"The distilled model 'zz_dd_cosxl.safetensors' {levels}" in reply.sentence
+        webui.generate("zz_dd_cosxl").must_work()
+        for chosen in (settings(pair.distilled), settings(pair.distilled, mode="base")):
+            reply = webui.generate("zz_dd_cosxl", chosen)
+            status, told = webui.call(f"{PREFIX}/plan", {"args": [chosen]})
+            assert reply.status == status == 422
+            assert reply.sentence == told["detail"]
+            assert f"The loaded checkpoint 'zz_dd_cosxl.safetensors' {levels}, for which no" in reply.sentence
+        path.unlink()  # what is loaded is that model all the same
+        assert "is CosXL" in webui.generate("zz_dd_cosxl", settings(pair.distilled)).sentence
+    finally:
+        path.unlink(missing_ok=True)
+        webui.generate(pair.base).must_work()
+        webui.call("/sdapi/v1/refresh-checkpoints", {})
 
 
 def test_missing_unet_tensors_in_diffusers_names_are_counted(webui: WebUI, pair: Pair) -> None:

@@ -80,10 +80,12 @@ def test_every_option_that_is_set_has_its_key(webui: WebUI, pair: Pair) -> None:
     others = {"family": "custom", "base_steps": 2, "base_sampler": "Heun", "schedule": "host", "mode": "skip_first",
               "text_encoder": "base", "passes": "both", "lora_targets": "base", "residency": "ram",
               "carry_from": pair.base, "switch_step": 2, "grid_diversity": True, "file_steps": 3,
-              **dict.fromkeys(NUMBERS, 1.5)}  # fmt: skip
+              "loaded_is": "distilled", **dict.fromkeys(NUMBERS, 1.5)}  # fmt: skip
     assert {*others, "enabled", "distilled_model"} == set(BY_NAME)
-    made = webui.generate(pair.base, {"distilled_model": pair.distilled, **others}).must_work()
-    missing = [name for name in others if f"{BY_NAME[name].infotext_key}: " not in made.infotext]
+    one_way = {"distilled_model": pair.distilled, **others, "carry_from": ""}  # a style is carried to a second model
+    other_way = {"distilled_model": pair.distilled, **others, "loaded_is": "base"}
+    made = "".join(webui.generate(pair.base, asked).must_work().infotext for asked in (one_way, other_way))
+    missing = [name for name in others if f"{BY_NAME[name].infotext_key}: " not in made]
     assert not missing
     plain = webui.generate(pair.base, {"distilled_model": pair.distilled}).must_work()
     set_keys = [spec.name for spec in FIELDS if f"{spec.infotext_key}: " in plain.infotext]

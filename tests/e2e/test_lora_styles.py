@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from extension_core.weights.layouts import diffusers_table
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.forms import PREFIX, _text_layer
 from tests.e2e.test_forms import file_of, lora_folder, placed, settings
@@ -78,6 +80,64 @@ def test_a_lora_in_another_programs_style(
             chosen = settings(f"LoRA: {path.stem}", switch_step=k, lora_strength=0.8)
             expected = webui.generate(pair.base, settings(known, switch_step=k, lora_strength=0.8))
             assert webui.generate(pair.base, chosen).same_as(expected), k
+
+
+def processors(tensors: Tensors, unet: dict[str, str], path: Path) -> None:
+    """As diffusers saved attention processors, up to 0.16."""
+    parts = {"lora_up.weight": "up.weight", "lora_down.weight": "down.weight"}
+    save_file({
+        f"{block}.processor.{place.removesuffix('.0')}_lora.{parts[part]}": tensor
+        for key, tensor in tensors.items()
+        for layer, _, part in [key.partition(".")]
+        for block, place in [re.fullmatch(r"(.+)\.(to_.+)", unet[layer]).groups()]
+        if part in parts
+    }, path)  # fmt: skip
+
+
+def peft(tensors: Tensors, unet: dict[str, str], path: Path) -> None:
+    """As peft saves a U-Net's adapter: rank and alpha stand beside it, and here alpha is twice the rank."""
+    parts = {"lora_up.weight": ("lora_B", 0.5), "lora_down.weight": ("lora_A", 1.0)}
+    save_file({
+        f"base_model.model.{unet[layer]}.{parts[part][0]}.weight": tensor * parts[part][1]
+        for key, tensor in tensors.items()
+        for layer, _, part in [key.partition(".")]
+        if part in parts
+    }, path)  # fmt: skip
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "rank_pattern": {}, "alpha_pattern": {}}
+    path.with_name("adapter_config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("write", [pytest.param(processors, marks=pytest.mark.slow), peft])
+def test_a_lora_of_the_attentions_alone(
+    webui: WebUI, pair: Pair, write: Callable[[Tensors, dict[str, str], Path], None]
+) -> None:
+    """In diffusers' names, in a folder of its own; the twin has kohya's of the same layers."""
+    with safe_open(file_of(webui, pair.base), framework="pt") as file:
+        table = diffusers_table([key for key in file.keys() if key.startswith(PREFIX)])  # noqa: SIM118
+    unet = {
+        "lora_unet_" + ours.removeprefix(PREFIX).removesuffix(".weight").replace(".", "_"): name.removesuffix(".weight")
+        for name, ours in table.items()
+    }
+    whole = load_file(lora_folder(webui) / f"{pair}_form_lora.safetensors")
+    tensors = {key: t for key, t in whole.items() if re.search(r"_attn\d_to_", key) and key.partition(".")[0] in unet}
+    assert tensors
+    folder = lora_folder(webui) / "dd_adapter"
+    folder.mkdir(exist_ok=True)
+    try:
+        with (
+            placed(webui, folder / "adapter_model.safetensors") as path,
+            placed(webui, lora_folder(webui) / "dd_twin.safetensors") as twin,
+        ):
+            save_file(tensors, twin)
+            write(tensors, unet, path)
+            webui.call("/sdapi/v1/refresh-loras", {})
+            expected, made = (
+                webui.generate(pair.base, settings(f"LoRA: {each.stem}", switch_step=1)) for each in (twin, path)
+            )
+            assert made.same_as(expected)
+            assert not made.same_as(webui.generate(pair.base))
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_changes_of_biases_beside_a_lora(webui: WebUI, pair: Pair) -> None:

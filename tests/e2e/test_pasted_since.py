@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.e2e.client import Pair, Reply, WebUI
+from tests.e2e.client import NEUTRAL, TITLE, Pair, Reply, WebUI, png_base64
 from tests.e2e.test_api import plan
 from tests.e2e.test_forms import file_of, lora_folder
 from tests.e2e.test_infotext import parameters, pasted
@@ -19,7 +20,7 @@ HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 # Settings, name of the file then, name of it now, what the paste adds.
 RENAMED: dict[str, tuple[dict[str, Any], str, str, tuple[str, ...]]] = {
     "DMD2": ({}, "ddrn_dmd2_4step", "ddrn_plain", ("DD family: dmd2",)),
-    "a merge": ({"switch_step": 2}, "ddrn_plain", "ddrn_sdxl_turbo_merge", ("DD family: custom",)),
+    "a name that tells a family": ({"switch_step": 2}, "ddrn_plain", "ddrn_sdxl_turbo", ("DD family: custom",)),
     "another family": ({"mode": "distilled"}, "ddrn_lightning_2step", "ddrn_lcm", ("DD family: lightning",)),
     "one step of DMD2": (
         {"mode": "distilled"},
@@ -126,6 +127,30 @@ def test_a_family_of_another_version_is_refused(webui: WebUI, pair: Pair) -> Non
     reply = pasted(webui, pair, parameters(made).replace("DD family: lcm", "DD family: newest"))
     assert reply.status == 422
     assert "family of Diversity Distillation is 'newest'; it must be one of auto" in reply.sentence
+
+
+@pytest.mark.parametrize("tab", ["txt2img", "img2img"])
+def test_what_another_version_has_written_is_told(webui: WebUI, pair: Pair, tab: str) -> None:
+    """Keys and values that this one does not know; a request has no page to say it on, so its image's infotext does."""
+    made = webui.generate(pair.base, {"distilled_model": pair.distilled, "family": "lcm"}).must_work()
+    text = re.sub(
+        r"DD version: [^,\n]+", "DD version: 9.9.9, DD newest: 3, DD size: 2x3, DD base CFG: high", made.infotext
+    )
+    picture = {"init_images": [png_base64(made.images[0])]} if tab == "img2img" else {}
+
+    def sent(infotext: str, **more: Any) -> Reply:
+        overrides = {**NEUTRAL, "sd_model_checkpoint": pair.base}
+        request = {"infotext": infotext, "override_settings": overrides, "styles": [], **picture, **more}
+        return webui.read(*webui.call(f"/sdapi/v1/{tab}", request)).must_work()
+
+    as_it_was, reply = sent(made.infotext), sent(text)
+    assert reply.same_as(as_it_was)
+    assert "DD note" not in as_it_was.infotext
+    told = "written by version 9.9.9 of this extension and holds DD newest, DD size, DD base CFG 'high', which this one"
+    assert told in reply.infotext.split("DD note: ")[1]
+    own = [{"distilled_model": pair.distilled, "family": "lcm"}]
+    assert "DD note" not in sent(text, alwayson_scripts={TITLE: {"args": own}}).infotext
+    assert told in sent(text, alwayson_scripts={TITLE: {"args": [True]}}).infotext
 
 
 def test_what_was_asked_stands_beside_what_ran(webui: WebUI, pair: Pair, folder: Folder) -> None:

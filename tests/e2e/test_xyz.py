@@ -82,6 +82,7 @@ def two_values(webui: WebUI, pair: Pair) -> dict[str, tuple[Any, Any]]:
         "residency": ("both", "ram"),
         "grid_diversity": ("True", "False"),
         "file_steps": ("auto", "3"),
+        "loaded_is": ("base", "distilled"),
     }
 
 

@@ -61,9 +61,16 @@ def test_the_headless_demo_writes_what_it_promises(tmp_path: Path) -> None:
 def test_what_asks_a_running_webui(trained: str, tmp_path: Path) -> None:
     run("-m", "extension_core.demo.residency", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
     assert "hybrid" in (tmp_path / "table.md").read_text()
+    run("-m", "extension_core.demo.schedules", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
+    grids = json.loads((tmp_path / "schedules.json").read_text())
+    for mode in ("distilled", "hybrid", "hybrid_k2"):
+        assert 0 < grids[mode]["dissimilarity_same_seed"] < grids[mode]["dissimilarity_between_seeds"]
     asked = ("--url", trained, "--out", str(tmp_path / "transfer"))
     said = run("-m", "extension_core.demo.transfer", *asked, status=1)  # whole against a server in test_demo.py
     assert "transfer: the WebUI does not list the LoRA" in said.replace(trained, "the WebUI")
+    folder = ("--url", trained, "--distilled", "monsters_distilled", "--json", str(tmp_path / "folder.json"))
+    run("-m", "benches.folder", *folder)
+    assert json.loads((tmp_path / "folder.json").read_text())["ours_models_warm_seconds"] > 0
     same = ("--base", "monsters_base", "--second", "monsters_distilled", "--only", "sampler Euler")
     assert "2 of 2 agree" in run("-m", "tests.embedded.compare", trained, trained, *same)
     picked = ("tests/e2e/test_docs.py", "-k", "shell", "-q")

@@ -95,7 +95,24 @@ def one_hash() -> None:
     assert hashes.known(find_choice("l 007").path) == f"{7:012x}"
 
 
-@pytest.mark.parametrize("act", [paste, list_all, one_hash], ids=lambda act: act.__name__)
+def a_plans_file() -> None:
+    from extension_core.hosts.webui.distilled_model import distilled_file
+    from extension_core.options import Options
+
+    choice, _detection = distilled_file(Options(distilled_model="l 007"))
+    assert choice is not None
+    assert choice.label == "LoRA: l 007"
+
+
+def a_refresh() -> None:
+    """Our part of it: what the host does not list is looked for."""
+    from extension_core.hosts.webui import choices
+
+    choices.look_for_unets()
+    assert "LoRA: l 007" in {choice.label for choice in choices.choices()}
+
+
+@pytest.mark.parametrize("act", [paste, list_all, one_hash, a_plans_file, a_refresh], ids=lambda act: act.__name__)
 def test_three_times_the_files_are_three_times_the_work(host: Host, tmp_path: Path, act: Callable[[], None]) -> None:
     """Not nine times, and a few questions for each file."""
     few, lot = (asked_by(tmp_path, count, act) for count in (FEW, MANY))
@@ -129,7 +146,12 @@ def test_a_file_is_read_once_and_then_no_more(host: Host, tmp_path: Path) -> Non
         assert reader.read_header(paths[0]) is used
         opened.clear()
         listing.as_json()
-        assert not opened
+        a_refresh()
+        listing.as_json()
+        a_plans_file()
+        a_plans_file()
+        assert sum(opened.values()) == opened["l 007.safetensors"] <= 1  # by the request, which keeps the header
+        opened.clear()
         paths[3].write_bytes(CONTENT + b"")
         listing.as_json()
         assert list(opened) == [paths[3].name]

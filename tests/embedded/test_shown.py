@@ -23,7 +23,7 @@ def shown(host: Any, **options: Any) -> tuple[str, str, dict[str, Any]]:
     from extension_core.hosts.webui.shown import Tab
 
     given = Options.from_mapping({"enabled": True, "distilled_model": "second", **options})
-    values = [spec.on_page(getattr(given, spec.name)) for spec in FIELDS]
+    values = [spec.as_shown(getattr(given, spec.name)) for spec in FIELDS]
     base, plan = Tab(host, False, "prefix_").shown(tuple(SETTINGS), *values, *SETTINGS.values())
     found = re.search(r'data-state="([^"]*)"', plan)
     assert found is not None
@@ -88,5 +88,15 @@ def test_a_refusal_names_the_control(host: Host, enabled: bool) -> None:
 
 
 def test_what_the_page_sends_is_what_a_request_is_made_of() -> None:
-    values = [spec.on_page(getattr(Options(), spec.name)) for spec in FIELDS]
+    values = [spec.as_shown(getattr(Options(), spec.name)) for spec in FIELDS]
     assert Arguments.read(values[:1]).options == Options()
+
+
+def test_the_loaded_checkpoint_as_the_distilled_model_is_said_so(host: Host) -> None:
+    load_model(host)
+    base, plan, state = shown(the_host(), family="dmd2", loaded_is="distilled")
+    assert base.startswith("Distilled base ")
+    assert "Step 1 of 4: second; steps 2 to 4: base" in plan
+    assert state["line"] == "DMD2 · base 1 + distilled 3 · 4 calls"
+    _, _, state = shown(the_host(), family="dmd2", loaded_is="auto")
+    assert state["found"]["loaded_is"] == "Auto: base"

@@ -2,68 +2,64 @@
 
 from __future__ import annotations
 
-from functools import cache
+from math import prod
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from extension_core.embedded.networks import UNetModel
 from extension_core.errors import DiversityError
 from extension_core.weights.architectures import architecture
 from extension_core.weights.choices import unet_choices
 from extension_core.weights.compatibility import check_unet, prediction_type
-from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
+from extension_core.weights.layouts import UNET_PREFIX
 from extension_core.weights.lora import read_lora
 from extension_core.weights.lora_checks import check_lora, prediction_note
 from extension_core.weights.naming import file_keys
 from extension_core.weights.reader import read_header
+from tests.unit.unets import (
+    BK,
+    CONFIGS,
+    DEPTHS,
+    KOALA,
+    SIZES,
+    Shapes,
+    called,
+    in_diffusers,
+    original,
+    published,
+    sdxl,
+)
 
 pytestmark = pytest.mark.once
 
-Shapes = dict[str, tuple[int, ...]]
 RANK = 4
-# Transformer blocks of each attention on the way down (ComfyUI's supported_models.py); SDXL's first level has none.
-DEPTHS = {"SDXL": (0, 0, 2, 2, 10, 10), "SSD-1B": (0, 0, 2, 2, 4, 4), "Segmind Vega": (0, 0, 1, 1, 2, 2)}
 
 
-@cache
-def sdxl(name: str = "SDXL", channels: int = 4) -> Shapes:
-    """Canonical shapes of a U-Net of SDXL's kind, its attentions as deep as those of `name`; upwards in mirror image.
-
-    SSD-1B and Vega are not as regular on their way up, which is not what tells them.
-    """
-    half = full_sdxl(channels)
-    kept: Shapes = {}
-    for key, shape in half.items():
-        block, found, index = key.partition(".transformer_blocks.")
-        if not found or int(index.partition(".")[0]) < depth_of(block, DEPTHS[name]):
-            kept[key] = shape
-    return kept
+@pytest.mark.parametrize("name", CONFIGS)
+def test_published_names_and_shapes(name: str) -> None:
+    """By both kinds of names; what the tables here say has as many numbers as the models' pages do."""
+    theirs, ours = in_diffusers(original(name)), published(name)
+    assert {key: theirs[key] for key in ours} == ours
+    assert len(original(name)) == len(ours)
+    assert name not in SIZES or round(sum(prod(shape) for shape in ours.values()) / 1e6, -1) == round(SIZES[name], -1)
+    assert architecture(original(name)) == called(name)
 
 
-@cache
-def full_sdxl(channels: int) -> Shapes:
-    with torch.device("meta"):
-        unet = UNetModel(
-            channels, 4, 320, 2, (2, 4), (1, 2, 4), num_heads=5, context_dim=2048, transformer_depth=(0, 2, 10),
-            use_linear_in_transformer=True, adm_in_channels=2816,
-        )  # fmt: skip
-    return {UNET_PREFIX + name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()}
-
-
-def depth_of(block: str, depths: tuple[int, ...]) -> int:
-    side, index = block.removeprefix(UNET_PREFIX).split(".")[:2]
-    if side == "input_blocks":
-        return depths[{4: 2, 5: 3, 7: 4, 8: 5}[int(index)]]
-    if side == "output_blocks":
-        return depths[4] if int(index) < 3 else depths[2]
-    return depths[4]
-
-
-def in_diffusers(shapes: Shapes) -> Shapes:
-    return {theirs: shapes[ours] for theirs, ours in diffusers_table(shapes).items()}
+@pytest.mark.parametrize("name", [*BK, *KOALA])
+def test_a_model_with_blocks_removed_is_refused_by_name_on_either_side(name: str) -> None:
+    whole = "SD 2.1" if "v2" in name else "SD 1.5"
+    base, small = (sdxl(), original(name)) if name in KOALA else (original(whole), original(name))
+    of_base = published(whole) if name in BK else in_diffusers(sdxl())
+    for file in (small, published(name)):
+        assert f"is {called(name)} but the loaded checkpoint is {architecture(base)}; choose two" in refusal(file, base)
+    for file in (base, of_base):
+        found = refusal(file, small)
+        assert f"is {architecture(base)} but the loaded checkpoint is {called(name)}; choose two" in found
+    for file in (small, published(name)):
+        canonical = {key: file[found] for key, found in file_keys(list(file), list(small)).items()}
+        check_unet("x.safetensors", canonical, small)
 
 
 def refusal(file: Shapes, host: Shapes) -> str:

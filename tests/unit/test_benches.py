@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from benches import __main__ as bench
 from benches import checkpoints
+from benches.folder import QUICK
 from benches.page import Unwell, watch
 from benches.parts import PartFailed, _group, _show_where_it_stands, figures_of
 from benches.targets import AT_LEAST, AT_MOST, EXACTLY, table
@@ -89,17 +90,29 @@ def test_quick_benchmark(tmp_path: Path) -> None:
     check_preview(figures, "")
 
 
-@pytest.mark.a1111
 def test_quick_bench_of_a_large_folder(tmp_path: Path) -> None:
     """Times say nothing beside other tests; that every answer was the one to come, and was timed, does."""
-    target = tmp_path / "folder.json"
+    target, flavour = tmp_path / "folder.json", os.environ.get("DD_FLAVOUR", "a1111")
     command = [sys.executable, "-m", "benches.folder", "--quick", "--port", str(free_port()), "--json", str(target)]
+    command += ["--flavour", flavour]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     figures = json.loads(target.read_text())
-    for what in ("second_start", "page", "first_request", "paste_of_an_unknown_hash"):
+    both = ("second_start", "page", "first_request", "paste_of_an_unknown_hash", "refresh_checkpoints", "refresh_loras")
+    for what in both:
         assert min(figures[f"{name}_{what}_seconds"] for name in ("plain", "ours")) > 0
-    assert {"ours_models_cold_cpu_seconds", "ours_models_warm_cpu_seconds"} <= set(figures)
+    for what in ("models_cold", "models_warm", "models_after_a_refresh", "plan", "plan_of_an_unknown_name"):
+        assert figures[f"ours_{what}_cpu_seconds"] >= 0
+    assert min(figures[f"{name}_mib"] for name in ("plain", "ours")) > 100
+
+
+@pytest.mark.once
+def test_a_large_folder_for_a_webui_of_ones_own(tmp_path: Path) -> None:
+    """Its files alone; what asks such a WebUI runs in tests/embedded/test_commands.py."""
+    command = [sys.executable, "-m", "benches.folder", "--quick", "--make", str(tmp_path / "many")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert len(list((tmp_path / "many" / "models").rglob("*.safetensors"))) == QUICK
+    assert len(list((tmp_path / "many" / "Lora").rglob("*.safetensors"))) == QUICK
 
 
 GROWING = """

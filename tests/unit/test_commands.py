@@ -42,6 +42,7 @@ HELD = {
     ),
     "extension_core.embedded": f"{SERVED}::test_what_asks_a_running_webui",
     "extension_core.demo.residency": f"{SERVED}::test_what_asks_a_running_webui",
+    "extension_core.demo.schedules": f"{SERVED}::test_what_asks_a_running_webui",
     "extension_core.demo.transfer": f"{SERVED}::test_what_asks_a_running_webui",
     "tests.embedded.compare": f"{SERVED}::test_what_asks_a_running_webui",
     "tests.e2e.forms": f"{SERVED}::test_forms_are_written_beside_a_pair",

@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 from extension_core.arguments import Arguments
-from extension_core.demo import residency
+from extension_core.demo import compared
 from extension_core.demo.__main__ import demo
 from extension_core.demo.client import DemoError, WebUI, infotext_total
 from extension_core.demo.modes import MODES, SCRIPT
+from extension_core.demo.residency import IN_8_BITS
 from extension_core.demo.transfer import STRENGTHS, Pictures, change, control_table, transfer
 from extension_core.distill.control import CONTROLS, CUSTOM, ROLES, file_name
 from extension_core.monsters import draw, from_labels, parse_prompt, sample_attributes
@@ -162,7 +163,7 @@ def test_transfer_survives_pictures_that_nobody_can_read() -> None:
 def test_what_8_bits_change_is_measured(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     """The server draws the same pictures whatever the residency; other ones for another seed."""
     url, state = webui
-    rows = residency.run(url, tmp_path, seeds=8)
+    rows = compared.run(IN_8_BITS, url, tmp_path, seeds=8)
     for row in rows.values():
         assert row["mean_levels"] == row["dissimilarity_same_seed"] == 0
         assert row["attributes_alike"] == 1
@@ -170,10 +171,10 @@ def test_what_8_bits_change_is_measured(webui: tuple[str, dict[str, Any]], tmp_p
         assert row["entropy"][0] == row["entropy"][1]
     assert "| hybrid_k2 | 0.00 |" in (tmp_path / "table.md").read_text()
     assert state["checkpoint"] == "other.safetensors [0]"
-    reader = residency.load_reader()
-    drawn = [residency.images_of(WebUI(url), MODES[2], "both", seeds) for seeds in (8, 8)]
+    reader = compared.load_reader()
+    drawn = [compared.images_of(WebUI(url), MODES[2], {"residency": "both"}, seeds) for seeds in (8, 8)]
     drawn[1][0].images[:, ::2] = 255 - drawn[1][0].images[:, ::2]
-    changed = residency.compared(reader, drawn[0], drawn[1])
+    changed = compared.compared(reader, drawn[0], drawn[1])
     assert changed["mean_levels"] > 1
     assert changed["attributes_alike"] < 1
 

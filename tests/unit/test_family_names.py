@@ -73,6 +73,18 @@ def test_the_table() -> None:
         ("admd_mix", "custom"),
         ("detail_tweaker_for_lcm", "custom"),
         ("style_without_turbo_xl", "custom"),
+        *(
+            (f"{begin}{word}", "custom")
+            for begin in ("sdxl_turbo_", "modelXL_v2Lightning", "juggernautXL_hyper_")
+            for word in ("Mix", "Mixed", "Merge", "Merged", "Blend")
+        ),
+        ("merged_sdxl_turbo", "custom"),
+        ("dreamshaperXL_lightning_v2_merged", "custom"),
+        ("Turbo Mix XL", "custom"),
+        ("myMixXL_v3Lightning", "lightning"),
+        ("sdxl_lightning_merge_4steps", "lightning"),
+        ("lcm_merge", "lcm"),
+        ("lcm_mix", "lcm"),
         ("xl_turbo", "turbo"),
         ("SDXL Lightning LoRA", "lightning"),
         ("hypersdxl_v1", "hyper"),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from extension_core.fields import INFOTEXT_PREFIX
-from extension_core.options import FIELDS
+from extension_core.arguments import Arguments, in_positions
+from extension_core.fields import INFOTEXT_PREFIX, infotext_value
+from extension_core.options import FIELDS, Options
+from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
 from extension_core.sampling.families import detect_family
 from extension_core.sampling.settled import Settled, to_run_again
 from extension_core.session import TOLD
@@ -96,8 +102,37 @@ def test_the_line_says_what_a_paste_cannot_bring() -> None:
     line = pasted({**HYBRID, "DD version": "9.9.9", "DD newest": "3", "DD size-1": "2", "DD size-2": "2"})["line"]
     assert "written by version 9.9.9 of this extension and holds DD newest, DD size, which" in line
     assert "the model &lt;b&gt; is gone" in pasted(HYBRID, problem="the model <b> is gone")["line"]
-    known = {f"DD {words}": "x" for words in TOLD} | {spec.infotext_key: "x" for spec in FIELDS}
+    values = {spec.infotext_key: infotext_value(getattr(Options(), spec.name)) for spec in FIELDS}
+    known = {f"DD {words}": "x" for words in TOLD} | values
     assert pasted({**known, **HYBRID})["line"] == ""
+
+
+def test_values_that_cannot_be_read_are_told_with_the_keys_that_are_not_known() -> None:
+    """In place of the first the default runs, so the image is another."""
+    told = {**HYBRID, "DD switch step": "many", "DD base CFG": "-3", "DD newest": "3", "DD other": "x"}
+    line = pasted(told)["line"]
+    assert "holds DD newest, DD other, DD switch step &#x27;many&#x27; and 1 more, which" in line
+    assert "written by another version of this extension" in line
+    long = pasted({**HYBRID, "DD switch step": "9" * 50, "DD version": "1\x1b[31m" + "8" * 60})["line"]
+    assert f"DD switch step &#x27;{'9' * 40}...&#x27;, which" in long
+    assert f"by version 1?[31m{'8' * 34}... of" in long
+
+
+def test_over_the_api_the_values_bring_what_is_not_known() -> None:
+    """The hosts hand on what the readers return; laid over by a client's own, the rest still brings it."""
+    from_infotext = pasted({**HYBRID, "DD newest": "3"})
+    placed = in_positions(
+        [from_infotext[spec.name] for spec in FIELDS], [getattr(PreviewOptions(), spec.name) for spec in PAGE_FIELDS]
+    )
+    read = Arguments.read(placed)
+    assert "holds DD newest, which this one does not know" in read.note
+    assert Arguments.read([True, "other", "lcm", "hybrid", *placed[4:]]).note == read.note
+    assert all(type(value) in (str, int, float, bool, type(None)) for value in read.options.as_mapping().values())
+    assert Arguments.read(json.loads(json.dumps(placed))) == replace(read, note="")
+    assert Arguments.read(copy.deepcopy(placed)) == Arguments.read(pickle.loads(pickle.dumps(placed))) == read
+    assert Arguments.read([{"distilled_model": "file"}, *placed[1:]]).note == ""
+    known = pasted(HYBRID)
+    assert {type(value) for value in known.values()} <= {str, int, float, bool, type(None)}
 
 
 def test_every_key_that_is_written_is_known() -> None:

@@ -208,6 +208,36 @@ def test_the_base_in_8_bits_runs_in_the_place_of_the_other_set() -> None:
     assert same_values(base, before)
 
 
+def test_a_second_model_that_is_the_base_is_the_one_in_8_bits() -> None:
+    """The host's own set stays in, and the copy is of the other; turned round again it is the host's."""
+    base, of_host, second = eight_bit_pair()
+    named = list(named_parameters(base, PREFIX))
+    before, given_ = values(base), torch.randn(5, 4)
+    second.restore()
+    second.place(Placement.EIGHT_BIT, DeferredLane(), named, makes_base=True)
+    assert second.base is not None
+    assert second.base is not of_host
+    assert same_values(base, before)
+    second.unet.activate(True)
+    second.unet.settle()
+    other = values(base)
+    second.restore()
+    rounded = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.LayerNorm(6), torch.nn.Linear(6, 3))
+    with torch.no_grad():
+        for value, parameter in zip(other.values(), rounded.parameters(), strict=True):
+            parameter.copy_(pack(value).unpack(value))
+        distilled = base(given_)
+        with second.base.active():
+            assert torch.equal(base(given_), rounded(given_))
+        assert torch.equal(base(given_), distilled)
+    kept = second.base
+    second.place(Placement.EIGHT_BIT, DeferredLane(), named, makes_base=True)
+    assert second.base is kept
+    second.place(Placement.EIGHT_BIT, DeferredLane(), named)
+    assert second.base is not kept
+    assert same_values(base, before)
+
+
 def test_a_failing_layer_leaves_nothing_of_the_8_bits_behind() -> None:
     base, in_8_bits, second = eight_bit_pair()
     before = values(base)

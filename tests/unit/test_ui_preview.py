@@ -1,4 +1,4 @@
-"""The DT-preview's accordion, without a host."""
+"""The accordions, without a host."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from extension_core.arguments import options_of_page
+from extension_core.options import Options
 from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
-from extension_core.ui import preview
+from extension_core.ui import panel, preview
 from extension_core.ui.components import HostParts
 
 
@@ -57,4 +59,23 @@ def test_the_root_says_where_everything_is() -> None:
     assert root == (
         '<div class="diversity-dt" data-tab="img2img" data-switch="script_dt_preview-checkbox" '
         'data-page="script_dt_page"></div>'
+    )
+
+
+def test_the_page_begins_with_the_options_defaults_but_for_the_roles() -> None:
+    """An API that fills up its requests from the components gets what they meant before there was the option."""
+    for is_page, loaded_is in ((True, "auto"), (False, "base")):
+        parts = HostParts(Accordion, list, list, lambda *_: None, str, lambda _: {}, is_page)
+        with gr.Blocks():
+            components = panel.build(parts).components
+        assert options_of_page([one.value for one in components]) == Options(loaded_is=loaded_is)
+
+
+def test_warnings_stand_below_the_plans_words_and_levels_below_them() -> None:
+    warnings = ["<b> is wrong; do that.", "And that."]
+    shown = panel.plan_html(["Step 1", ""], "base 999", ["", "found"], "<table></table>", warnings)
+    assert shown == (
+        "<p class='diversity-words'>Step 1</p><p class='diversity-warning'>&lt;b&gt; is wrong; do that.</p>"
+        "<p class='diversity-warning'>And that.</p><p class='diversity-line'>base 999</p>"
+        "<p class='diversity-found'>found</p><table></table>"
     )

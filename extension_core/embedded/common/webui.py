@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from typing import Any
@@ -116,8 +117,10 @@ def webui() -> None:
         app = _launch(demo)
         startup_timer.record("gradio launch")
         script_callbacks.app_started_callback(demo, app)
+        gc.freeze()  # the libraries and the page, so that a collection at a model's change has little to look through
         print(f"Startup time: {startup_timer.summary()}.", flush=True)
         command = _wait()
+        gc.unfreeze()
         demo.close()
         if command == "stop":
             return

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modules import sd_models
+from modules import sd_models, sd_vae
 
 from extension_core.hosts.a1111 import conditioning, guidance, kinds, memory, model, networks, noise
 from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
 from extension_core.hosts.webui.noise import Noise
 from extension_core.sampling.plan import PassPlan
+from extension_core.sampling.roles import Resident, Roles
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.file_facts import Facts
 from extension_core.weights.placement import Choice, Lives
 from extension_core.weights.second_model import SecondModel
 from extension_core.weights.wanted import Wanted
@@ -25,11 +27,12 @@ from extension_core.weights.wanted import Wanted
 
 @dataclass
 class ExchangedModel:
-    """A distilled model whose parameters are exchanged with the host's."""
+    """A second model whose parameters are exchanged with the host's."""
 
     model: SecondModel
     choice: Choice
     _base_in_8_bits: bool = False
+    _roles: Roles = field(default_factory=Roles)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -60,16 +63,20 @@ class ExchangedModel:
     def sampling(self, p: Any, plan: PassPlan, session: Session) -> AbstractContextManager[None]:
         """Both sets are where they are to wait; a base in 8 bits runs in the place of the distilled model's set."""
         both = bool(plan.split.base and plan.split.distilled)
+        self._roles = session.roles
         self._base_in_8_bits = both and self.model.base is not None
         if self._base_in_8_bits:
-            self.model.unet.activate(True)
+            self._put_in(Phase.DISTILLED)
         return nullcontext()
+
+    def _put_in(self, phase: Phase) -> None:
+        self.model.unet.activate(self._roles.resident(phase) is Resident.SECOND)
 
     def phase(self, phase: Phase, denoiser: Any) -> AbstractContextManager[None]:
         """Put the phase's parameters in; they stay in until another phase's are wanted."""
         if self._base_in_8_bits and self.model.base is not None and phase is Phase.BASE:
             return self.model.base.active()
-        self.model.unet.activate(phase is Phase.DISTILLED)
+        self._put_in(phase)
         if memory.moved_by_host():  # it may send a part of the U-Net away before that part is called
             self.model.unet.settle()
         return nullcontext()
@@ -104,6 +111,14 @@ class A1111:
     def file_notes(self, path: Path) -> tuple[str, ...]:
         """As `webui.host.Host`."""
         return model.file_notes(path)
+
+    def loaded_facts(self) -> Facts:
+        """As `webui.host.Host`."""
+        return model.loaded_facts()
+
+    def other_vae(self) -> bool:
+        """As `webui.host.Host`."""
+        return sd_vae.loaded_vae_file is not None
 
     def noise(self, live: bool = False) -> Noise:
         """As `webui.host.Host`."""

@@ -12,8 +12,10 @@ from modules import devices, script_callbacks, sd_models, sd_unet, shared
 from extension_core.errors import DiversityError, NotEnoughMemory
 from extension_core.hosts.a1111 import kinds, memory, networks
 from extension_core.hosts.a1111 import lora as merging
+from extension_core.hosts.webui import base_file
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
+from extension_core.weights.file_facts import Facts, facts_of_loaded
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.lora_checks import check_lora, prediction_note
@@ -33,6 +35,7 @@ def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint, and know the host's calls of layers when it sees
     others. Call on every execution of the script.
     """
+    base_file.watch_model_changes()
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
     script_callbacks.on_app_started(lambda _demo, _app: networks.remember_calls())
 
@@ -41,7 +44,7 @@ def check_host_model() -> None:
     """Refuse what the exchange of parameters cannot serve.
 
     Raises:
-        DiversityError: the loaded model has no torch U-Net of the SD 1.x, 2.x or SDXL kind.
+        DiversityError: the loaded model has no torch U-Net of the SD 1.x, 2.x or SDXL kind, or noise levels of its own.
     """
     unet = getattr(getattr(shared.sd_model, "model", None), "diffusion_model", None)
     if unet is None or not hasattr(unet, "input_blocks"):
@@ -55,6 +58,7 @@ def check_host_model() -> None:
             f"'{sd_unet.current_unet_option.label}' in its place; set SD Unet to None."
         )
     kinds.check_kind(shared.sd_model)
+    base_file.check_levels()
 
 
 def unet_parameters() -> list[NamedParameter]:
@@ -87,6 +91,11 @@ def check_file(path: Path, text_encoder: str) -> bool:
     return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
 
 
+def loaded_facts() -> Facts:
+    """What the live model is, in the words in which files are told."""
+    return facts_of_loaded(_shapes(unet_parameters()), _prediction())
+
+
 def file_notes(path: Path) -> tuple[str, ...]:
     """What the user should know of a file that may be used."""
     header = read_header(path)
@@ -111,13 +120,13 @@ def second_model(wanted: Wanted, p: Any, residency: str) -> tuple[SecondModel, C
     if choice.placement is Placement.EIGHT_BIT:
         memory.check_8_bits()
     try:
-        return _placed(key, load, choice), choice
+        return _placed(key, load, choice, wanted.makes_base), choice
     except NotEnoughMemory:
         if choice.placement is Placement.RAM or memory.in_ram():
             raise
     devices.torch_gc()
     choice = ran_out(choice.placement, str(devices.device))
-    second = _placed(key, load, choice)
+    second = _placed(key, load, choice, wanted.makes_base)
     second.ran_out = True
     return second, choice
 
@@ -150,7 +159,9 @@ def _choice(p: Any, residency: str, key: tuple[Any, ...], own_text_encoder: bool
     return memory.choice_for(p, residency, resident.bytes_missing_on(devices.device))
 
 
-def _placed(key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], choice: Choice) -> SecondModel:
+def _placed(
+    key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], choice: Choice, makes_base: bool
+) -> SecondModel:
     lane = None if choice.placement is Placement.BOTH else memory.lane()
 
     def loaded() -> SecondModel:
@@ -159,7 +170,7 @@ def _placed(key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], ch
         return second
 
     second = RESIDENCY.get(key, loaded)
-    second.place(choice.placement, memory.lane(), unet_parameters(), networks.bring_to_wanted)
+    second.place(choice.placement, memory.lane(), unet_parameters(), networks.bring_to_wanted, makes_base)
     return second
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from backend.patcher.unet import UnetPatcher
@@ -12,9 +14,9 @@ from extension_core.hosts.forge.inputs import fitted
 from extension_core.hosts.forge.loaded import (
     LoadedModel,
     base_key,
-    host_unet_tensors,
     memory_for,
     second_unet,
+    tensors_of,
 )
 from extension_core.hosts.forge.memory import EIGHT_BITS
 from extension_core.hosts.forge.second_unet import SecondUnet
@@ -48,20 +50,26 @@ def base_patcher(stack: ExitStack, requested: UnetPatcher, lora_factor: float) -
     return kept.unet.for_request(requested, lora_factor)
 
 
-def base_in_8_bits(stack: ExitStack, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
+def base_in_8_bits(
+    stack: ExitStack, requested: UnetPatcher, lora_factor: float, second: SecondUnet | None = None
+) -> UnetPatcher:
     """The request's own patcher over a copy of the base in 8 bits, its networks' weights times `lora_factor`.
+
+    Args:
+        second: the base, where that is not the host's own model.
 
     Raises:
         DiversityError: memory does not suffice.
     """
-    kept = KEPT_IN_8_BITS.get(base_key(), _load_in_8_bits)
+    model = requested.model if second is None else second.patcher.model
+    kept = KEPT_IN_8_BITS.get((*base_key(), weakref.ref(model)), lambda: _load_in_8_bits(model))
     stack.callback(kept.unet.forget_request)
     return kept.unet.for_request(requested, lora_factor)
 
 
 @torch.inference_mode()
-def _load_in_8_bits() -> LoadedModel:
-    """The base without networks, stored as the host stores U-Nets in low bits and cast to its number type at each call.
+def _load_in_8_bits(model: Any) -> LoadedModel:
+    """A `KModel` without networks, stored as the host stores U-Nets in low bits, cast to its number type at each call.
 
     The host keeps a file's float8 as it is (backend/loader.py, dfdcbab6), so it is given such tensors.
 
@@ -69,7 +77,7 @@ def _load_in_8_bits() -> LoadedModel:
         DiversityError: memory does not suffice.
     """
     with memory_for("the base in 8 bits"):
-        tensors = {name: tensor.to(EIGHT_BITS) for name, tensor in host_unet_tensors().items()}
+        tensors = {name: tensor.to(EIGHT_BITS) for name, tensor in tensors_of(model).items()}
         return LoadedModel(SecondUnet(second_unet(tensors)), None)
 
 

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+from modules import shared
+
 from extension_core.hosts.forge import kinds, memory, model, neighbours, networks, noise, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.decoding import ForgeDecoding
@@ -15,6 +17,7 @@ from extension_core.hosts.forge.sampling import SwappedModel
 from extension_core.hosts.webui.noise import Noise
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.file_facts import Facts
 from extension_core.weights.placement import Lives, Placement
 from extension_core.weights.wanted import Wanted
 
@@ -45,6 +48,14 @@ class Forge:
     def file_notes(self, path: Path) -> tuple[str, ...]:
         """As `webui.host.Host`."""
         return model.file_notes(path)
+
+    def loaded_facts(self) -> Facts:
+        """As `webui.host.Host`."""
+        return model.loaded_facts()
+
+    def other_vae(self) -> bool:
+        """As `webui.host.Host`; of its further modules any may be one."""
+        return bool(shared.opts.forge_additional_modules)
 
     def noise(self, live: bool = False) -> Noise:
         """As `webui.host.Host`."""

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from backend import loader, memory_management
@@ -24,12 +25,12 @@ from extension_core.weights.wanted import Wanted, open_origin
 
 @dataclass
 class LoadedModel:
-    """A resident distilled model.
+    """A resident second model: the distilled one, or the base beside a distilled model that is loaded.
 
     Attributes:
-        text: its own text encoder, None if the base's conditioning serves.
+        text: its own text encoder, None if the host's conditioning serves.
         notes: what the user should know of it, beside every image.
-        ran_out: memory has run out while it was where the base was.
+        ran_out: memory has run out while it was where the host's was.
     """
 
     unet: SecondUnet
@@ -98,8 +99,12 @@ def load_unet(source: TensorSource, origin: TensorSource | None, strength: float
 
 
 def host_unet_tensors() -> dict[str, torch.Tensor]:
-    """The host's U-Net as its file has it: parameters by name, without networks that are merged now."""
-    kmodel = _host_unet().model
+    """The host's U-Net as its file has it."""
+    return tensors_of(_host_unet().model)
+
+
+def tensors_of(kmodel: Any) -> dict[str, torch.Tensor]:
+    """A `KModel`'s U-Net as its file has it: parameters by name, without networks that are merged now."""
     merged: Mapping[str, torch.Tensor] = kmodel.lora_loader.backup
     named = kmodel.diffusion_model.named_parameters()
     return {name: merged.get(f"diffusion_model.{name}", parameter).data for name, parameter in named}

@@ -15,8 +15,10 @@ from extension_core.hosts.forge.base_unet import KEPT, KEPT_IN_8_BITS
 from extension_core.hosts.forge.kinds import check_kind
 from extension_core.hosts.forge.loaded import LoadedModel, base_key, load_model
 from extension_core.hosts.forge.lora import is_online, load_lora
+from extension_core.hosts.webui import base_file
 from extension_core.hosts.webui.files import config_beside
 from extension_core.weights import compatibility
+from extension_core.weights.file_facts import Facts, facts_of_loaded
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.lora_checks import check_lora, prediction_note
@@ -33,6 +35,7 @@ _PREDICTIONS = {"epsilon": "eps", "v_prediction": "v"}
 
 def watch_model_changes() -> None:
     """Let the second model go when the host loads another checkpoint. Call on every execution of the script."""
+    base_file.watch_model_changes()
     for residency in (RESIDENCY, KEPT, KEPT_IN_8_BITS):
         script_callbacks.on_model_loaded(lambda _model, residency=residency: residency.drop())
 
@@ -51,8 +54,8 @@ def check_host_model() -> None:
     """Refuse a loaded model that cannot take turns with another.
 
     Raises:
-        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, takes what the host has not, or its U-Net is stored
-            in a packed format.
+        DiversityError: it is not of the SD 1.x, 2.x or SDXL kind, takes what the host has not, has noise levels
+            of its own, or its U-Net is stored in a packed format.
     """
     name = shared.sd_model.sd_checkpoint_info.name
     if not hasattr(live_unet().diffusion_model, "input_blocks"):
@@ -61,6 +64,7 @@ def check_host_model() -> None:
             "another kind; load one of those."
         )
     check_kind()
+    base_file.check_levels()
     stored = live_unet().storage_dtype
     if not isinstance(stored, torch.dtype):
         raise DiversityError(
@@ -117,6 +121,11 @@ def check_file(path: Path, text_encoder: str) -> bool:
 
 def _prediction() -> str:
     return _PREDICTIONS[live_unet().predictor.prediction_type]
+
+
+def loaded_facts() -> Facts:
+    """What the live model is, in the words in which files are told."""
+    return facts_of_loaded(unet_shapes(), _prediction())
 
 
 def file_notes(path: Path) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from extension_core.hosts.forge.text import second_text
 from extension_core.hosts.forge.turns import Turns
 from extension_core.hosts.webui.attributes import during, set_until_closed
 from extension_core.sampling.plan import PassPlan
+from extension_core.sampling.roles import Resident
 from extension_core.sampling.routing import Phase
 from extension_core.session import Session
 from extension_core.weights.placement import Lives, Placement
@@ -26,7 +27,7 @@ from extension_core.weights.placement import Lives, Placement
 
 @dataclass
 class SwappedModel:
-    """A distilled model whose patcher takes the place of the host's for single denoiser calls.
+    """A second model whose patcher takes the place of the host's for single denoiser calls.
 
     The host looks up `forge_objects.unet` of the engine behind its denoiser at every step
     (backend/sampling/sampling_function.py, dfdcbab6), and with it model, patches and controls. That engine is
@@ -79,19 +80,23 @@ class SwappedModel:
 
     def _take_part(self, stack: ExitStack, requested: UnetPatcher, p: Any, plan: PassPlan, session: Session) -> Turns:
         second = self.model.unet if self.model is not None else None
-        patchers: dict[Phase, UnetPatcher] = {}
         whole_base: Callable[[], UnetPatcher] | None = None
         others = [requested] if second is None else [requested, second.patcher]
-        if plan.split.base:
-            factor = session.lora_factor(Phase.BASE)
-            if plan.split.distilled and second is not None and self.memory.placement is Placement.EIGHT_BIT:
-                patchers[Phase.BASE] = base_in_8_bits(stack, requested, factor)
-                whole_base = functools.partial(base_patcher, stack, requested, factor)
-            else:
-                patchers[Phase.BASE] = base_patcher(stack, requested, factor)
-        if plan.split.distilled and second is not None:
-            patchers[Phase.DISTILLED] = second.for_request(requested, session.lora_factor(Phase.DISTILLED))
+
+        def patcher_of(phase: Phase) -> UnetPatcher:
+            factor = session.lora_factor(phase)
+            if second is None or session.roles.resident(phase) is Resident.LOADED:
+                return base_patcher(stack, requested, factor)
             stack.callback(second.forget_request)
+            return second.for_request(requested, factor)
+
+        taking_part = zip(Phase, (plan.split.base, plan.split.distilled), strict=True)
+        make = {phase: functools.partial(patcher_of, phase) for phase, levels in taking_part if levels}
+        if len(make) > 1 and second is not None and self.memory.placement is Placement.EIGHT_BIT:
+            own = second if session.roles.resident(Phase.BASE) is Resident.SECOND else None
+            whole_base = make[Phase.BASE]
+            make[Phase.BASE] = functools.partial(base_in_8_bits, stack, requested, session.lora_factor(Phase.BASE), own)
+        patchers = {phase: patcher() for phase, patcher in make.items()}
         beside = tuple(requested.extra_model_patchers_during_sampling)
         preserved = requested.extra_preserved_memory_during_sampling
         latents = (len(p.rng.seeds), *p.rng.shape)

@@ -35,7 +35,11 @@ HOST_SETTINGS: dict[str, str] = {
     "hr_scale": "{tab}_hr_scale",
     "hr_resize_x": "{tab}_hr_resize_x",
     "hr_resize_y": "{tab}_hr_resize_y",
+    "prompt": "{tab}_prompt",
+    "negative_prompt": "{tab}_neg_prompt",
 }
+# Followed when they are left, not at every key: only what is said beside the plan depends on them.
+_TYPED = ("prompt", "negative_prompt")
 # What a plan does not depend on, but tells of: what it is replaced by.
 _TOLD = {"cfg_scale": "{tab}_cfg_scale"}
 _NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
@@ -72,15 +76,16 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
     inputs = [*built.components, *settings.values()]
     asked = gr.State(Asked())
     _answer(built.ask.click, shown, tuple(settings), [asked, *inputs], built)
+    typed = [settings[name] for name in _TYPED if name in settings]
     for component in inputs:
-        _wake(component, built.ask)
+        _wake(component.blur if component in typed else component.change, built.ask)
     signs = [pattern.format(tab=_tab(is_img2img)) for pattern in _SIGNS]
 
     def listen(component: Any, **kwargs: Any) -> None:
         if Context.root_block is None:
             return  # gradio 4 makes a component anew for every answer that changes one
         if kwargs.get("elem_id") in signs:
-            _wake(component, built.ask)
+            _wake(component.change, built.ask)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
             names = (*settings, "sd_model_checkpoint")
             _answer(component.change, shown, names, [asked, *inputs, component], built)
@@ -93,8 +98,8 @@ def _answer(event: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any],
     event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False)
 
 
-def _wake(component: Any, button: Any) -> None:
-    component.change(fn=None, _js=_WAKE.format(button=button.elem_id), show_progress=False, queue=False)
+def _wake(event: Any, button: Any) -> None:
+    event(fn=None, _js=_WAKE.format(button=button.elem_id), show_progress=False, queue=False)
 
 
 class Asked:

@@ -12,6 +12,7 @@ from typing import Any
 from extension_core.arguments import Arguments
 from extension_core.hosts.webui import grid_diversity, request, takeover, told
 from extension_core.hosts.webui.attributes import fresh_stack
+from extension_core.hosts.webui.distilled_model import settle_models
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.preview import comparing, recording
 from extension_core.hosts.webui.preview.recording import Recording
@@ -53,7 +54,7 @@ def _begin(host: Host, p: Any, args: Sequence[Any], taken: TakeOver) -> None:
     told.forget(p)
     arguments, part = _arguments(p, args), comparing.part_of(p)
     if part is not None:
-        arguments = part.changed(arguments)
+        arguments = part.changed(arguments, lambda options: settle_models(host, options).roles.turned)
     preview = Recording(host, p, arguments.preview, taken, part) if arguments.preview.preview else None
     if arguments.options.enabled and not taken.refused:
         _settle(host, p, arguments, taken)
@@ -71,7 +72,7 @@ def _settle(host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
     """A request that is refused is recorded all the same: the strip then says why it has no frames."""
     try:
         taken.at_failure(host.keep_levels())
-        request.Request(host, p, arguments.options, taken).take_over()
+        request.Request(host, p, arguments, taken).take_over()
     except Exception as error:  # noqa: BLE001 - as above
         taken.refuse(error)
 

@@ -14,12 +14,13 @@ from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.session import Session
+from extension_core.weights.file_facts import Facts
 from extension_core.weights.placement import Lives
 from extension_core.weights.wanted import Wanted
 
 
 class Second(Protocol):
-    """A distilled model that is ready to take turns with the host's model."""
+    """A second model, the distilled one or the base, that is ready to take turns with the host's model."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -28,7 +29,7 @@ class Second(Protocol):
 
     @property
     def lives(self) -> Lives:
-        """Where it and the base live now."""
+        """Where base and distilled model live now."""
         ...
 
     def make_room(self) -> str:
@@ -36,7 +37,7 @@ class Second(Protocol):
         ...
 
     def keep_networks_apart(self) -> None:
-        """From now on it may have other networks than the base, its reading of the prompt included."""
+        """From now on it may have other networks than the host's, its reading of the prompt included."""
         ...
 
     def own_conds(self, p: Any, lora_factor: float) -> tuple[Any, Any] | None:
@@ -85,7 +86,7 @@ class Host(Protocol):
         ...
 
     def check_file(self, path: Path, text_encoder: str) -> bool:
-        """Check a distilled model's header against the live model; says whether its own text encoder may be used.
+        """Check a second model's header against the live model; says whether its own text encoder may be used.
 
         Raises:
             DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
@@ -93,7 +94,15 @@ class Host(Protocol):
         ...
 
     def file_notes(self, path: Path) -> tuple[str, ...]:
-        """What the user should know of a distilled model's file that may be used."""
+        """What the user should know of a second model's file that may be used."""
+        ...
+
+    def loaded_facts(self) -> Facts:
+        """What the loaded checkpoint is, in the words in which files are told."""
+        ...
+
+    def other_vae(self) -> bool:
+        """Whether the user has put a VAE of its own file in the place of any checkpoint's."""
         ...
 
     def noise(self, live: bool = False) -> Noise:
@@ -121,7 +130,7 @@ class Host(Protocol):
         ...
 
     def second_model(self, wanted: Wanted, p: Any, residency: str) -> Second:
-        """The resident distilled model, loaded if it is not resident yet.
+        """The resident second model, loaded if it is not resident yet.
 
         Args:
             p: the request, whose size says how much memory it needs beside the models.
@@ -133,11 +142,11 @@ class Host(Protocol):
         ...
 
     def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
-        """Where the models would live if a request ran now with the distilled model in `path`, if any."""
+        """Where the models would live if a request ran now with the second model in `path`, if any."""
         ...
 
     def base_alone(self) -> Second | None:
-        """What runs where no distilled model is named, None if the host needs nothing for it."""
+        """What runs where no second model is named, None if the host needs nothing for it."""
         ...
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:

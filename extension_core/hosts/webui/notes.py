@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import filecmp
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from modules import shared
-
-from extension_core.hosts.webui import files
+from extension_core.hosts.webui.distilled_model import Models
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.networks import files_in_prompts
 from extension_core.options import Options
-from extension_core.sampling.families import Detection, detect_family, distilled_twice, guidance_note
+from extension_core.sampling.families import guidance_note
+from extension_core.sampling.routing import Phase
+from extension_core.weights.parts import different_vae, has_text_encoder
+from extension_core.weights.reader import read_header
+from extension_core.weights.wanted import in_words_of_base
 
 
-def notes_on(host: Host, path: Path | None, detection: Detection, options: Options) -> tuple[str, ...]:
-    """Sentences on the file, on what it would be merged into once more, and on its guidance.
+def notes_on(host: Host, models: Models) -> tuple[str, ...]:
+    """Sentences on the second model's file, on its parts that are not used, and on the distilled model's guidance."""
+    distilled = models.side(Phase.DISTILLED)
+    name = distilled.name if models.roles.turned and distilled is not None else ""
+    guidance = guidance_note(models.detection, models.options, name)
+    if models.path is None:
+        return guidance
+    of_file = host.file_notes(models.path)
+    if models.roles.turned:
+        of_file = (*map(in_words_of_base, of_file), *_shared_parts(host, models))
+    return (*of_file, *guidance)
 
-    Args:
-        path: the distilled model's file, None if only the base runs.
-    """
-    if path is None:
-        return guidance_note(detection, options)
-    base = Path(shared.sd_model.sd_checkpoint_info.filename)
-    same = f"The distilled model '{path.name}' is the loaded checkpoint itself, so switching has no effect."
-    twice = distilled_twice(detect_family(base.stem, {}), detection) if files.is_lora_file(path) else ()
-    return (*((same,) if base == path else ()), *host.file_notes(path), *twice, *guidance_note(detection, options))
+
+def _shared_parts(host: Host, models: Models) -> Iterator[str]:
+    """Text encoder and VAE, where the loaded distilled model's serve in place of the base's own."""
+    loaded, base = models.loaded, models.path
+    if loaded is None or base is None:
+        return
+    if not has_text_encoder(read_header(base)):
+        yield (
+            f"The base '{base.name}' holds no text encoder, so that of the loaded checkpoint '{loaded.name}' reads the "
+            "prompt for both models."
+        )
+    if not host.other_vae() and different_vae(loaded.path, base):
+        yield (
+            f"The base '{base.name}' has another VAE than the loaded checkpoint '{loaded.name}', whose own makes the "
+            "image."
+        )
 
 
 def notes_on_prompts(p: Any, path: Path | None, options: Options) -> tuple[str, ...]:
     """A sentence where a request's prompts name the LoRA that is its distilled model, under whichever name."""
     if path is None or options.mode == "base":
         return ()
-    again = next((file for file in sorted(files_in_prompts(p)) if _is_copy(file, path)), None)
+    again = next((file for file in sorted(files_in_prompts(p)) if is_copy(file, path)), None)
     if again is None:
         return ()
     called = "stands" if again.name == path.name else f"stands as '{again.name}'"
@@ -46,8 +65,8 @@ def notes_on_prompts(p: Any, path: Path | None, options: Options) -> tuple[str, 
     return (note,)
 
 
-def _is_copy(file: Path, other: Path) -> bool:
-    """Whether two files are one, or hold the same bytes; only files of one size are read."""
+def is_copy(file: Path, other: Path) -> bool:
+    """Whether two files are one, or hold the same bytes; only files of one size are read, LoRAs or the like."""
     with suppress(OSError):
         if file == other or file.samefile(other):
             return True

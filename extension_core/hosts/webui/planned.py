@@ -10,16 +10,25 @@ from typing import Any
 
 from modules import shared
 
+from extension_core.hosts.webui.cautions import cautions_on
 from extension_core.hosts.webui.conflicts import check_conflicts
-from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file, title_of
+from extension_core.hosts.webui.distilled_model import (
+    Models,
+    apply_family,
+    carry_of,
+    check_second,
+    content_notes,
+    settle_models,
+    title_of,
+)
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.names import settle_names
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.pasting import other_content
 from extension_core.options import Options
 from extension_core.sampling.families import Detection
 from extension_core.sampling.plan import Plan
 from extension_core.sampling.settled import Settled
+from extension_core.sampling.warnings import Caution
 from extension_core.session import Session
 from extension_core.weights.placement import Lives, residency_for
 from extension_core.weights.wanted import Carry
@@ -30,21 +39,32 @@ class Planned:
     """What would run, and what it was made from.
 
     Attributes:
-        path: the distilled model's file, None if only the base runs.
+        models: the files that make it.
         lives: where the models would be.
         request: the settings as the family has changed them.
         names: what the user should know of the names that were sent.
-        own_text: whether the distilled model reads the prompt by its own text encoder; None while that is not known.
+        warnings: what is to be minded of these settings before they run.
+        own_text: whether the second model reads prompts by its own text encoder; None while that is not known.
     """
 
     session: Session
-    detection: Detection
-    path: Path | None
+    models: Models
     carry: Carry | None
     lives: Lives
     request: SimpleNamespace
     names: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     own_text: bool | None = None
+
+    @property
+    def detection(self) -> Detection:
+        """The distilled model's family."""
+        return self.models.detection
+
+    @property
+    def path(self) -> Path | None:
+        """The second model's file, None if there is none."""
+        return self.models.path
 
     @property
     def plan(self) -> Plan:
@@ -63,6 +83,8 @@ def request_of(settings: Mapping[str, Any], is_img2img: bool) -> SimpleNamespace
         is_hr_pass=False,
         sampler_noise_scheduler_override=None,
         extra_generation_params={},
+        all_prompts=[str(settings.get("prompt") or "")],
+        all_negative_prompts=[str(settings.get("negative_prompt") or "")],
         **({} if is_img2img else {"enable_hr": False, "firstpass_image": None}),
     )
     request.hr_sampler_name = request.hr_scheduler = None
@@ -83,18 +105,17 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     check_conflicts(request)
     asked = settle_names(request)
     host.check_request(request)
-    choice, detection = distilled_file(options)
-    path = None if choice is None else choice.path
-    names = (*asked, *(() if choice is None else other_content(options.distilled_model, choice)))
+    models = settle_models(host, options)
+    options, choice, detection, path = models.options, models.choice, models.detection, models.path
     own_text = None
     if host.is_loaded():
         host.check_model()
-        if path is not None:
-            own_text = host.check_file(path, options.text_encoder)
+        own_text = check_second(host, models) if path is not None else None
     carry = carry_of(host, options, path) if host.is_loaded() else None
     grid = apply_family(request, options, detection)
     plan = Passes(request, options, grid, host.noise()).plan()
     lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
     found = detection.why if options.family == "auto" else ""
     session = Session(options, plan, title_of(choice), family_found=found, run_as=str(Settled.of(detection)))
-    return Planned(session, detection, path, carry, lives, request, names, own_text)
+    names = (*asked, *content_notes(models), *models.notes)
+    return Planned(session, models, carry, lives, request, names, cautions_on(request, models, plan), own_text)

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from modules import shared
 
+from extension_core.arguments import Arguments
 from extension_core.errors import DiversityError
 from extension_core.fields import INFOTEXT_PREFIX
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.hosts.webui import told
 from extension_core.hosts.webui.attributes import during
+from extension_core.hosts.webui.cautions import cautions_on
 from extension_core.hosts.webui.conditioning import other_caches
 from extension_core.hosts.webui.conflicts import check_conflicts
-from extension_core.hosts.webui.distilled_model import apply_family, carry_of, distilled_file, hash_of, title_of
+from extension_core.hosts.webui.distilled_model import (
+    apply_family,
+    carry_of,
+    check_second,
+    content_notes,
+    hash_of,
+    settle_models,
+    title_of,
+)
 from extension_core.hosts.webui.host import Host, Second
 from extension_core.hosts.webui.inner_passes import PAINTED, InnerPasses
 from extension_core.hosts.webui.noise import Noise
 from extension_core.hosts.webui.notes import notes_on, notes_on_prompts
 from extension_core.hosts.webui.passes import Passes
-from extension_core.hosts.webui.pasting import other_content
 from extension_core.hosts.webui.replaced import replaced, settings_of
 from extension_core.hosts.webui.sampler import RunningPass, Watch
 from extension_core.hosts.webui.takeover import READINGS, TakeOver
-from extension_core.options import Options
+from extension_core.sampling.roles import Resident
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.settled import Settled
 from extension_core.session import Session
@@ -36,7 +45,7 @@ from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
 from extension_core.weights.reader import read_header
-from extension_core.weights.wanted import Wanted
+from extension_core.weights.wanted import Wanted, as_base
 
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
@@ -57,18 +66,21 @@ def of_request(p: Any) -> Request | None:
 class Request:
     """Everything the extension does for one processing object."""
 
-    def __init__(self, host: Host, p: Any, options: Options, taken: TakeOver) -> None:
+    def __init__(self, host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
         self.host, self.p, self.taken = host, p, taken
+        options = arguments.options
         check_conflicts(p)
         host.check_model()
         host.check_request(p)
-        choice, detection = distilled_file(options)
-        self.path = None if choice is None else choice.path
+        self.models = settle_models(host, options)
+        options, choice, detection = self.models.options, self.models.choice, self.models.detection
+        self.path = self.models.path
         header = None if self.path is None else read_header(self.path)  # before it is checked: what is read is that
-        self.own_text_encoder = self.path is not None and host.check_file(self.path, options.text_encoder)
+        own_text_encoder = check_second(host, self.models)
         carry = carry_of(host, options, self.path)
-        self.wanted = header and Wanted(header, self.own_text_encoder, options.lora_strength, carry)
-        self.notes = (*notes_on(host, self.path, detection, options), *notes_on_prompts(p, self.path, options))
+        turned = self.models.roles.turned
+        self.wanted = header and Wanted(header, own_text_encoder, options.lora_strength, carry, makes_base=turned)
+        notes = (*notes_on(host, self.models), *notes_on_prompts(p, self.path, options))
         self._told: list[str] = []
         self._asked = settings_of(p)
         with taken.changes():
@@ -78,13 +90,14 @@ class Request:
         found = detection.why if options.family == "auto" else ""
         settled = str(Settled.of(detection))
         self.session = Session(options, plan, title_of(choice), hash_of(self.path), found, settled)
-        if choice is not None:
-            self.notes = (*other_content(options.distilled_model, choice), *self.notes)
+        cautions = cautions_on(p, self.models, plan)
+        minded = (caution.sentence for caution in cautions if caution.on_image)
+        self.notes = (*content_notes(self.models), *minded, *filter(None, [arguments.note]), *notes)
         self.second: Second | None = None
         self._error: Exception | None = None
         self._running: RunningPass | None = None
         self._attached = 0
-        self._own_reading = False
+        self._own_reading: Phase | None = None
         self._reading = False
         self._opened = False
         self._others = InnerPasses()
@@ -106,7 +119,7 @@ class Request:
                 p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
         told.tell_settings(p, self.taken.ours())
         told.tell(p, session.infotext())
-        self._tell((*session.plan.notes, *self.notes, *self.host.neighbours_notes(p, session)))
+        self._tell((*self.models.notes, *session.plan.notes, *self.notes, *self.host.neighbours_notes(p, session)))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         self.taken.layer("sample", self._guarded)
 
@@ -165,9 +178,11 @@ class Request:
 
     def model_now(self) -> tuple[PhaseName, str]:
         """(the phase of the denoiser's call that is being made, or was last; the name of its model)."""
-        if self._running is not None and self._running.phase is Phase.DISTILLED and self.path is not None:
-            return "distilled", self.path.stem
-        return "base", loaded_name()
+        phase = self._running.phase if self._running is not None else None
+        phase = phase or self.session.roles.loaded
+        is_second = self.path is not None and self.session.roles.resident(phase) is Resident.SECOND
+        name: PhaseName = "base" if phase is Phase.BASE else "distilled"
+        return name, self.path.stem if is_second and self.path is not None else loaded_name()
 
     def _ran_out(self) -> bool:
         """Memory has run out inside a call of the denoiser: whether there is room now to make it again."""
@@ -178,15 +193,23 @@ class Request:
         self._tell_memory(self.second)
         return True
 
-    def _own_conds(self) -> tuple[Any, Any] | None:
-        """The distilled model's own reading of the prompt, with its own weights of the networks."""
-        if self.second is None:
-            return None
-        self._own_reading = True
+    def _own_conds(self) -> dict[Phase, tuple[Any, Any]]:
+        """The second model's own reading of the prompt by phase, with that phase's weights of the networks."""
+        read: dict[float, tuple[Any, Any] | None] = {}
+        for phase in self.session.read_by_second if self.second is not None else ():
+            factor = self.session.lora_factor(phase)
+            if factor not in read:
+                read[factor] = self._read_by_second(phase, factor)
+        by_phase = {phase: read.get(self.session.lora_factor(phase)) for phase in self.session.read_by_second}
+        return {phase: conds for phase, conds in by_phase.items() if conds is not None}
+
+    def _read_by_second(self, phase: Phase, factor: float) -> tuple[Any, Any] | None:
+        assert self.second is not None
+        self._own_reading = phase
         try:
-            return self.second.own_conds(self.p, self.session.lora_factor(Phase.DISTILLED))
+            return self.second.own_conds(self.p, factor)
         finally:
-            self._own_reading = False
+            self._own_reading = None
 
     def _read_with_networks(self, original: Callable[[], None]) -> Callable[[], None]:
         """The host's reading of a prompt, with the networks' weights of the phase that it is for."""
@@ -195,7 +218,7 @@ class Request:
             if self._reading:
                 original()
                 return
-            phase = Phase.DISTILLED if self._own_reading else self.session.prompt_phase
+            phase = self._own_reading or self.session.prompt_phase
             factor = self.session.lora_factor(phase)
             with _memory_for("reading the prompt"), ExitStack() as stack:
                 stack.enter_context(self.host.text_networks(self.p, factor))
@@ -235,10 +258,11 @@ class Request:
         if self.wanted is None:
             self.second = self.host.base_alone()
             return
-        shared.state.textinfo = "Loading the distilled model"
+        shared.state.textinfo = f"Loading the {'base' if self.wanted.makes_base else 'distilled model'}"
         options = self.session.options
         residency = residency_for(options.residency, self.session.plan.takes_turns)
-        self.second = self.host.second_model(self.wanted, self.p, residency)
+        with as_base() if self.wanted.makes_base else nullcontext():
+            self.second = self.host.second_model(self.wanted, self.p, residency)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         if self.session.loras_differ:

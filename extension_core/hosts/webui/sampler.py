@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +38,7 @@ class RunningPass:
     """One pass while it runs.
 
     Attributes:
-        own_conds: (cond, uncond) by the distilled model's own text encoder, None to share the base's.
+        own_conds: (cond, uncond) by the second model's own text encoder, for the phases that it reads for.
         ran_out: called when memory has run out; whether a call is worth making again.
         watch: called with a second sampler that takes part; returns what is to be shown its steps.
         phase: of the call that is being made, or was last.
@@ -50,7 +50,7 @@ class RunningPass:
     passes: Passes
     plan: PassPlan
     second: Second | None
-    own_conds: tuple[Any, Any] | None
+    own_conds: Mapping[Phase, tuple[Any, Any]]
     ran_out: Callable[[], bool]
     watch: Watch | None = None
     phase: Phase | None = None
@@ -138,8 +138,7 @@ class RunningPass:
         def routed(x: Any, sigma: Any, uncond: Any, cond: Any, cond_scale: float, **rest: Any) -> Any:
             level = float(sigma.max())
             self.phase = phase = of.boundary.phase(level)
-            if phase is Phase.DISTILLED and self.own_conds is not None:
-                cond, uncond = self.own_conds
+            cond, uncond = self.own_conds.get(phase, (cond, uncond))
             if refined:
                 denoiser.step = self._unrefined_step(level)
             cfg = self.session.cfg(phase)

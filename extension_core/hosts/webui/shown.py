@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from extension_core.hosts.webui.planned import Planned, planned, request_of
 from extension_core.hosts.webui.unloaded import NotLoaded, Unloaded
 from extension_core.options import FIELDS, Options
 from extension_core.page_words import page_words
+from extension_core.sampling.roles import roles_of
 from extension_core.sampling.routing import Phase
 from extension_core.ui import panel, summary, words
 from extension_core.ui.groups import GROUPS, changed
@@ -24,7 +24,6 @@ from extension_core.ui.idle import Known, idle
 from extension_core.ui.page_state import PageState
 from extension_core.ui.preview import REACHES as PREVIEW_REACHES
 from extension_core.ui.summary import Model, summary_html
-from extension_core.weights.wanted import Carry
 
 _BY_OURS = "by Diversity Distillation"
 _TOPS = {name: reach.top for name, reach in {**panel.REACHES, **PREVIEW_REACHES}.items()}
@@ -52,12 +51,13 @@ class Tab:
         request = request_of(settings, self.is_img2img)
         tab = "img2img" if self.is_img2img else "txt2img"
         state = PageState(tab, self.prefix, bool(values[0]), tops=_TOPS)
-        base_line = panel.base_html(_loaded(request.sd_model_checkpoint))
+        loaded = _loaded(request.sd_model_checkpoint)
         try:
             options = options_of_page(values[: len(FIELDS)])
         except DiversityError as error:
-            return base_line, _refused(state, str(error))
-        return base_line, _of_options(self.host, state, options, request)
+            return panel.base_html(loaded), _refused(state, str(error))
+        turned, plan = _of_options(self.host, state, options, request)
+        return panel.base_html(loaded, turned), plan
 
 
 def _refused(state: PageState, sentence: str) -> str:
@@ -68,7 +68,9 @@ def _refused(state: PageState, sentence: str) -> str:
     return state.around(panel.problem_html(said))
 
 
-def _of_options(host: Host, state: PageState, options: Options, request: SimpleNamespace) -> str:
+def _of_options(host: Host, state: PageState, options: Options, request: SimpleNamespace) -> tuple[bool, str]:
+    """Whether the loaded checkpoint is the distilled model, and the plan."""
+    said = roles_of(options.loaded_is).turned
     groups = {group.name: changed(group, options) for group in GROUPS}
     state = replace(state, groups=groups, idle=idle(options, Known()))
     asked = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
@@ -76,14 +78,13 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     try:
         found = planned(host if is_loaded else cast("Host", Unloaded(host)), options, request)
     except NotLoaded as later:
-        said = panel.later_html(str(later)) if options.enabled else panel.off_html()
-        return state.around(said)
+        return said, state.around(panel.later_html(str(later)) if options.enabled else panel.off_html())
     except DiversityError as error:
-        return _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
+        return said, _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
     runs = _settings(found.request, words.cfg_of(found.session))
     state = _of_plan(state, options, found, runs)
     shown = _plan(options, found, asked, runs, is_loaded) if options.enabled else panel.off_html()
-    return state.around(shown)
+    return found.models.roles.turned, state.around(shown)
 
 
 def _settings(request: SimpleNamespace, cfg: tuple[float, ...]) -> words.Settings:
@@ -112,7 +113,7 @@ def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Set
 def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str, str]:
     """What controls that leave something open come to."""
     detection, said = found.detection, {}
-    if options.family == "auto" and found.path is not None:
+    if options.family == "auto" and found.models.side(Phase.DISTILLED) is not None:
         said["family"] = f"Auto: {detection.family.label}"
     if options.file_steps is None and detection.steps is not None:
         said["file_steps"] = f"By its name: {detection.steps}"
@@ -120,7 +121,9 @@ def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str
         said["base_steps"] = f"As k: {options.switch_step}"
     if options.base_sampler == "same":
         said["base_sampler"] = f"Same: {runs.sampler}"
-    if options.text_encoder == "auto" and found.own_text is not None:
+    if options.loaded_is == "auto":
+        said["loaded_is"] = f"Auto: {found.models.options.loaded_is}"
+    if options.text_encoder == "auto" and found.own_text is not None and not found.models.roles.turned:
         said["text_encoder"] = "Auto: its own" if found.own_text else "Auto: the base's"
     if options.residency == "auto" and found.path is not None and found.lives.base:
         said["residency"] = f"Auto: {found.lives.where}"
@@ -128,28 +131,31 @@ def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str
 
 
 def _plan(options: Options, found: Planned, asked: words.Settings, runs: words.Settings, is_loaded: bool) -> str:
-    models = _models(options, found.request.sd_model_checkpoint, found.path, found.carry)
+    models = _models(found, found.request.sd_model_checkpoint)
     names = {phase: model.name for phase, model in models.items()}
     sentences = (words.who(found.session, names), words.replaced(asked, runs))
     family = found.detection.family
     named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
-    said = "; ".join(part for part in (named, *found.names, *found.plan.notes) if part)
+    warnings = [caution.sentence for caution in found.warnings]
+    notes = [note for note in found.plan.notes if note not in warnings]
+    said = "; ".join(part for part in (named, *found.names, *notes) if part)
     smaller = (words.cost(found.session), page_words(said))
     table = summary_html(found.session, models, found.lives)
     line = found.plan.describe() if is_loaded else "Levels and memory are settled once the checkpoint is loaded."
-    return panel.plan_html(sentences, line, smaller, table if is_loaded else "")
+    return panel.plan_html(sentences, line, smaller, table if is_loaded else "", map(page_words, warnings))
 
 
-def _models(options: Options, checkpoint: str, path: Path | None, carry: Carry | None) -> dict[Phase, Model]:
+def _models(found: Planned, checkpoint: str) -> dict[Phase, Model]:
     """The models of a request by their files' names."""
+    options, path, carry, roles = found.session.options, found.path, found.carry, found.session.roles
     loaded = _loaded(checkpoint) or "the loaded checkpoint"
-    models = {Phase.BASE: Model(loaded)}
+    models = {roles.loaded: Model(loaded)}
     if path is not None:
         changed_by = summary.carried(carry.strength, loaded, carry.origin.path.stem) if carry is not None else ""
         if files.is_lora_file(path):
             changed_by = summary.lora_on(options.lora_strength, loaded)
-        models[Phase.DISTILLED] = Model(path.stem, changed_by)
-    return models
+        models[roles.second] = Model(path.stem, changed_by)
+    return {phase: models[phase] for phase in Phase if phase in models}
 
 
 def _loaded(checkpoint: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from gradio.context import Context
 from modules import sd_samplers, ui_common, ui_components
 
 from extension_core.arguments import in_positions
@@ -22,6 +23,7 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
         refresh_button=_refresh_button,
         elem_id=script.elem_id,
         tooltip=lambda text: {"tooltip": text},
+        is_page=Context.block is not Context.root_block,  # the API calls `ui` in Blocks of its own (1.10.1)
     )
     built = panel.build(parts)
     pasted = infotext.Pasting(pasting.label_of, pasting.detected, pasting.problem)

@@ -85,9 +85,9 @@ class Witness:
 
     def end(self) -> None:
         """The request is over."""
-        sys.modules["networks"].load_networks = self._loads_networks  # type: ignore[attr-defined]
         self._over.set()
         self._thread.join()
+        sys.modules["networks"].load_networks = self._loads_networks  # type: ignore[attr-defined]
         self._hook.remove()
         sys.setswitchinterval(self._interval)
 

@@ -9,7 +9,7 @@ import gradio as gr
 from modules import img2img as img2img_module
 from modules import inpaint_canvas, scripts, ui_parts
 from modules.call_queue import wrap_gradio_gpu_call
-from modules.infotext_utils import PasteField, add_paste_fields
+from modules.infotext_utils import add_paste_fields
 from modules.shared import opts
 from modules.ui_common import create_output_panel
 from modules.ui_components import FormGroup, FormRow, ResizeHandleRow
@@ -73,13 +73,14 @@ class Inpainting:
         return gr.Radio(label=label, elem_id=elem_id, choices=choices, type="index", value=choices[value])
 
     @property
-    def paste_fields(self) -> list[PasteField]:
+    def paste_fields(self) -> list[tuple[Any, Any]]:
+        """Of this tab the hosts' own fields name none of a request: over the API an infotext fills scripts' alone."""
         return [
-            PasteField(self.blur, "Mask blur", api="mask_blur"),
-            PasteField(self.invert, "Mask mode", api="inpainting_mask_invert"),
-            PasteField(self.fill, "Masked content", api="inpainting_fill"),
-            PasteField(self.full_res, "Inpaint area", api="inpaint_full_res"),
-            PasteField(self.padding, "Masked area padding", api="inpaint_full_res_padding"),
+            (self.blur, "Mask blur"),
+            (self.invert, "Mask mode"),
+            (self.fill, "Masked content"),
+            (self.full_res, "Inpaint area"),
+            (self.padding, "Masked area padding"),
         ]
 
 
@@ -140,12 +141,12 @@ def create_interface(buttons: dict[str, Any], txt2img_gallery: Any) -> Any:
         ui_parts.connect_generate(toprow, run, "submit_img2img", inputs, output.outputs)
         ui_parts.connect_restore(toprow, "restoreProgressImg2img", dummy, output.outputs)
         fields = [
-            PasteField(toprow.prompt, "Prompt", api="prompt"),
-            PasteField(toprow.negative_prompt, "Negative prompt", api="negative_prompt"),
-            PasteField(cfg_scale, "CFG scale", api="cfg_scale"),
-            *size.paste_fields,
-            PasteField(toprow.styles, lambda d: d.get("Styles array", gr.update()), api="styles"),
-            PasteField(strength, "Denoising strength", api="denoising_strength"),
+            (toprow.prompt, "Prompt"),
+            (toprow.negative_prompt, "Negative prompt"),
+            (cfg_scale, "CFG scale"),
+            *(tuple(field) for field in size.paste_fields),
+            (toprow.styles, lambda d: d.get("Styles array", gr.update())),
+            (strength, "Denoising strength"),
             *inpainting.paste_fields,
             *runner.infotext_fields,
         ]

@@ -42,6 +42,8 @@ class Fields:
     hr_resize_x: int = option(0, "whole", "Resize width to", "Instead of the scale, 0: by the scale.", maximum=16384)
     hr_resize_y: int = option(0, "whole", "Resize height to", "Instead of the scale, 0: by the scale.", maximum=16384)
     refiner_checkpoint: str = option("", "text", "Refiner", "The host's own; one is refused.")
+    prompt: str = option("", "text", "Prompt", "For warnings alone: the LoRAs in it are looked at.")
+    negative_prompt: str = option("", "text", "Negative prompt", "For warnings alone: whether it has any effect.")
 
 
 REQUEST_FIELDS: tuple[Field, ...] = tuple(Field(name=item.name, **item.metadata) for item in fields(Fields))

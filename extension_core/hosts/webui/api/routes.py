@@ -1,4 +1,4 @@
-"""The routes `/schema`, `/models` and `/plan`."""
+"""The routes `/schema`, `/models`, `/choices` and `/plan`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from fastapi.concurrency import run_in_threadpool
 
 from extension_core.api import arguments_schema
 from extension_core.errors import DiversityError
+from extension_core.fields import parse_value
 from extension_core.hosts.webui.access import Doors
 from extension_core.hosts.webui.api.asked import Asked, body_schema
 from extension_core.hosts.webui.api.listing import MODELS, Listing
+from extension_core.hosts.webui.api.offers import OFFERS, Offers
 from extension_core.hosts.webui.api.told import PLAN, plan_as_json
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.notes import notes_on
-from extension_core.hosts.webui.openapi import Answer, Operation, described, of
+from extension_core.hosts.webui.openapi import Answer, Operation, Parameter, described, of
 from extension_core.hosts.webui.planned import planned, request_of
 from extension_core.hosts.webui.request import loaded_name
 from extension_core.hosts.webui.serving import PREFIX, json_answer
+from extension_core.options import BY_NAME, Options
 
 _LONGEST_BODY = 1 << 20
 _LOGIN = "Log in to this WebUI, by the page's login or the API's password, to ask this."
 _NOT_LOADED = "No checkpoint is loaded yet, and its noise levels make the plan; generate an image first."
 
+_LOADED_IS = BY_NAME["loaded_is"]
 _SENTENCE = of({"detail": {"type": "string", "description": "One sentence."}})
 _REFUSED = {401: Answer.json("Neither the page's login nor the API's password.", _SENTENCE)}
 _SCHEMA = Operation(
@@ -38,6 +42,24 @@ _MODELS = Operation(
     "What may be chosen as distilled model",
     "Checkpoints, U-Nets and LoRAs, each with the family that it seems to be of, and why.",
     {200: Answer.json("One entry for each file.", MODELS), **_REFUSED},
+)
+_CHOICES = Operation(
+    "diversity_distillation_choices",
+    "What may be chosen beside the loaded checkpoint, best first",
+    "Files are looked at in the background: no file is opened for an answer, and `pending` says how many are left.",
+    {
+        200: Answer.json("The list.", OFFERS),
+        **_REFUSED,
+        422: Answer.json("There is no such part.", _SENTENCE),
+    },
+    parameters=(
+        Parameter(
+            "loaded_is",
+            "query",
+            "The part of the loaded checkpoint, as the option of that name; the list is for the other part.",
+            {"type": "string", "enum": list(_LOADED_IS.choices), "default": Options().loaded_is},
+        ),
+    ),
 )
 _PLAN = Operation(
     "diversity_distillation_plan",
@@ -64,6 +86,7 @@ def add_routes(host: Host, app: Any) -> None:
     table: tuple[tuple[str, str, Operation, Handler], ...] = (
         ("/schema", "GET", _SCHEMA, routes.schema),
         ("/models", "GET", _MODELS, routes.models),
+        ("/choices", "GET", _CHOICES, routes.choices),
         ("/plan", "POST", _PLAN, routes.plan),
     )
     for path, method, operation, handler in table:
@@ -88,12 +111,20 @@ class _Routes:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._listing = Listing()
+        self._offers = Offers(host)
 
     async def schema(self, request: Request) -> Response:
         return json_answer(arguments_schema())
 
     async def models(self, request: Request) -> Response:
         return json_answer(await run_in_threadpool(self._listing.as_json))
+
+    async def choices(self, request: Request) -> Response:
+        try:
+            loaded_is = parse_value(_LOADED_IS, request.query_params.get("loaded_is", Options().loaded_is))
+        except DiversityError as error:
+            return json_answer({"detail": str(error)}, 422)
+        return json_answer(await run_in_threadpool(self._offers.as_json, loaded_is))
 
     async def plan(self, request: Request) -> Response:
         body = b""
@@ -109,7 +140,8 @@ class _Routes:
             if not self._host.is_loaded():
                 return json_answer({"detail": _NOT_LOADED}, 409)
             found = planned(self._host, asked.options, request_of(asked.request, asked.img2img))
-            notes = (*found.names, *found.plan.notes, *notes_on(self._host, found.path, found.detection, asked.options))
+            minded = (caution.sentence for caution in found.warnings if caution.on_image)
+            notes = (*found.names, *found.plan.notes, *minded, *notes_on(self._host, found.models))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
-        return json_answer(plan_as_json(found, loaded_name(), notes))
+        return json_answer(plan_as_json(found, loaded_name(), tuple(dict.fromkeys(notes))))

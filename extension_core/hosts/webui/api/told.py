@@ -29,8 +29,8 @@ _PASS = of(
 PLAN: Schema = of(
     {
         "line": {"type": "string", "description": "The plan as the page and the infotext say it."},
-        "checkpoint": {"type": "string", "description": "The loaded checkpoint, which is the base."},
-        "distilled_model": {"type": "string", "description": "Empty if only the base runs."},
+        "checkpoint": {"type": "string", "description": "The loaded checkpoint; its part is `loaded_is`."},
+        "distilled_model": {"type": "string", "description": "The model beside it, empty if it runs alone."},
         "family": TEXT,
         "why": {"type": "string", "description": "Where the family was found."},
         "sampler": {"type": "string", "description": "Of the first pass, as the family has set it."},
@@ -44,6 +44,8 @@ PLAN: Schema = of(
             "additionalProperties": TEXT,
             "description": "What would be written before the first step, without hashes.",
         },
+        "warnings": {**list_of(TEXT), "description": "What to mind of these settings, each with its remedy."},
+        "loaded_is": {"type": "string", "enum": [phase.value for phase in Phase]},
     }
 )
 
@@ -65,6 +67,8 @@ def plan_as_json(found: Planned, checkpoint: str, notes: tuple[str, ...]) -> dic
         "notes": list(notes),
         "memory": {"base": found.lives.base, "distilled": found.lives.distilled, "why": found.lives.why},
         "infotext": found.session.infotext(),
+        "warnings": [caution.sentence for caution in found.warnings],
+        "loaded_is": found.session.roles.loaded.value,
     }
 
 

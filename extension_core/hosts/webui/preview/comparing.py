@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,10 +16,13 @@ from extension_core.arguments import Arguments
 from extension_core.errors import DiversityError
 from extension_core.hosts.webui.preview.page_key import PageKey
 from extension_core.hosts.webui.preview.recorded import Role
+from extension_core.options import Options
 
 LEAST_BASE_STEPS = 20
 _ATTRIBUTE = "diversity_distillation_comparison"
 _ALONE: tuple[Role, ...] = ("base", "distilled")
+# What a base that is not loaded is to be run with, so that it runs as the host would run it.
+_AS_THE_HOST = {"family": "custom", "base_sampler": "same", "lora_targets": "both", "base_lora_factor": 1.0}
 # Each click on Compare has a number of its own, which stays in the page's text box for requests that come later.
 _DONE: deque[str] = deque(maxlen=1000)
 
@@ -42,12 +45,23 @@ class Part:
     others: list[Any] = field(default_factory=list)
     compared: dict[str, str] = field(default_factory=dict)
 
-    def changed(self, arguments: Arguments) -> Arguments:
-        """What this part asks for instead; frames are sent, and the strip shown, of the request's own images alone."""
+    def changed(self, arguments: Arguments, is_turned: Callable[[Options], bool]) -> Arguments:
+        """What this part asks for instead; frames are sent, and the strip shown, of the request's own images alone.
+
+        Args:
+            is_turned: whether the loaded checkpoint is the distilled model; asked when the checkpoint is settled.
+        """
         if self.role == "hybrid":
             return arguments
-        alone = {"enabled": False} if self.role == "base" else {"mode": "distilled"}
-        return Arguments(replace(arguments.options, **alone), replace(arguments.preview, returned=False, gallery=False))
+        options = arguments.options
+        if self.role == "distilled":
+            alone = replace(options, mode="distilled")
+        elif is_turned(options):
+            alone = replace(options, mode="base", base_cfg=getattr(self.of(), "cfg_scale", 1.0), **_AS_THE_HOST)
+        else:
+            alone = replace(options, enabled=False)
+        preview = replace(arguments.preview, returned=False, gallery=False)
+        return replace(arguments, options=alone, preview=preview)
 
 
 def part_of(p: Any) -> Part | None:

@@ -1,0 +1,36 @@
+"""The checkpoint that the host has loaded, by its file's name and by what the host has read of its metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modules import shared
+
+from extension_core.sampling.families import Detection, detect_family
+from extension_core.sampling.roles import Side
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """What is loaded, whatever has become of its file since.
+
+    Attributes:
+        name: as the host names it in infotexts.
+    """
+
+    name: str
+    path: Path
+    detection: Detection
+
+    @property
+    def side(self) -> Side:
+        """As one of a request's two models."""
+        return Side(self.name, self.detection)
+
+
+def loaded_checkpoint() -> LoadedCheckpoint:
+    """The one of now; the host loads its own first if there is none (`shared.sd_model`, 1.10.1)."""
+    info = shared.sd_model.sd_checkpoint_info
+    name = info.name_for_extra
+    return LoadedCheckpoint(name, Path(info.filename), detect_family(name, getattr(info, "metadata", None) or {}))

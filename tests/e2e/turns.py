@@ -1,0 +1,40 @@
+"""Of a table's cases a run on the embedded WebUI takes the first, and of the others those whose turn it is.
+
+A table tells one thing many times, and a request costs the same on either stack. So the second case runs on A1111's
+stack, the fourth on Forge's, the third and fifth by `--slow`, and so on; what only one stack can run takes every other
+turn. Against a real host every case runs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+STACKS = ("a1111", "forge")
+_TURNS = ("a1111", "", "forge", "")
+# Marks of what one stack alone can run, and which.
+_ALONE = {"a1111": "a1111", "once": "a1111", "forge": "forge"}
+
+
+def left_out(items: Iterable[pytest.Item], stack: str) -> Iterator[pytest.Item]:
+    """The cases whose turn it is not on this stack; in each table the first never is."""
+    tables: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not item.get_closest_marker("slow"):
+            tables[item.nodeid.partition("[")[0]].append(item)
+    for cases in tables.values():
+        for at, item in enumerate(cases[1:]):
+            if not _takes(at, _stacks(item), stack):
+                yield item
+
+
+def _stacks(item: pytest.Item) -> set[str]:
+    """Where a case can run."""
+    marked = [stack for mark, stack in _ALONE.items() if item.get_closest_marker(mark)]
+    return set(marked or STACKS)
+
+
+def _takes(at: int, stacks: set[str], stack: str) -> bool:
+    return at % 2 == 0 if len(stacks) == 1 else _TURNS[at % len(_TURNS)] == stack
