@@ -9,7 +9,7 @@ function part(name) {
     return import(loaded ? loaded.src : plain);
 }
 
-const NAMES = ["dt_elements", "panel_asking", "panel_fold", "panel_controls", "panel_host", "panel_tab"];
+const NAMES = ["dt_elements", "panel_asking", "panel_fold", "panel_controls", "panel_host", "panel_own", "panel_tab"];
 const parts = Object.assign({}, ...(await Promise.all(NAMES.map(part))));
 const tabs = new Map();
 const asking = new parts.Asking();
@@ -31,6 +31,24 @@ function attach() {
     asking.press();
 }
 
+function tabOf(name) {
+    return Array.from(tabs.values()).find((tab) => tab.name === name);
+}
+
+// Before anything comes of a click. The host sends its steps, but not what they stand in place of, to another tab.
+function clicked({ target }) {
+    tabs.forEach((tab) => tab.own.clicked(tab.isBox(target)));
+    const [from, to] = [tabOf("txt2img"), tabOf("img2img")];
+    if (from && to && target.closest?.("#txt2img_send_to_img2img, #txt2img_send_to_inpaint")) {
+        from.own.handOn("steps", to.own);
+    }
+}
+
+document.addEventListener("click", clicked, { capture: true });
+document.addEventListener("diversity-own", ({ detail }) => tabOf(detail.tab)?.own.changed(detail.names, detail.values));
+document.addEventListener("diversity-box", ({ detail }) => {
+    detail.back = tabOf(detail.tab)?.own.back(detail.ticked, detail.names, detail.values) ?? {};
+});
 document.addEventListener("diversity-changed", (event) => asking.wake(event.detail));
 onUiLoaded(attach);
 onAfterUiUpdate(attach);

@@ -1,7 +1,7 @@
 // One tab's accordion: reads what the server says of it beside the plan and has it shown.
 
 const TITLE = "Diversity Distillation";
-const NOTHING = { ticked: false, line: "", refused: false, groups: {}, idle: {}, found: {}, tops: {}, host: {} };
+const NOTHING = { ticked: false, line: "", refused: false, groups: {}, idle: {}, found: {}, tops: {}, host: {}, own: {} };
 // How often a page that has just been loaded, and may not listen to its buttons yet, is asked again.
 const FIRST_ASKED = 20;
 
@@ -27,9 +27,18 @@ export class Tab {
         this.#prefix = accordion.id.slice(0, -"enabled".length);
         this.#tab = this.#prefix.match(/^script_(.+)_diversity_distillation_$/)[1];
         this.#notes = new parts.HostNotes(this.#tab, parts);
+        this.own = new parts.OwnSettings();
         this.#observer = new MutationObserver(() => this.#show());
         this.#observer.observe(accordion, { childList: true, subtree: true });
         this.#ask();
+    }
+
+    get name() {
+        return this.#tab;
+    }
+
+    isBox(element) {
+        return element === this.#accordion.visibleCheckbox;
     }
 
     // The page has changed.
@@ -61,6 +70,11 @@ export class Tab {
         return this.#accordion.querySelector(".diversity-told");
     }
 
+    #pasted() {
+        const pasted = this.#accordion.querySelector(".diversity-paste");
+        return pasted === null ? null : JSON.parse(pasted.dataset.paste);
+    }
+
     #show() {
         const told = this.#told();
         const state = told === null ? NOTHING : JSON.parse(told.dataset.state);
@@ -68,6 +82,8 @@ export class Tab {
             this.#parts.say(this.#fold.line, state.line);
             this.#parts.mark(this.#fold.line, "data-refused", state.refused ? "" : null);
         }
+        this.own.told(state.own);
+        this.own.pasted(this.#pasted());
         this.#showGroups(state);
         this.#showControls(state);
         this.#notes.say(state.ticked, state.host);

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from extension_core.arguments import Pasted
@@ -31,11 +33,13 @@ class Pasting:
         find_model: (name in the infotext, hash in the infotext or "") -> name in the drop-down.
         detected: name in the drop-down -> what `auto` makes of it, None if that cannot be told.
         problem: name in the drop-down -> why the image will not come out with it, "" if it will.
+        host_settings: parsed infotext -> what the host puts into its own controls for it.
     """
 
     find_model: Callable[[str, str], str]
     detected: Callable[[str], Detection | None] = lambda _name: None
     problem: Callable[[str], str] = lambda _name: ""
+    host_settings: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _parsed: {}
 
     def options(self, parsed: Mapping[str, Any]) -> dict[str, Any]:
         """Every option's value of a parsed infotext of this extension."""
@@ -58,10 +62,13 @@ class Pasting:
         return {name: value for name, value in changed.items() if values[name] == getattr(Options(), name)}
 
     def line(self, parsed: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-        """What is to be said of a paste, as HTML; "" for nothing."""
+        """What is to be said of a paste, as HTML, to the user and to the page's JavaScript; "" for nothing."""
         problem = self.problem(options["distilled_model"]) if options["distilled_model"] else ""
         shown = " ".join(filter(None, [problem, not_understood(parsed)]))
-        return f"<p class='diversity-problem'>{html.escape(shown)}</p>" if shown else ""
+        said = f"<p class='diversity-problem'>{html.escape(shown)}</p>" if shown else ""
+        host = self.host_settings(parsed)
+        paste = html.escape(json.dumps({"id": secrets.token_hex(8), "set": host}))
+        return f'{said}<span class="diversity-paste" data-paste="{paste}" hidden></span>' if host else said
 
 
 def not_understood(parsed: Mapping[str, Any]) -> str:
@@ -82,9 +89,23 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
-def paste_fields(
-    components: list[Any], pasting: Pasting, pasted_line: Any = None
-) -> list[tuple[Any, Callable[..., Any]]]:
+@dataclass(frozen=True)
+class Reader:
+    """Reads one option of a parsed infotext.
+
+    What sends a tab's settings to another one goes by the names of its fields (`paste_field_names` of the hosts,
+    modules/infotext_utils.py `connect_paste_params_buttons`, 1.10.1), and to the hosts a reader is its field's name: so
+    those of one option are equal, whichever tab they are of.
+    """
+
+    name: str
+    read: Callable[[Mapping[str, Any]], Any] = field(compare=False)
+
+    def __call__(self, parsed: Mapping[str, Any]) -> Any:
+        return self.read(parsed)
+
+
+def paste_fields(components: list[Any], pasting: Pasting, pasted_line: Any = None) -> list[tuple[Any, Reader]]:
     """(component, reader of the parsed infotext) for each option, and for the line that says what is wrong.
 
     A reader returns None where the infotext is not one of this extension: the host leaves the component as it is. Hosts
@@ -100,7 +121,7 @@ def paste_fields(
             known[:] = [(parsed, mine)]
         return mine
 
-    def reader(spec: Field) -> Callable[[Mapping[str, Any]], Any]:
+    def reader(spec: Field) -> Reader:
         def read(parsed: Mapping[str, Any]) -> Any:
             if spec.name == "enabled":
                 return _MARK in parsed
@@ -109,12 +130,18 @@ def paste_fields(
             value = spec.as_shown(options(parsed)[spec.name])
             return Pasted(value, note) if isinstance(value, str) and (note := not_understood(parsed)) else value
 
-        return read
+        return Reader(spec.infotext_key, read)
 
     fields = [(component, reader(spec)) for spec, component in zip(FIELDS, components, strict=True)]
     if pasted_line is not None:
-        fields.append((pasted_line, lambda parsed: pasting.line(parsed, options(parsed)) if _MARK in parsed else ""))
+        line = Reader("", lambda parsed: pasting.line(parsed, options(parsed)) if _MARK in parsed else "")
+        fields.append((pasted_line, line))
     return fields
+
+
+def sent_along(fields: list[tuple[Any, Reader]]) -> list[Reader]:
+    """The names of the fields that another tab takes over with a picture: all options, not what was said of a paste."""
+    return [reader for _, reader in fields if reader.name]
 
 
 def _value(spec: Field, parsed: Mapping[str, Any]) -> Any:

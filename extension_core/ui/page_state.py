@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class PageState:
         found: what a control that leaves something open comes to, by its name.
         tops: how far a slider goes, by its name; what is typed beside it may go on.
         host: what is to be said beside the host's own controls: `sampler`, `cfg`, `negative`.
+        own: the host's own settings that a paste may replace, as they are.
     """
 
     tab: str
@@ -35,6 +37,7 @@ class PageState:
     found: Mapping[str, str] = field(default_factory=dict)
     tops: Mapping[str, float] = field(default_factory=dict)
     host: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def around(self, inner: str) -> str:
         """The plan's HTML in an element that carries this."""

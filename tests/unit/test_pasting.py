@@ -20,7 +20,7 @@ from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
 from extension_core.sampling.families import detect_family
 from extension_core.sampling.settled import Settled, to_run_again
 from extension_core.session import TOLD
-from extension_core.ui.infotext import Pasting, paste_fields
+from extension_core.ui.infotext import Pasting, paste_fields, sent_along
 
 ROOT = Path(__file__).resolve().parents[2]
 HYBRID = {"DD mode": "hybrid", "DD distilled model": "file"}
@@ -68,6 +68,27 @@ def pasted(parsed: dict[str, Any], name: str = "file", problem: str = "") -> dic
     components = [SimpleNamespace(name=spec.name) for spec in FIELDS]
     line = SimpleNamespace(name="line")
     return {part.name: read(parsed) for part, read in paste_fields(components, pasting, line)}
+
+
+def test_the_fields_of_both_tabs_have_one_name_for_each_option() -> None:
+    """By it the hosts find on one tab what they send from the other: `name in paste_field_names`."""
+    pasting = Pasting(lambda name, _hash: name)
+    tabs = [paste_fields([object() for _ in FIELDS], pasting, object()) for _ in range(2)]
+    sent = sent_along(tabs[0])
+    assert [name in sent for _, name in tabs[1]] == [True] * len(FIELDS) + [False]
+    assert [sent.index(name) for _, name in tabs[1][:-1]] == list(range(len(FIELDS)))
+    assert "Prompt" not in sent
+    assert len({name: 1 for fields in tabs for _, name in fields}) == len(FIELDS) + 1, "hosts keep them as keys"
+
+
+def test_the_page_is_told_of_each_paste_what_the_host_puts_into_its_own_controls() -> None:
+    pasting = Pasting(lambda name, _hash: name, host_settings=lambda parsed: {"steps": float(parsed["Steps"])})
+    line = object()
+    read = dict(paste_fields([object() for _ in FIELDS], pasting, line))[line]
+    told = [read({**HYBRID, "Steps": "4"}) for _ in range(2)]
+    assert all("&quot;set&quot;: {&quot;steps&quot;: 4.0}" in html for html in told)
+    assert told[0] != told[1], "the same may be pasted twice"
+    assert read({"Steps": "4"}) == ""
 
 
 def test_what_the_infotext_says_stays() -> None:

@@ -10,7 +10,7 @@ from modules import sd_models, shared
 
 from extension_core.arguments import options_of_page
 from extension_core.errors import DiversityError
-from extension_core.hosts.webui import files
+from extension_core.hosts.webui import files, own_settings
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.planned import Planned, planned, request_of
 from extension_core.hosts.webui.unloaded import NotLoaded, Unloaded
@@ -50,7 +50,7 @@ class Tab:
         settings = dict(zip(names, values[len(FIELDS) :], strict=True))
         request = request_of(settings, self.is_img2img)
         tab = "img2img" if self.is_img2img else "txt2img"
-        state = PageState(tab, self.prefix, bool(values[0]), tops=_TOPS)
+        state = PageState(tab, self.prefix, bool(values[0]), tops=_TOPS, own=own_settings.of_request(settings))
         loaded = _loaded(request.sd_model_checkpoint)
         try:
             options = options_of_page(values[: len(FIELDS)])

@@ -9,7 +9,7 @@ from gradio.context import Context
 from modules import sd_samplers, ui_common, ui_components
 
 from extension_core.arguments import in_positions
-from extension_core.hosts.webui import choices, following, pasting, shown
+from extension_core.hosts.webui import choices, following, own_settings, pasting, shown
 from extension_core.hosts.webui.host import Host
 from extension_core.ui import components, infotext, panel, preview
 
@@ -26,11 +26,14 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
         is_page=Context.block is not Context.root_block,  # the API calls `ui` in Blocks of its own (1.10.1)
     )
     built = panel.build(parts)
-    pasted = infotext.Pasting(pasting.label_of, pasting.detected, pasting.problem)
+    pasted = infotext.Pasting(pasting.label_of, pasting.detected, pasting.problem, own_settings.pasted)
     script.infotext_fields = infotext.paste_fields(built.components, pasted, built.pasted_line)
+    script.paste_field_names = infotext.sent_along(script.infotext_fields)
+    tab_name = "img2img" if script.is_img2img else "txt2img"
+    own_settings.give_back(built.components[0], host_settings, tab_name)
     tab = shown.Tab(host, script.is_img2img, script.elem_id(""))
     following.keep_current(tab.shown, built, host_settings, script.is_img2img)
-    return in_positions(built.components, preview.build(parts, "img2img" if script.is_img2img else "txt2img"))
+    return in_positions(built.components, preview.build(parts, tab_name))
 
 
 def _refresh_button(component: Any, elem_id: str) -> Any:

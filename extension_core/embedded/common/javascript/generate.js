@@ -35,8 +35,19 @@ function switch_to_txt2img() {
     return switch_to_tab("txt2img", ...arguments);
 }
 
+// Of img2img's own tabs, the one for a whole picture or the one with a mask.
+function switch_to_picture(number, values) {
+    const shown = switch_to_tab("img2img", ...values);
+    gradioApp().querySelectorAll("#mode_img2img button[role=tab], #mode_img2img > .tab-nav > button")[number].click();
+    return shown;
+}
+
 function switch_to_img2img() {
-    return switch_to_tab("img2img", ...arguments);
+    return switch_to_picture(0, arguments);
+}
+
+function switch_to_inpaint() {
+    return switch_to_picture(1, arguments);
 }
 
 // Over Generate lie Interrupt, or what says that it was clicked, and Skip.

@@ -85,12 +85,15 @@ def unquote(text: str) -> Any:
 
 
 def image_from_url_text(filedata: Any) -> Image.Image | None:
+    """The picture that a gallery passes on: as its file, as a picture with its caption, or in base64."""
     from modules import images
 
     if isinstance(filedata, list):
         filedata = filedata[0] if filedata else None
     if filedata is None:
         return None
+    if isinstance(filedata, tuple):
+        return filedata[0]
     if isinstance(filedata, dict):
         return images.read(filedata["name"].rsplit("?", 1)[0])
     return images.read(io.BytesIO(base64.b64decode(filedata.removeprefix("data:image/png;base64,"))))
@@ -114,13 +117,56 @@ def register_paste_params_button(binding: ParamBinding) -> None:
 
 
 def connect_paste_params_buttons() -> None:
+    """A picture goes to the tab's picture, a text into all its fields, another tab's values into those of one name."""
     for binding in registered_param_bindings:
         target = paste_fields[binding.tabname]
-        overrides = binding.override_settings_component or target["override_settings_component"]
+        if binding.source_image_component and target["init_img"]:
+            _connect_picture(binding, target)
         if binding.source_text_component is not None and target["fields"]:
+            overrides = binding.override_settings_component or target["override_settings_component"]
             connect_paste(
                 binding.paste_button, target["fields"], binding.source_text_component, overrides, binding.tabname
             )
+        if binding.source_tabname is not None and target["fields"]:
+            _connect_values(binding, target["fields"])
+        binding.paste_button.click(
+            fn=None, _js=f"switch_to_{binding.tabname}", inputs=None, outputs=None, show_progress=False
+        )
+
+
+def _connect_picture(binding: ParamBinding, target: dict[str, Any]) -> None:
+    is_gallery = isinstance(binding.source_image_component, gr.Gallery)
+    sizes = [field for field, name in target["fields"] if name in ("Size-1", "Size-2")]
+    if binding.tabname == "inpaint":
+        sizes = []
+
+    def send(picture: Any) -> Any:
+        sent = image_from_url_text(picture) if is_gallery else picture
+        if not sizes:
+            return sent
+        known = shared.opts.send_size and sent is not None
+        return [sent, *(sent.size if known else (gr.update(), gr.update()))]
+
+    binding.paste_button.click(
+        fn=send,
+        _js="extract_image_from_gallery" if is_gallery else None,
+        inputs=[binding.source_image_component],
+        outputs=[target["init_img"], *sizes],
+        show_progress=False,
+    )
+
+
+def _connect_values(binding: ParamBinding, fields: Any) -> None:
+    sent = ["Prompt", "Negative prompt", "Steps", "Face restoration", *(binding.paste_field_names or [])]
+    if shared.opts.send_seed:
+        sent.append("Seed")
+    source = paste_fields[binding.source_tabname or ""]["fields"]
+    binding.paste_button.click(
+        fn=lambda *values: values,
+        inputs=[field for field, name in source if name in sent],
+        outputs=[field for field, name in fields if name in sent],
+        show_progress=False,
+    )
 
 
 def _prompts_and_line(text: str) -> tuple[str, str, str]:

@@ -38,9 +38,9 @@ def create_ui() -> gr.Blocks:
     infotext_utils.reset()
     settings = UiSettings()
     settings.register_settings()
-    txt2img_interface, output = ui_txt2img.create_interface()
+    txt2img_interface = ui_txt2img.create_interface()
     txt2img_paste_fields = infotext_utils.paste_fields["txt2img"]["fields"]
-    img2img_interface = ui_img2img.create_interface(output.buttons, output.gallery)
+    img2img_interface = ui_img2img.create_interface()
     img2img_paste_fields = infotext_utils.paste_fields["img2img"]["fields"]
     interfaces: list[tuple[Any, str, str]] = [
         (txt2img_interface, "txt2img", "txt2img"),
@@ -67,15 +67,6 @@ def create_ui() -> gr.Blocks:
             loadsave.setup_ui()
         gr.HTML(ui_utils.footer(), elem_id="footer")
         settings.add_functionality(demo)
-        for button in output.buttons.values():
-            button.click(
-                fn=infotext_utils.image_from_url_text,
-                _js="extract_image_from_gallery",
-                inputs=[output.gallery],
-                outputs=[infotext_utils.paste_fields["img2img"]["init_img"]],
-                show_progress=False,
-            )
-            button.click(fn=None, _js="switch_to_img2img", inputs=[], outputs=[])
     if from_file != loadsave.ui_settings:
         loadsave.dump_defaults()
     demo.ui_loadsave = loadsave  # type: ignore[attr-defined]

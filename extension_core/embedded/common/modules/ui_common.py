@@ -9,13 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from modules import flavour, infotext_utils
+from modules import flavour, infotext_utils, scripts
 from modules.ui_components import ToolButton
 
 random_symbol = "\U0001f3b2\ufe0f"
 reuse_symbol = "\u267b\ufe0f"
 paste_symbol = "\u2199\ufe0f"
 refresh_symbol = "\U0001f504"
+_SENT_TO = {"img2img": "\U0001f5bc\ufe0f", "inpaint": "\U0001f3a8\ufe0f"}
 
 
 def plaintext_to_html(text: str, classname: str | None = None) -> str:
@@ -75,7 +76,7 @@ class OutputPanel:
                     **flavour.GALLERY,
                 )
             with gr.Row(elem_id=f"image_buttons_{tabname}", elem_classes="image-buttons"):
-                self.buttons = infotext_utils.create_buttons(["img2img"]) if tabname == "txt2img" else {}
+                buttons = {target: self._send_button(tabname, target) for target in _SENT_TO}
             with gr.Group():
                 self.infotext = gr.HTML(elem_id=f"html_info_{tabname}", elem_classes="infotext")
                 self.html_log = gr.HTML(elem_id=f"html_log_{tabname}", elem_classes="html-log")
@@ -89,6 +90,25 @@ class OutputPanel:
             outputs=[self.infotext, self.infotext],
             show_progress=False,
         )
+        for target, button in buttons.items():
+            self._connect_sending(tabname, target, button)
+
+    def _send_button(self, tabname: str, target: str) -> ToolButton:
+        picture = _SENT_TO[target]
+        tooltip = f"Send picture and settings to {target}"
+        return ToolButton(picture, elem_id=f"{tabname}_send_to_{target}", tooltip=tooltip)
+
+    def _connect_sending(self, tabname: str, target: str, button: ToolButton) -> None:
+        """The picture goes from both tabs, settings from txt2img alone."""
+        runner = scripts.scripts_txt2img if tabname == "txt2img" else scripts.scripts_img2img
+        binding = infotext_utils.ParamBinding(
+            paste_button=button,
+            tabname=target,
+            source_image_component=self.gallery,
+            source_tabname="txt2img" if tabname == "txt2img" else None,
+            paste_field_names=runner.paste_field_names,
+        )
+        infotext_utils.register_paste_params_button(binding)
 
 
 def _select_infotext(generation_info: str, html_info: str, img_index: Any) -> tuple[Any, Any]:

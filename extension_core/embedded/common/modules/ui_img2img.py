@@ -84,8 +84,8 @@ class Inpainting:
         ]
 
 
-def create_interface(buttons: dict[str, Any], txt2img_gallery: Any) -> Any:
-    """The tab's Blocks; `buttons` of the other tab send its gallery's picture here."""
+def create_interface() -> Any:
+    """The tab's Blocks."""
     runner = scripts.scripts_img2img
     scripts.scripts_current = runner
     runner.initialize_scripts(is_img2img=True)
@@ -151,8 +151,8 @@ def create_interface(buttons: dict[str, Any], txt2img_gallery: Any) -> Any:
             *runner.infotext_fields,
         ]
         add_paste_fields("img2img", pictures.image, fields, overrides)
+        add_paste_fields("inpaint", pictures.with_mask, fields, overrides)
         ui_parts.connect_paste_button(toprow, "img2img", overrides)
     scripts.scripts_current = None
     interface.webui_init_image = pictures.image  # type: ignore[attr-defined]
-    del buttons, txt2img_gallery
     return interface

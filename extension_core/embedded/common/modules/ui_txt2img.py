@@ -113,8 +113,8 @@ class Hires:
         ]
 
 
-def create_interface() -> tuple[Any, Any]:
-    """The tab's Blocks, and its output panel."""
+def create_interface() -> Any:
+    """The tab's Blocks."""
     runner = scripts.scripts_txt2img
     scripts.scripts_current = runner
     runner.initialize_scripts(is_img2img=False)
@@ -167,4 +167,4 @@ def create_interface() -> tuple[Any, Any]:
         add_paste_fields("txt2img", None, fields, overrides)
         ui_parts.connect_paste_button(toprow, "txt2img", overrides)
     scripts.scripts_current = None
-    return interface, output
+    return interface

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import images, launch_utils
+from modules import images, infotext_utils, launch_utils
 from modules.ui_common import plaintext_to_html
 
 
@@ -26,7 +26,14 @@ def create_pnginfo_interface() -> gr.Blocks:
         with gr.Column(variant="panel"):
             html = gr.HTML()
             text = gr.Textbox(visible=False, elem_id="pnginfo_generation_info")
+            with gr.Row():
+                buttons = infotext_utils.create_buttons(["txt2img", "img2img", "inpaint"])
         image.change(fn=_read, inputs=[image], outputs=[text, html])
+        for tabname, button in buttons.items():
+            binding = infotext_utils.ParamBinding(
+                paste_button=button, tabname=tabname, source_text_component=text, source_image_component=image
+            )
+            infotext_utils.register_paste_params_button(binding)
     return interface
 
 
