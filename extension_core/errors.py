@@ -24,6 +24,17 @@ def sayable(text: str) -> str:
     return _UNSAYABLE.sub("?", text)
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed, as it can stand in a user's sentence: a library's own text is of no use there, so that is
+    left to the log.
+    """
+    if isinstance(error, DiversityError):
+        return first_line(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error):
+        return "memory ran out"
+    return getattr(error, "strerror", None) or "the log says what went wrong"
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, short enough to stand in a sentence: its first line without the full stop, or its name."""
     return str(error).strip().partition("\n")[0].rstrip(" .") or type(error).__name__

@@ -19,6 +19,27 @@ export class HostTab {
         return box ? box.checked : false;
     }
 
+    // Whether the strip is saved without being asked for.
+    get saves() {
+        return document.getElementById(this.#beside("dt_save"))?.querySelector("input")?.checked ?? false;
+    }
+
+    // What the server says of this tab beside the plan (ui/page_state.py).
+    get told() {
+        const told = document.getElementById(this.#beside("plan"))?.querySelector(".diversity-told");
+        return told ? JSON.parse(told.dataset.state) : {};
+    }
+
+    // Whether an element is a box of this DT-preview.
+    isBox(element) {
+        const boxes = [this.#switch, this.#beside("dt_save")].map((id) => document.getElementById(id));
+        return boxes.some((box) => box?.contains(element));
+    }
+
+    #beside(name) {
+        return this.#switch.replace(/dt_preview-checkbox$/, name);
+    }
+
     // Whether the host shows progress on this tab.
     get busy() {
         const gallery = document.getElementById(`${this.name}_gallery_container`);
@@ -68,8 +89,8 @@ export class Server {
         return sentence || `It ends with ${frame ? `step ${frame.step + 1}` : "the newest frame"}.`;
     }
 
-    // Writes the strips beside the images. Returns a sentence.
-    async save(generations) {
+    // Writes the strips beside the images. Returns a sentence. Args: folder: "" if it is not to be told.
+    async save(generations, folder) {
         const files = [];
         for (const generation of generations) {
             const { sentence, told } = await this.#made(`${generation.id}/save`);
@@ -78,7 +99,8 @@ export class Server {
             }
             files.push(...told.files);
         }
-        return files.length ? `Saved ${files.join(", ")}.` : "There was nothing to save.";
+        const where = folder ? ` under ${folder}` : "";
+        return files.length ? `Saved ${files.join(", ")}${where}.` : "There was nothing to save.";
     }
 
     // Asks until it is made.

@@ -72,6 +72,7 @@ export class Panel {
     #changed = 0;
     #closing = new AbortController();
     #onScreen = null;
+    #fold = null; // the text on the accordion's fold
     #closed = false;
 
     close() {
@@ -90,6 +91,7 @@ export class Panel {
 
     // The page has changed: the host may have begun something without a click on Generate, or drawn the box anew.
     lookAround() {
+        this.#fold = this.#root.closest(".input-accordion")?.querySelector(":scope > .label-wrap .diversity-state");
         this.#writeKey();
         this.#poller.resume(); // the accordion may have been opened, out of sight
         if (this.#keys.decided && this.#host.busy && this.#host.ticked && this.#poller.idle) {
@@ -134,6 +136,10 @@ export class Panel {
             button("compare", "Make the same seeds by base alone, distilled alone and hybrid", () => this.#compare()),
             button("cancel", "Interrupt the comparison", () => this.#host.interruptButton?.click()),
         );
+        const why = `diversity-dt-why-${this.#host.name}`;
+        this.#controls.why = makeText("span", { class: "diversity-dt-note diversity-dt-why", id: why, hidden: true });
+        this.#controls.compare.setAttribute("aria-describedby", why);
+        this.#controls.compare.after(this.#controls.why);
         this.#controls.status = makeText("p", { class: "diversity-dt-status", role: "status" }, HINT);
         this.#controls.done = makeText("p", { class: "diversity-dt-status", role: "status", hidden: true });
         this.#controls.trouble = makeText("p", { class: "diversity-dt-trouble", role: "alert", hidden: true });
@@ -169,6 +175,7 @@ export class Panel {
         const { signal } = this.#closing;
         const { strips } = this.#controls;
         document.addEventListener("click", (event) => this.#clickedAnywhere(event), { capture: true, signal });
+        document.addEventListener("input", ({ target }) => this.#host.isBox(target) && this.#renderControls(), { signal });
         document.addEventListener("visibilitychange", () => this.#poller.resume(), { signal });
         this.#keys.renewed.addEventListener("renewed", () => this.#forget(), { signal });
         // Not "pointerover": that also comes when a cell moves under a pointer that rests.
@@ -250,7 +257,7 @@ export class Panel {
     // Strips of generations that are not shown any more go, those that came are built.
     #showOthers() {
         const { Strip, Curve } = this.#parts;
-        const ids = new Set(this.#strips.generations.map(({ id }) => id));
+        const ids = new Set(this.#strips.shown.map(({ id }) => id));
         for (const [id, { strip, curve }] of this.#views) {
             if (!ids.has(id)) {
                 strip.element.remove();
@@ -259,7 +266,7 @@ export class Panel {
                 this.#views.delete(id);
             }
         }
-        for (const generation of this.#strips.generations) {
+        for (const generation of this.#strips.shown) {
             if (!this.#views.has(generation.id)) {
                 const strip = new Strip(generation, { elements: this.#parts, pictures: this.#pictures });
                 const curve = new Curve(generation, { ...this.#parts, elements: this.#parts });
@@ -278,7 +285,10 @@ export class Panel {
     }
 
     #render() {
+        const { mark } = this.#parts;
         this.#views.forEach(({ strip }) => strip.update(this.#kind));
+        mark(this.#controls.strips, "data-old", this.#strips.waiting ? "" : null);
+        mark(this.#controls.strips, "data-compared", this.#views.size > 1 ? "" : null);
         this.#renderChosen();
         this.#renderControls();
         this.#drawCurves();
@@ -286,15 +296,15 @@ export class Panel {
 
     // {generation, frame, image} that is shown large: what was pointed at, else the newest.
     get #chosen() {
-        const { generations, running } = this.#strips;
+        const { shown, running } = this.#strips;
         if (this.#pinned) {
-            const generation = generations.find(({ id }) => id === this.#pinned.id);
+            const generation = shown.find(({ id }) => id === this.#pinned.id);
             const frame = generation?.frames.get(this.#pinned.number);
             if (frame) {
                 return { generation, frame, image: this.#pinned.image };
             }
         }
-        const withFrames = generations.filter(({ newest }) => newest !== null);
+        const withFrames = shown.filter(({ newest }) => newest !== null);
         const generation = running?.newest ? running : withFrames.at(-1);
         return generation ? { generation, frame: generation.newest, image: 0 } : null;
     }
@@ -325,23 +335,49 @@ export class Panel {
 
     #renderControls() {
         const { show, say, sayIfAny } = this.#parts;
-        const { generations, running, gone } = this.#strips;
+        const { generations, shown, running, gone } = this.#strips;
         const controls = this.#controls;
         const { busy } = this.#host;
         for (const { kind, radio } of controls.kinds) {
-            const recorded = generations.some((generation) => generation.holds(kind));
-            radio.disabled = !recorded && radio.value !== this.#kind && generations.length > 0;
-            radio.parentNode.title = recorded || !generations.length ? "" : "Not recorded in this generation";
+            const recorded = shown.some((generation) => generation.holds(kind));
+            radio.disabled = !recorded && radio.value !== this.#kind && shown.length > 0;
+            radio.parentNode.title = recorded || !shown.length ? "" : "Not recorded in this generation";
         }
         controls.stop.disabled = !running?.stoppable;
         controls.save.disabled = gone || !generations.length || generations.every((generation) => generation.running);
-        controls.compare.disabled = busy || running !== null;
+        const why = this.#whyNotCompare(busy || running !== null);
+        controls.compare.disabled = why !== "";
+        sayIfAny(controls.why, why);
         show(controls.follow, generations.length > 0);
         show(controls.cancel, this.#comparing && (busy || running !== null));
         say(controls.status, this.#progress());
+        if (this.#fold) {
+            say(this.#fold, this.#onFold());
+        }
         const { decoder } = generations.at(-1) || {};
         sayIfAny(controls.decoder, decoder?.name ? `Pictures by ${decoder.name}. ${decoder.note}`.trim() : "");
         show(controls.curves, generations.length > 0);
+    }
+
+    #whyNotCompare(busy) {
+        if (!this.#host.ticked) {
+            return "Tick DT-preview to compare: only then frames are recorded.";
+        }
+        return busy ? "Compare when what runs now has ended." : (this.#host.told.compare ?? "");
+    }
+
+    // What is recorded, and where it goes, for whoever has folded the panel.
+    #onFold() {
+        if (!this.#host.ticked) {
+            return "";
+        }
+        const { running } = this.#strips;
+        if (running || this.#host.busy) {
+            return running ? `Recording. ${this.#progress()}` : "Recording."; // nothing is asked for while it is folded
+        }
+        const folder = this.#host.told.folder ?? "";
+        const where = folder ? `under ${folder}` : "beside the images";
+        return this.#host.saves ? `Records, and saves strips ${where}` : "Records; strips are saved by the button alone";
     }
 
     #progress() {
@@ -441,15 +477,12 @@ export class Panel {
     async #save() {
         this.#controls.save.disabled = true;
         this.#say("Saving.");
-        this.#say(await this.#server.save(this.#strips.generations.filter((generation) => !generation.running)));
+        const ended = this.#strips.generations.filter((generation) => !generation.running);
+        this.#say(await this.#server.save(ended, this.#host.told.folder ?? ""));
         this.#renderControls();
     }
 
     #compare() {
-        if (!this.#host.ticked) {
-            this.#say("Tick DT-preview first: only then frames are recorded.");
-            return;
-        }
         this.#nonce = this.#keys.nonce();
         this.#host.generateButton?.click();
         this.#nonce = "";

@@ -31,8 +31,12 @@ export class Pictures {
         }
         this.#queue.delete(img);
         before?.dropped();
-        img.removeAttribute("src");
-        const request = { url, told, inView: before?.inView || false, tries: 0, failed: false, dropped() {} };
+        if (url === null) {
+            this.#take(img);
+        } else if (img.hasAttribute("src")) {
+            img.setAttribute("data-old", ""); // better than nothing until the other one is there
+        }
+        const request = { url, told, inView: before?.inView || false, tries: 0, failed: false, asked: false, dropped() {} };
         this.#wanted.set(img, request);
         told("");
         if (!before) {
@@ -83,7 +87,7 @@ export class Pictures {
     }
 
     #line(img, request) {
-        if (request.url && request.inView && !request.failed && !img.hasAttribute("src")) {
+        if (request.url && request.inView && !request.failed && !request.asked) {
             this.#queue.add(img);
         } else {
             this.#queue.delete(img);
@@ -115,18 +119,27 @@ export class Pictures {
             }
             this.#next();
         };
-        const loaded = () => ended(true);
+        const loaded = () => {
+            img.removeAttribute("data-old");
+            ended(true);
+        };
         const failed = () => ended(false);
         request.dropped = () => ended(true);
         img.addEventListener("load", loaded);
         img.addEventListener("error", failed);
+        request.asked = true;
         img.src = request.url;
+    }
+
+    #take(img) {
+        img.removeAttribute("src");
+        img.removeAttribute("data-old");
     }
 
     // An element does not say why its picture did not come; the server does.
     async #ask(img, request) {
-        img.removeAttribute("src");
-        request.failed = true;
+        this.#take(img);
+        Object.assign(request, { failed: true, asked: false });
         request.tries += 1;
         try {
             const answer = await fetch(request.url, { cache: "no-store" });

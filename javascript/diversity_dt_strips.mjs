@@ -91,6 +91,7 @@ export class Generation {
 export class Strips {
     constructor() {
         this.generations = [];
+        this.shown = []; // until those hold a frame or have ended, what was there before
         this.gone = false;
     }
 
@@ -113,11 +114,21 @@ export class Strips {
             generation.apply(told);
             return generation;
         });
-        return this.generations.length !== before.size || !this.generations.every(({ id }) => before.has(id));
+        const old = this.shown;
+        if (old.length === 0 || this.generations.some(({ newest, running }) => newest !== null || !running)) {
+            this.shown = this.generations;
+        }
+        return this.shown.length !== old.length || !this.shown.every(({ id }) => old.some((other) => other.id === id));
+    }
+
+    // Whether what is shown is not what came last.
+    get waiting() {
+        return this.shown.length > 0 && this.shown[0] !== this.generations[0];
     }
 
     forget() {
         this.generations = [];
+        this.shown = [];
         this.gone = false;
     }
 

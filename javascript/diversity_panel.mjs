@@ -36,8 +36,11 @@ function tabOf(name) {
 }
 
 // Before anything comes of a click. The host sends its steps, but not what they stand in place of, to another tab.
-function clicked({ target }) {
-    tabs.forEach((tab) => tab.own.clicked(tab.isBox(target)));
+// What scripts click, as to open the fold when a paste ticks the box, may come in the midst of what it leads to.
+function clicked({ target, isTrusted }) {
+    if (isTrusted) {
+        tabs.forEach((tab) => tab.own.clicked(tab.isBox(target)));
+    }
     const [from, to] = [tabOf("txt2img"), tabOf("img2img")];
     if (from && to && target.closest?.("#txt2img_send_to_img2img, #txt2img_send_to_inpaint")) {
         from.own.handOn("steps", to.own);

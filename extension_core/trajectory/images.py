@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import time
 from collections import OrderedDict
@@ -16,12 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from extension_core.errors import DiversityError, first_line
+from extension_core.errors import DiversityError, reason
 
 from .etags import etag_of
 from .frames import Kind
 from .recorder import MIB, Frame
 
+_LOG = logging.getLogger("diversity_distillation")
 Form = Literal["jpeg", "webp"]
 
 PANEL_SIDE = 256
@@ -198,9 +200,10 @@ class Pictures:
             picture = _encoded(decoder(frame.latents(view.kind)[view.image]), view)
         except Exception as cause:  # a decoder is the host's or another extension's
             sentence = (
-                f"{decoder.name} could not decode frame {frame.info.number} ({first_line(cause)}); "
+                f"{decoder.name} could not decode frame {frame.info.number} ({reason(cause)}); "
                 "the generation goes on, choose another decoder to see the frame."
             )
+            _LOG.warning("%s", sentence, exc_info=cause)
             self._failed(key, made, sentence)
             raise DecodingFailed(sentence) from cause
         except BaseException:

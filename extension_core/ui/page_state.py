@@ -25,6 +25,8 @@ class PageState:
         tops: how far a slider goes, by its name; what is typed beside it may go on.
         host: what is to be said beside the host's own controls: `sampler`, `cfg`, `negative`.
         own: the host's own settings that a paste may replace, as they are.
+        compare: why the DT-preview has nothing to compare, "" if it has.
+        folder: where the host writes this tab's images, "" if that is not to be told.
     """
 
     tab: str
@@ -38,6 +40,8 @@ class PageState:
     tops: Mapping[str, float] = field(default_factory=dict)
     host: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+    compare: str = ""
+    folder: str = ""
 
     def around(self, inner: str) -> str:
         """The plan's HTML in an element that carries this."""

@@ -96,7 +96,8 @@ def test_one_model_s_predictions_alone(txt2img: Tab, panel: Panel) -> None:
     for kind in ("after", "unconditional", "conditional"):
         panel.kind(kind).check()
         expect(panel.caption).to_contain_text({"after": "after guidance"}.get(kind, f"{kind} alone"))
-        expect(panel.large).to_have_attribute("src", re.compile("."))
+        wanted = {"after": "guided", "conditional": "cond", "unconditional": "uncond"}[kind]
+        expect(panel.large).to_have_attribute("src", re.compile(f"kind={wanted}&"))
         sources.append(panel.large.get_attribute("src"))
     assert len(set(sources)) == 3
     expect(panel.root.get_by_text("switch", exact=False).filter(has_text="step")).to_have_count(0)
@@ -136,11 +137,54 @@ def test_compare_lays_three_strips_under_each_other(txt2img: Tab, panel: Panel, 
     txt2img.wait_until_idle()
     counts = [panel.strips.nth(at).get_by_role("gridcell").count() for at in range(3)]
     assert sorted(counts) == [4, 4, 20]
+    tops = "strips => [strips[0].getBoundingClientRect().top, strips.at(-1).getBoundingClientRect().bottom]"
+    top, bottom = panel.strips.evaluate_all(tops)
+    assert bottom - top < 900, "all three are seen together"
     expect(panel.cells).to_have_count(28)
     txt2img.settings(seed=2)
     txt2img.generate()
     expect(panel.strips).to_have_count(1)
     expect(panel.cells).to_have_count(4)
+
+
+def test_folded_it_stays_ticked_and_says_that_it_records_and_where_it_saves(txt2img: Tab, site: Site) -> None:
+    page, prefix = txt2img.page, "script_txt2img_diversity_distillation_dt_"
+    box = page.locator(f"#{prefix}preview-visible-checkbox")
+    header = page.locator(f"#{prefix}preview > .label-wrap")
+    said, save = header.locator(".diversity-state"), page.locator(f"#{prefix}save input")
+    expect(said).to_be_empty()
+    panel = opened(page)
+    expect(said).to_have_text("Records; strips are saved by the button alone")
+    save.check()
+    expect(said).to_have_text(re.compile(r"Records, and saves strips under \S+"))
+    header.locator("> span").last.click()
+    expect(save).to_be_hidden()
+    expect(box).to_be_checked()
+    expect(said).to_be_visible()
+    with site.held(3) as gate:
+        txt2img.generate_button.click()
+        gate.wait(3)
+        expect(said).to_contain_text("Recording.")
+        gate.open()
+    txt2img.wait_until_idle()
+    header.locator("> span").last.click()
+    expect(panel.cells).to_have_count(4)
+    box.click()
+    expect(said).to_be_empty()
+
+
+def test_compare_is_offered_only_where_there_is_something_to_compare(txt2img: Tab, panel: Panel, site: Site) -> None:
+    compare, why = panel.button("Compare"), panel.root.locator(".diversity-dt-why")
+    expect(compare).to_be_disabled()
+    expect(why).to_contain_text("Tick Diversity Distillation to compare")
+    txt2img.accordion.open()
+    expect(why).to_contain_text("Distilled model is empty")
+    txt2img.accordion.set(distilled_model=site.distilled, family="dmd2")
+    expect(compare).to_be_enabled()
+    expect(why).to_be_hidden()
+    txt2img.accordion.choose("mode", "base")
+    expect(why).to_contain_text("Choose another mode than base")
+    expect(compare).to_be_disabled()
 
 
 def test_two_pages_see_their_own_frames_alone(open_page: Callable[..., Page], site: Site) -> None:

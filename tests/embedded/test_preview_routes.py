@@ -272,7 +272,7 @@ class TestPictures:
         assert Image.open(io.BytesIO(reply.content)).size == (8, 8)
         told = newest(client, key).json()["generations"][0]["decoder"]
         assert told["name"] == "approximate colours"
-        assert "the weights are gone" in told["note"]
+        assert told["note"].startswith("TAESD failed (the log says what went wrong), so colours are")
         DECODERS._rest.until = -1.0
 
     def test_a_vae_that_fails_is_a_sentence(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,9 +284,7 @@ class TestPictures:
         generation = open_recording()
         monkeypatch.setattr(processing, "decode_latent_batch", fails)
         reply = eventually(lambda: client.get(f"{PREFIX}/{generation.id}/frames/0/0.png"), 503)
-        assert (
-            "full VAE could not decode frame 0 (CUDA out of memory. Tried to allocate 20 GiB)" in reply.json()["error"]
-        )
+        assert "full VAE could not decode frame 0 (memory ran out)" in reply.json()["error"]
 
     def test_full_size_waits_for_the_running_image(self, host: Host, client: Any, on: Any) -> None:
         from modules import call_queue

@@ -100,3 +100,39 @@ def test_the_loaded_checkpoint_as_the_distilled_model_is_said_so(host: Host) -> 
     assert state["line"] == "DMD2 · base 1 + distilled 3 · 4 calls"
     _, _, state = shown(the_host(), family="dmd2", loaded_is="auto")
     assert state["found"]["loaded_is"] == "Auto: base"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, ""),
+        ({"enabled": False}, "Tick Diversity Distillation to compare"),
+        ({"mode": "base"}, "Choose another mode than base to compare"),
+        ({"distilled_model": ""}, "No distilled model is chosen"),
+        ({"switch_step": 9}, "Switch step k is 9"),
+    ],
+)
+def test_what_compare_lacks_is_said_before_it_is_pressed(host: Host, options: dict[str, Any], why: str) -> None:
+    load_model(host)
+    said = shown(the_host(), **{"family": "dmd2", **options})[2]["compare"]
+    assert said.startswith(why)
+    assert bool(said) == bool(why)
+
+
+def test_the_folder_of_the_images_is_told_unless_the_host_hides_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modules import shared
+
+    load_model(host)
+    monkeypatch.setitem(shared.opts.data, "outdir_samples", "")
+    monkeypatch.setitem(shared.opts.data, "outdir_txt2img_samples", "some/where")
+    assert shown(the_host(), family="dmd2")[2]["folder"] == "some/where"
+    monkeypatch.setitem(shared.opts.data, "outdir_samples", "all/here")
+    assert shown(the_host(), family="dmd2")[2]["folder"] == "all/here"
+    monkeypatch.setattr(shared.cmd_opts, "hide_ui_dir_config", True, raising=False)
+    assert shown(the_host(), family="dmd2")[2]["folder"] == ""
+
+
+def test_a_page_is_told_its_own_settings(host: Host) -> None:
+    """A change of them is heard of on the page alone, and not before there is one."""
+    load_model(host)
+    assert shown(the_host(), enabled=False)[2]["own"] == SETTINGS

@@ -93,7 +93,7 @@ def test_frames_that_cannot_be_decoded_are_left_out() -> None:
 
     made = strips_of(generation(filled(4)), Decoder("fragile", fragile))
     assert shown(made) == [[0, 1]]
-    assert made.missing.startswith("2 of 4 frames are not shown: fragile could not decode frame 2 (no memory)")
+    assert made.missing.startswith("2 of 4 frames are not shown: fragile could not decode frame 2 (memory ran out)")
     assert len(calls) == 5, "what failed is not asked again and again"
     nothing = strips_of(generation(filled(4)), Decoder("broken", lambda latent: 1 / 0))  # type: ignore[arg-type,return-value]
     assert nothing.strips == ()

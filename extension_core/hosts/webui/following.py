@@ -7,6 +7,7 @@ which presses a hidden button for all that has changed, at most twice a second.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -99,7 +100,11 @@ def _answer(event: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any],
 
 
 def _wake(event: Any, button: Any) -> None:
-    event(fn=None, _js=_WAKE.format(button=button.elem_id), show_progress=False, queue=False)
+    """Forge renames gradio 3's argument for scripts, but not yet in a component that is only just being announced
+    (modules/gradio_extensions.py, dfdcbab6).
+    """
+    name = "js" if "js" in inspect.signature(event).parameters else "_js"
+    event(fn=None, show_progress=False, queue=False, **{name: _WAKE.format(button=button.elem_id)})
 
 
 class Asked:

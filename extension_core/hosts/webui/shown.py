@@ -26,6 +26,8 @@ from extension_core.ui.preview import REACHES as PREVIEW_REACHES
 from extension_core.ui.summary import Model, summary_html
 
 _BY_OURS = "by Diversity Distillation"
+_UNTICKED = "Tick Diversity Distillation to compare: without it there is one model alone."
+_BASE_ALONE = "Choose another mode than base to compare: with it there is one model alone."
 _TOPS = {name: reach.top for name, reach in {**panel.REACHES, **PREVIEW_REACHES}.items()}
 
 
@@ -51,6 +53,7 @@ class Tab:
         request = request_of(settings, self.is_img2img)
         tab = "img2img" if self.is_img2img else "txt2img"
         state = PageState(tab, self.prefix, bool(values[0]), tops=_TOPS, own=own_settings.of_request(settings))
+        state = replace(state, compare="" if state.ticked else _UNTICKED, folder=_folder(tab))
         loaded = _loaded(request.sd_model_checkpoint)
         try:
             options = options_of_page(values[: len(FIELDS)])
@@ -60,11 +63,18 @@ class Tab:
         return panel.base_html(loaded, turned), plan
 
 
+def _folder(tab: str) -> str:
+    """The setting; folders by date and the like are made in it."""
+    if shared.cmd_opts.hide_ui_dir_config:
+        return ""
+    return str(shared.opts.outdir_samples or getattr(shared.opts, f"outdir_{tab}_samples"))
+
+
 def _refused(state: PageState, sentence: str) -> str:
     said = page_words(sentence)
     if state.ticked:
         host = {"sampler": f"Refused as it stands {_BY_OURS}, which says why"}
-        state = replace(state, line=said, refused=True, host=host)
+        state = replace(state, line=said, refused=True, host=host, compare=said)
     return state.around(panel.problem_html(said))
 
 
@@ -101,6 +111,8 @@ def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Set
     state = replace(state, tops={**state.tops, "switch_step": reach or state.tops["switch_step"]})
     if not options.enabled:
         return state
+    if options.mode == "base":
+        state = replace(state, compare=_BASE_ALONE)
     share = words.small_share(found.session) if is_custom and options.family == "auto" else ""
     notes = {
         "sampler": ". ".join(filter(None, (f"{runs.short} {_BY_OURS}", share))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 from playwright.sync_api import expect
@@ -174,8 +175,91 @@ def test_cancel_is_the_hosts_interrupt(site: StandPage, stand: Stand) -> None:
     assert stand.interrupted == 1
 
 
-def test_compare_needs_the_tick(site: StandPage, stand: Stand) -> None:
-    site.page.get_by_label("DT-preview txt2img").uncheck()
-    site.panel().button("Compare").click()
-    expect(site.panel().done).to_have_text("Tick DT-preview first: only then frames are recorded.")
-    assert stand.texts == []
+# What the accordion's plan tells of the tab, at the place where the stand-in's page has room for it.
+TELL = """(box, told) => {
+    const element = document.createElement("div");
+    element.className = "diversity-told";
+    element.dataset.state = JSON.stringify(told);
+    box.querySelector(".diversity-told")?.remove();
+    box.append(element);
+}"""
+
+
+def tell(site: StandPage, **told: str) -> None:
+    site.page.locator("#txt2img_switch-checkbox").evaluate(TELL, told)
+
+
+def test_compare_cannot_be_pressed_while_it_cannot_run_and_says_why(site: StandPage, stand: Stand) -> None:
+    compare, box = site.panel().button("Compare"), site.page.get_by_label("DT-preview txt2img")
+    expect(compare).to_be_enabled()
+    expect(site.panel().root.locator(".diversity-dt-why")).to_be_hidden()
+    box.uncheck()
+    expect(compare).to_be_disabled()
+    expect(compare).to_have_accessible_description("Tick DT-preview to compare: only then frames are recorded.")
+    box.check()
+    expect(compare).to_be_enabled()
+    tell(site, compare="Distilled model is empty; choose one.")
+    expect(compare).to_be_disabled()
+    expect(site.panel().root.locator(".diversity-dt-why")).to_have_text("Distilled model is empty; choose one.")
+    tell(site, compare="")
+    expect(compare).to_be_enabled()
+    site.generate()
+    generation = stand.begin()
+    expect(compare).to_be_disabled()
+    expect(compare).to_have_accessible_description("Compare when what runs now has ended.")
+    stand.end(generation)
+    expect(compare).to_be_enabled()
+
+
+def test_saving_says_the_folder(site: StandPage, stand: Stand) -> None:
+    tell(site, folder="outputs/txt2img-images")
+    finished(site, stand)
+    site.panel().button("Save strip").click()
+    expect(site.panel().done).to_have_text("Saved 00001-7-dt.png, 00001-7-dt.webp under outputs/txt2img-images.")
+
+
+def test_the_last_strip_stays_until_the_next_one_holds_a_frame(site: StandPage, stand: Stand) -> None:
+    first = finished(site, stand)
+    panel, strips = site.panel(), site.panel().root.locator(".diversity-dt-strips")
+    panel.wait_for_pictures(8)
+    site.generate()
+    second = stand.begin()
+    expect(panel.status).to_have_text("Starting.")
+    expect(strips).to_have_attribute("data-old", "")
+    assert panel.pictures.evaluate_all(f"shown => shown.every(img => img.src.includes('{first.id}'))")
+    expect(panel.cells).to_have_count(8)
+    expect(panel.button("Save strip")).to_be_disabled()
+    stand.run(second, hybrid()[:1], lambda _: colours())
+    expect(panel.cells).to_have_count(2)
+    expect(strips).not_to_have_attribute("data-old", "")
+    expect(panel.status).to_have_text("Step 1 of 4, first pass.")
+    stand.end(second)
+    panel.wait_for_pictures(2)
+
+
+def test_a_generation_that_ends_without_a_frame_says_so_itself(site: StandPage, stand: Stand) -> None:
+    finished(site, stand)
+    site.generate()
+    stand.end(stand.begin(), State.FAILED, "Nothing was recorded of it.")
+    expect(site.panel().status).to_have_text("Failed.")
+    expect(site.panel().root).to_contain_text("Nothing was recorded of it.")
+    expect(site.panel().cells).to_have_count(0)
+
+
+def test_another_prediction_takes_the_place_of_the_first_once_it_is_there(site: StandPage, stand: Stand) -> None:
+    site.generate()
+    generation = stand.begin()
+    stand.run(generation, hybrid(), lambda _: colours(), cond=lambda _: colours(2, 0.5))
+    stand.end(generation)
+    panel = site.panel()
+    panel.wait_for_pictures(8)
+    held = threading.Event()
+    stand.worker.submit(held.wait)
+    panel.kind("conditional").check()
+    expect(panel.pictures).to_have_count(8)
+    picture = panel.cell(0).locator("img")
+    expect(picture).to_have_attribute("data-old", "")
+    assert picture.evaluate("img => img.complete ? img.naturalWidth : img.width") > 0
+    held.set()
+    expect(panel.root.locator("img[data-old]")).to_have_count(0)
+    expect(picture).to_have_attribute("src", re.compile("kind=cond"))

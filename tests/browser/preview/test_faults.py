@@ -109,7 +109,7 @@ def test_a_picture_that_cannot_be_made_says_why(open_stand: Opened, stand: Stand
     site = open_stand()
     site.tick()
     generation = shown(site, stand, 1)
-    expect(site.panel().cell(0)).to_contain_text("TAESD could not decode frame 0 (out of memory)")
+    expect(site.panel().cell(0)).to_contain_text("TAESD could not decode frame 0 (memory ran out)")
     stand.end(generation)
     forgive(said)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import os
 import threading
 import time
@@ -19,7 +20,7 @@ import torch
 from modules import paths, shared
 from PIL import Image
 
-from extension_core.errors import DiversityError, first_line
+from extension_core.errors import DiversityError, reason
 from extension_core.hosts.webui.preview.host import Decoding
 from extension_core.hosts.webui.preview.recorded import Recorded, about
 from extension_core.trajectory.images import Decoder, DecodingFailed, Picture, View
@@ -27,6 +28,7 @@ from extension_core.trajectory.recorder import MIB, Frame
 from extension_core.trajectory.store import Generation
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 
+_LOG = logging.getLogger("diversity_distillation")
 TAESD, APPROXIMATE, FULL = "TAESD", "approximate colours", "full VAE"
 
 # Names under models/VAE-taesd (A1111 1.10.1 and Forge dfdcbab6, modules/sd_vae_taesd.py), and channels of latents.
@@ -89,8 +91,20 @@ class Taesd:
 
     def _cpu(self) -> torch.nn.Module:
         if self._in_ram is None:
-            self._in_ram = self._decoding.taesd(self._path).eval().requires_grad_(False).to("cpu", torch.float32)
+            self._in_ram = self._read().eval().requires_grad_(False).to("cpu", torch.float32)
         return self._in_ram
+
+    def _read(self) -> torch.nn.Module:
+        try:
+            return self._decoding.taesd(self._path)
+        except Exception as error:
+            if is_out_of_memory(error) or isinstance(error, MemoryError):
+                raise
+            _LOG.warning("%s cannot be read", self._path, exc_info=error)
+            name = os.path.basename(self._path)  # noqa: PTH119 - a str of the host's
+            raise DiversityError(
+                f"models/VAE-taesd/{name} is damaged or made for another model; put the right file in its place"
+            ) from error
 
     def _beside(self, latent: torch.Tensor, device: torch.device, dtype: torch.dtype) -> Image.Image:
         """On the device; what is awaited at the end is this stream's work alone."""
@@ -232,7 +246,7 @@ class Decoders:
         except DecodingFailed as failed:
             if decoder.name == APPROXIMATE:
                 raise
-            cause = first_line(failed.__cause__ or failed)
+            cause = reason(failed.__cause__ or failed)
             self._rest.begin(f"{decoder.name} failed ({cause}), so colours are approximate for a while.")
         return generation.pictures.get(frame, view, self._approximation(recorded.latents))
 

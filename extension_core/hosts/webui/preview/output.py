@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from extension_core.errors import DiversityError, first_line
+from extension_core.errors import DiversityError, reason
 from extension_core.hosts.webui.preview import answer as answers
 from extension_core.hosts.webui.preview import files
 from extension_core.hosts.webui.preview.answer import Answer
@@ -63,7 +63,7 @@ def save_later(generation: Generation, decoder: Decoder | None = None) -> list[s
             raise
         except Exception as error:  # memory, above all
             _LOG.exception("The DT strip could not be saved")
-            raise DiversityError(f"The DT strip could not be saved ({first_line(error)}).") from error
+            raise DiversityError(f"The DT strip could not be saved ({reason(error)}).") from error
     return recorded.files.names
 
 
@@ -90,7 +90,7 @@ class _Finishing:
             self.tell(str(error))
         except Exception as error:  # noqa: BLE001 - whatever happens to frames, it may not cost the images
             _LOG.exception("%s", failed)
-            self.tell(f"{failed} ({first_line(error)}); the images are as they were.")
+            self.tell(f"{failed} ({reason(error)}); the images are as they were.")
 
     def tell(self, sentence: str) -> None:
         """To the user, under the image: the host has already collected what was told before."""

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from fastapi import Request, Response
 from modules import call_queue, devices
 
-from extension_core.errors import DiversityError, first_line
+from extension_core.errors import DiversityError, first_line, reason
 from extension_core.hosts.webui.access import Doors, Visitor
 from extension_core.hosts.webui.openapi import Operation, described
 from extension_core.hosts.webui.preview import operations, output
@@ -290,7 +290,7 @@ async def _awaited(
         raise
     except Exception as error:  # noqa: BLE001 - whatever a decoder or a disk says, the server answers
         _log.warning("DT-preview: %s", first_line(error), exc_info=error)
-        raise Answer(503, f"This could not be made ({first_line(error)}); the generation is not touched.") from None
+        raise Answer(503, f"This could not be made ({reason(error)}); the generation is not touched.") from None
     finally:
         if jobs and made.done():
             jobs.fetched(key, made)
