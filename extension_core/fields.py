@@ -27,6 +27,7 @@ class Field:
         empty: the word for no value, on an axis.
         zero: what the page's slider means by 0, where it stands for no value.
         on_page: what the page begins with, where that is another value than requests have that leave it out.
+        earlier_labels: what it was called before, under which a host may keep what the user has saved as its start.
         cost: how long another value keeps the next image waiting, 0 to 1 as the host's X/Y/Z plot counts it.
     """
 
@@ -44,6 +45,7 @@ class Field:
     empty: str = "same"
     zero: str = ""
     on_page: Any = None
+    earlier_labels: tuple[str, ...] = ()
 
     @property
     def api_key(self) -> str:

@@ -139,6 +139,7 @@ class Options:
         choices=("both", "base", "distilled"),
         short="LoRAs on",
         cost=0.3,
+        earlier_labels=("Prompt's LoRAs on",),
     )
     base_lora_factor: float = option(
         1.0,
@@ -148,6 +149,7 @@ class Options:
         maximum=10,
         short="base LoRAs ×",
         cost=0.3,
+        earlier_labels=("Base LoRAs ×",),
     )
     distilled_lora_factor: float = option(
         1.0,
@@ -157,6 +159,7 @@ class Options:
         maximum=10,
         short="dist. LoRAs ×",
         cost=0.3,
+        earlier_labels=("Distilled LoRAs ×",),
     )
     carry_from: str = option(
         "",
@@ -166,6 +169,7 @@ class Options:
         "distilled model: distilled + s (loaded - origin). None adds nothing.",
         short="from",
         cost=0.8,
+        earlier_labels=("Carry style: origin",),
     )
     carry_strength: float = option(
         1.0,
@@ -175,6 +179,7 @@ class Options:
         maximum=4,
         short="s",
         cost=0.7,
+        earlier_labels=("Carry style: s",),
     )
     residency: str = option(
         "auto",
@@ -185,6 +190,7 @@ class Options:
         choices=("auto", "both", "ram", "8bit"),
         short="memory",
         cost=0.5,
+        earlier_labels=("Memory",),
     )
     grid_diversity: bool = option(
         False,
@@ -193,6 +199,7 @@ class Options:
         "Write under a batch's grid, and so under each cell of an X/Y/Z plot with several seeds a cell, how different "
         "its images are: the mean distance of its pairs, 0 to 1, by a built-in measure of structure.",
         short="measure",
+        earlier_labels=("Diversity under grids",),
     )
     file_steps: int | None = option(
         None,

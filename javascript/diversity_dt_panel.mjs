@@ -334,7 +334,7 @@ export class Panel {
     }
 
     #renderControls() {
-        const { show, say, sayIfAny } = this.#parts;
+        const { show, say, sayIfAny, mark } = this.#parts;
         const { generations, shown, running, gone } = this.#strips;
         const controls = this.#controls;
         const { busy } = this.#host;
@@ -352,7 +352,9 @@ export class Panel {
         show(controls.cancel, this.#comparing && (busy || running !== null));
         say(controls.status, this.#progress());
         if (this.#fold) {
-            say(this.#fold, this.#onFold());
+            const said = this.#onFold();
+            say(this.#fold, said);
+            mark(this.#fold, "title", said || null); // a folder may be too long for the fold
         }
         const { decoder } = generations.at(-1) || {};
         sayIfAny(controls.decoder, decoder?.name ? `Pictures by ${decoder.name}. ${decoder.note}`.trim() : "");

@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from extension_core.fields import Field
+from extension_core.errors import DiversityError
+from extension_core.fields import Field, parse_value
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class HostParts:
         elem_id: the host's id for an element of this script on this tab.
         tooltip: keyword arguments that show a text as the host shows tooltips.
         is_page: whether people will see what is built, not an API that fills up its requests from it.
+        saved: what the user has saved as the start of the component of a label, None if nothing.
     """
 
     accordion: Callable[..., Any]
@@ -32,6 +34,7 @@ class HostParts:
     elem_id: Callable[[str], str]
     tooltip: Callable[[str], dict[str, Any]]
     is_page: bool = True
+    saved: Callable[[str], Any] = lambda _label: None
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,14 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
     """
     if host.is_page and spec.on_page is not None:
         default = spec.on_page
+    default = _saved_before(spec, default, host)
     common = {"label": spec.label, "elem_id": host.elem_id(elem_id), **host.tooltip(spec.tooltip)}
     common["elem_classes"] = ["diversity-control"]
     if spec.kind == "flag":
         return gr.Checkbox(value=default, **common)
     if spec.kind == "model":
-        return gr.Dropdown(choices=["None", *host.models()], value="None", **common)
+        models = ["None", *host.models()]
+        return gr.Dropdown(choices=models, value=default if default in models else "None", **common)
     if spec.kind == "sampler":
         return gr.Dropdown(choices=["same", *host.samplers()], value="same", **common)
     if spec.kind == "choice":
@@ -74,3 +79,16 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
         return gr.Slider(minimum=0, maximum=spec.maximum, step=1, value=spec.as_shown(default), **common)
     step = 1 if spec.kind == "whole" else reach.step
     return gr.Slider(minimum=spec.minimum, maximum=spec.maximum, step=step, value=default, **common)
+
+
+def _saved_before(spec: Field, default: Any, host: HostParts) -> Any:
+    """What was saved as its start under a label that it had before, unless something is under the one it has."""
+    labels = spec.earlier_labels if host.is_page and host.saved(spec.label) is None else ()
+    saved = next((value for label in labels if (value := host.saved(label)) is not None), None)
+    if saved is None:
+        return default
+    try:
+        parse_value(spec, saved)
+    except DiversityError:
+        return default
+    return saved

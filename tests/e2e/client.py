@@ -59,7 +59,7 @@ class Reply:
     @property
     def sentence(self) -> str:
         """What an API client reads of an error."""
-        return str(self.body.get("errors") or self.body.get("detail") or self.body)
+        return str(self.body.get("detail") or self.body.get("errors") or self.body)
 
     def same_as(self, other: Reply) -> bool:
         """Bit for bit the same images."""

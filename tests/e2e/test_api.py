@@ -249,7 +249,15 @@ class TestPlan:
         status, told = webui.call(f"{PREFIX}/plan", body)
         assert status in (200, 422), told
         assert told["line"] if status == 200 else told["detail"].endswith(".")
-        assert "makes no noise levels" not in str(told), "a failure inside, of the host or of ours"
+        assert "fails at making noise levels" not in str(told), "a failure inside, of the host or of ours"
+
+    def test_more_steps_than_timesteps(self, webui: WebUI, loaded: Pair) -> None:
+        """251 steps at strength 0.25 are 1004, of which the host's DDIM makes none."""
+        hires = {"enable_hr": True, "denoising_strength": 0.25, "hr_sampler_name": "DDIM"}
+        asked = {"distilled_model": loaded.distilled, "passes": "first"}
+        status, told = plan(webui, asked, steps=251, **hires)
+        assert status == 422
+        assert told["detail"].startswith("DDIM makes at most 1000 steps, and this pass asks it for 1004, ")
 
 
 BAD_BODIES: dict[str, tuple[bytes, str]] = {

@@ -172,7 +172,7 @@ def test_a_refused_cell_shows_its_sentence_and_the_others_their_images(webui: We
     assert swept.images[1].shape == swept.images[2].shape
     assert 1 < len(np.unique(swept.images[1])) < 256
     texts = swept.info["infotexts"][1:]
-    assert ["DD refused: switch_step of Diversity Distillation is 5" in text for text in texts] == [True, False, False]
+    assert ["DD refused: Switch step k is 5 " in text for text in texts] == [True, False, False]
     assert [told(text) for text in texts[1:]] == [told(single.infotext) for single in singles]
     webui.generate(pair.base).must_work()
     assert webui.fingerprint() == before
@@ -196,7 +196,7 @@ def test_the_host_refuses_nothing_that_is_not_ours(webui: WebUI, pair: Pair) -> 
         ("distilled_model", ["no such model"], {}, "The distilled model 'no such model' is not among"),
         ("base_sampler", ["Eulr"], {}, "The sampler 'Eulr' is not one of the host's"),
         ("switch_step", "0-2", {"distilled_model": ""}, "distilled_model is empty"),
-        ("switch_step", "5-7", {}, "switch_step of Diversity Distillation is 5"),
+        ("switch_step", "5-7", {}, "Switch step k is 5 "),
         ("switch_step", "0-2", {"swich": 1}, "does not know the argument 'swich'"),
     ],
 )

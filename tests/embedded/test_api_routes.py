@@ -170,7 +170,7 @@ class TestPlan:
         monkeypatch.setattr(passes, "host_levels", fails)
         reply = client.post(f"{PREFIX}/plan", json=BODY)
         assert reply.status_code == 422
-        assert "makes no noise levels of these settings (division by zero)" in reply.json()["detail"]
+        assert "fails at making noise levels of these settings (see log)" in reply.json()["detail"]
 
     def test_what_the_page_follows_can_be_asked(self) -> None:
         from extension_core.hosts.webui.api.asked import REQUEST_FIELDS

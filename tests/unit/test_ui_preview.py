@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+import pytest
 
 from extension_core.arguments import options_of_page
-from extension_core.options import Options
+from extension_core.options import FIELDS, Options
 from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
 from extension_core.ui import panel, preview
 from extension_core.ui.components import HostParts
@@ -79,3 +80,24 @@ def test_warnings_stand_below_the_plans_words_and_levels_below_them() -> None:
         "<p class='diversity-warning'>And that.</p><p class='diversity-line'>base 999</p>"
         "<p class='diversity-found'>found</p><table></table>"
     )
+
+
+@pytest.mark.parametrize(
+    ("saved", "is_page", "values"),
+    [
+        ({"Memory": "8bit", "Carry style: s": 0.5, "Carry style: origin": "origin"}, True, ("8bit", 0.5, "origin")),
+        ({"Memory": "8bit", "Residency": "ram"}, True, ("auto", 1.0, "None")),
+        ({"Memory": "moon", "Carry style: s": "much", "Carry style: origin": "gone"}, True, ("auto", 1.0, "None")),
+        ({"Memory": "8bit"}, False, ("auto", 1.0, "None")),
+    ],
+)
+def test_what_was_saved_under_an_earlier_label(
+    saved: dict[str, Any], is_page: bool, values: tuple[str, float, str]
+) -> None:
+    """What is saved under the label of today the host itself restores; an API's values are not the page's."""
+    models = lambda: ["origin"]  # noqa: E731
+    parts = HostParts(Accordion, models, list, lambda *_: None, str, lambda _: {}, is_page, saved.get)
+    with gr.Blocks():
+        components = panel.build(parts).components
+    starts = {spec.name: one.value for spec, one in zip(FIELDS, components, strict=True)}
+    assert (starts["residency"], starts["carry_strength"], starts["carry_from"]) == values

@@ -16,6 +16,8 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui.noise import Kind, Noise
 from extension_core.sampling.schedule import Levels, Unit
 
+_TIMESTEPS = 1000  # of every noise schedule of SD 1.x, 2.x and SDXL
+
 
 def sampler_data(name: str) -> Any:
     """The host's entry for a sampler.
@@ -77,10 +79,23 @@ class Reading:
 
 
 def host_levels(noise: Noise, p: Reading, name: str, steps: int) -> Levels:
-    """Levels the host itself would use, descending."""
+    """Levels the host itself would use, descending.
+
+    Raises:
+        DiversityError: a sampler over timesteps is asked for more steps than there are timesteps, at which the host
+            fails; img2img and hires passes ask for the steps divided by the denoising strength.
+    """
     config = sampler_data(name)
     if sampler_unit(name) == "timestep":
-        timesteps = _asked(sd_samplers_timesteps.CompVisSampler, config).get_timesteps(p, steps)
+        try:
+            timesteps = _asked(sd_samplers_timesteps.CompVisSampler, config).get_timesteps(p, steps)
+        except (ValueError, RuntimeError) as error:
+            if steps < _TIMESTEPS:
+                raise
+            raise DiversityError(
+                f"{name} makes at most {_TIMESTEPS} steps, and this pass asks it for {steps}, which are its steps "
+                "divided by its denoising strength where it has one; choose fewer steps or another sampler."
+            ) from error
         return tuple(float(t) for t in reversed(timesteps.tolist()))
     sampler = _asked(sd_samplers_kdiffusion.KDiffusionSampler, config, noise.wrap_for(p, inner_kind(name)))
     return tuple(float(sigma) for sigma in sampler.get_sigmas(p, steps).tolist())

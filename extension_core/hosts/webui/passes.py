@@ -74,8 +74,8 @@ class Passes:
         except Exception as error:
             _LOG.warning("No plan: %s", first_line(error), exc_info=error)
             raise DiversityError(
-                f"The host makes no noise levels of these settings ({first_line(error):.200}); choose another number "
-                "of steps, sampler or schedule type."
+                "The host fails at making noise levels of these settings (see log); choose another number of steps, "
+                "sampler or schedule type."
             ) from error
 
     def read(self) -> list[PassRequest]:

@@ -120,11 +120,20 @@ function restoreProgressImg2img() {
     return restoreProgress("img2img");
 }
 
-onUiLoaded(() => {
-    for (const tabname of ["txt2img", "img2img"]) {
-        showRestoreProgressButton(tabname, localGet(tabname + "_task_id"));
+// gradio 4 draws the page part by part, so that the buttons may come after the prompt.
+const unseenTabs = new Set(["txt2img", "img2img"]);
+
+function offerRestoring() {
+    for (const tabname of unseenTabs) {
+        if (gradioApp().getElementById(tabname + "_restore_progress")) {
+            showRestoreProgressButton(tabname, localGet(tabname + "_task_id"));
+            unseenTabs.delete(tabname);
+        }
     }
-});
+}
+
+onUiLoaded(offerRestoring);
+onAfterUiUpdate(offerRestoring);
 
 function setRandomSeed(elem_id) {
     const input = gradioApp().querySelector("#" + elem_id + " input");
