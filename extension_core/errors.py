@@ -7,6 +7,9 @@ import re
 # Ends of lines, control codes of terminals, marks that turn the direction of writing, and halves of pairs.
 _UNSAYABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+# As torch says it; kept apart from weights/out_of_memory.py, as nothing here needs torch.
+_NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")
+
 
 class DiversityError(ValueError):
     """A request that cannot be honoured: one sentence with what was wrong, what was found and what to do."""
@@ -30,7 +33,7 @@ def reason(error: BaseException) -> str:
     """
     if isinstance(error, DiversityError):
         return first_line(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error):
+    if isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
         return "memory ran out"
     return getattr(error, "strerror", None) or "the log says what went wrong"
 

@@ -50,7 +50,7 @@ def test_an_unticked_box_is_sent_along(txt2img: Tab) -> None:
 def send_from_png_info(page: Page, picture: Path, told: str, target: str) -> None:
     info = PngInfo()
     info.add_text("parameters", told)
-    Image.new("RGB", (64, 64), "red").save(picture, pnginfo=info)
+    Image.new("RGB", (64, 64)).save(picture, pnginfo=info)
     page.locator("#tabs > .tab-nav > button").filter(has_text="PNG Info").click()
     page.locator("#pnginfo_image input[type=file]").set_input_files(picture)
     expect(page.locator("#tab_pnginfo")).to_contain_text(told.rsplit(", ", 1)[-1])

@@ -409,9 +409,9 @@ def test_what_nobody_thought_of_costs_no_image(host: Host, on: On, monkeypatch: 
     monkeypatch.setattr(subject, "chosen", unforeseen)
     monkeypatch.setattr(files, "sheet_of", unforeseen)
     recording = Recording(on, save=True, gallery=True, **{"return": True})
-    answer = unchanged(host, recording, "The frames could not be sent ('unforeseen')", save_images=True)
-    assert "The DT strip could not be sent ('unforeseen')" in dt(answer)["missing"]
-    assert "The DT strip could not be saved ('unforeseen')" in dt(answer)["missing"]
+    answer = unchanged(host, recording, "The frames could not be sent (the log says what went wrong)", save_images=True)
+    assert "The DT strip could not be sent (the log says what went wrong)" in dt(answer)["missing"]
+    assert "The DT strip could not be saved (the log says what went wrong)" in dt(answer)["missing"]
     monkeypatch.setattr(files, "place_of", unforeseen)
     monkeypatch.setattr(subject, "tell", unforeseen)
     answer = host.txt2img()

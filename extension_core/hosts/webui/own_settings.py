@@ -51,16 +51,17 @@ def of_request(settings: Mapping[str, Any]) -> dict[str, Any]:
 def pasted(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """What the host puts into its own controls for a parsed infotext."""
     told = dict(parsed)
-    numbers = {"steps": told.get("Steps"), "cfg_scale": told.get("CFG scale")}
-    found: dict[str, Any] = {name: float(said) for name, said in numbers.items() if _is_number(said)}
+    numbers = {"steps": _number(told.get("Steps")), "cfg_scale": _number(told.get("CFG scale"))}
+    found: dict[str, Any] = {name: number for name, number in numbers.items() if number is not None}
     if told.get("Sampler"):
         found["sampler_name"] = sd_samplers.get_sampler_from_infotext(told)
         found["scheduler"] = sd_samplers.get_scheduler_from_infotext(told)
     return found
 
 
-def _is_number(said: Any) -> bool:
+def _number(said: Any) -> float | None:
     try:
-        return math.isfinite(float(said))
+        number = float(said)
     except (TypeError, ValueError):
-        return False
+        return None
+    return number if math.isfinite(number) else None
