@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
@@ -15,7 +14,7 @@ _BITMAP_HEIGHT = 11
 
 def blank(width: int, height: int, colour: Colour) -> Image.Image:
     """A picture of one colour."""
-    return Image.fromarray(np.full((height, width, 3), colour, np.uint8))
+    return Image.new("RGB", (width, height), colour)
 
 
 def line_of_text(words: str, height: int, ink: Colour, paper: Colour) -> Image.Image:
