@@ -14,7 +14,9 @@ _BITMAP_HEIGHT = 11
 
 def blank(width: int, height: int, colour: Colour) -> Image.Image:
     """A picture of one colour."""
-    return Image.new("RGB", (width, height), colour)
+    picture = Image.new("RGB", (width, height))
+    picture.paste(colour, (0, 0, width, height))
+    return picture
 
 
 def line_of_text(words: str, height: int, ink: Colour, paper: Colour) -> Image.Image:
