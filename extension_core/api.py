@@ -94,8 +94,14 @@ def for_openapi_3_0(schema: Any) -> Any:
     kinds = turned.get("anyOf", [])
     if NULL not in kinds:
         return turned
-    rest = [kind if "enum" in kind else {**kind, "nullable": True} for kind in kinds if kind != NULL]
+    rest = [_nullable(kind) for kind in kinds if kind != NULL]
     if len(rest) > 1:
         return {**turned, "anyOf": rest}
     del turned["anyOf"]
     return {**turned, **rest[0]}
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """A choice among values must name null as well (OpenAPI 3.0.3, "nullable")."""
+    choices = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, **choices, "nullable": True}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
@@ -15,7 +14,9 @@ _BITMAP_HEIGHT = 11
 
 def blank(width: int, height: int, colour: Colour) -> Image.Image:
     """A picture of one colour."""
-    return Image.fromarray(np.full((height, width, 3), colour, np.uint8))
+    picture = Image.new("RGB", (width, height))
+    picture.paste(colour, (0, 0, width, height))
+    return picture
 
 
 def line_of_text(words: str, height: int, ink: Colour, paper: Colour) -> Image.Image:

@@ -15,7 +15,8 @@ def test_components_that_are_made_later_wake_it_too(host: Host, capsys: Any) -> 
 
     from extension_core.hosts.webui.following import _wake
 
-    button, woken = SimpleNamespace(elem_id="the_button"), []
+    button: Any = SimpleNamespace(elem_id="the_button")
+    woken: list[Any] = []
 
     def listen(component: Any, **kwargs: Any) -> None:
         if kwargs.get("elem_id") == "announced":
@@ -32,3 +33,17 @@ def test_components_that_are_made_later_wake_it_too(host: Host, capsys: Any) -> 
         script_callbacks.remove_callbacks_for_function(listen)
     assert len(woken) == 1
     assert sum("the_button" in str(event["js"]) for event in demo.get_config_file()["dependencies"]) == 2
+
+
+def test_a_press_while_an_answer_is_awaited_is_not_dropped(host: Host) -> None:
+    """gradio 4 sends the last of them afterwards where it is told to, gradio 3 sends each."""
+    import gradio as gr
+
+    from extension_core.hosts.webui.following import Asked, _answer
+
+    with gr.Blocks() as demo:
+        shown = [gr.HTML()]
+        built: Any = SimpleNamespace(shown=shown)
+        _answer(gr.Button().click, lambda *_: ("",), (), [gr.State(Asked())], built)
+    [event] = demo.get_config_file()["dependencies"]
+    assert event.get("trigger_mode") == ("always_last" if int(gr.__version__.split(".")[0]) >= 4 else None)

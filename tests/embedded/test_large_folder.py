@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save
 
 from tests.embedded.conftest import Host
+from tests.embedded.test_api_routes import the_host
 
 CONTENT = save({"lora_unet_x.lora_up.weight": torch.zeros(2, 2)}, metadata={"ss_output_name": "style"})
 FEW, MANY = 40, 120
@@ -96,10 +97,10 @@ def one_hash() -> None:
 
 
 def a_plans_file() -> None:
-    from extension_core.hosts.webui.distilled_model import distilled_file
+    from extension_core.hosts.webui.distilled_model import settle_models
     from extension_core.options import Options
 
-    choice, _detection = distilled_file(Options(distilled_model="l 007"))
+    choice = settle_models(the_host(), Options(distilled_model="l 007")).choice
     assert choice is not None
     assert choice.label == "LoRA: l 007"
 

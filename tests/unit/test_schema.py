@@ -165,3 +165,9 @@ def test_openapi_3_0_has_no_null() -> None:
         "type": "integer",
         "nullable": True,
     }
+
+
+def test_a_choice_that_may_be_null_names_null() -> None:
+    """As OpenAPI 3.0.3 wants it: `nullable` alone does not let null past `enum`."""
+    choice = {"anyOf": [{"type": "string", "enum": ["a", "b"]}, {"type": "null"}]}
+    assert for_openapi_3_0(choice) == {"type": "string", "enum": ["a", "b", None], "nullable": True}

@@ -56,6 +56,9 @@ _CHECKPOINT_CLASS = "model_selection"
 # The event on the page's document by which the JavaScript is woken; it names the button.
 _WAKE = """() => {{ document.dispatchEvent(new CustomEvent("diversity-changed", {{ detail: "{button}" }})); }}"""
 
+# gradio 4 drops a press that comes while the answer to an earlier one is awaited, unless it is told to keep the last.
+_KEEPS_THE_LAST = {"trigger_mode": "always_last"} if hasattr(gr, "on") else {}
+
 Shown = Callable[..., tuple[str, ...]]
 
 
@@ -96,7 +99,7 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
 
 def _answer(event: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
     answer = newest_alone(functools.partial(shown, names), len(built.shown))
-    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False)
+    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False, **_KEEPS_THE_LAST)
 
 
 def _wake(event: Any, button: Any) -> None:

@@ -85,6 +85,18 @@ def open_stand(url: str, browser: Browser, said: list[str]) -> Iterator[Opened]:
     assert said == []
 
 
+def forgive(said: list[str], status: int | None = None) -> None:
+    """The browser itself says in the console that a request was refused; nobody else may say anything.
+
+    Args:
+        status: the one that may be answered, None for any.
+    """
+    refused = "Failed to load resource"
+    if status is not None:
+        refused += f": the server responded with a status of {status} "
+    said[:] = [words for words in said if refused not in words]
+
+
 def watch(page: Page, said: list[str]) -> None:
     def heard(message: ConsoleMessage) -> None:
         said.append(f"{message.type}: {message.text}")

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.store import Generation
-from tests.browser.preview.conftest import Opened
+from tests.browser.preview.conftest import Opened, forgive
 from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand
 from tests.unit.trajectory import colours, hybrid
@@ -32,11 +32,6 @@ def refusing(
         return Response(f'{{"error": "{sentence}"}}', status, headers, "application/json")
 
     return refuse
-
-
-def forgive(said: list[str]) -> None:
-    """The browser itself says in the console that a request was refused; nobody else may say anything."""
-    said[:] = [words for words in said if "Failed to load resource" not in words]
 
 
 def shown(site: StandPage, stand: Stand, frames: int = 4, tab: str = "txt2img") -> Generation:

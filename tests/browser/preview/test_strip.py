@@ -13,7 +13,7 @@ from extension_core.trajectory.sheet import PHASE_COLOURS, header_lines
 from extension_core.trajectory.store import State
 from extension_core.trajectory.thinning import Thinning
 from tests.browser.contrast import contrast
-from tests.browser.preview.conftest import Opened
+from tests.browser.preview.conftest import Opened, forgive
 from tests.browser.preview.page import StandPage
 from tests.browser.preview.stand import Stand
 from tests.unit.trajectory import colours, hybrid, tag
@@ -176,7 +176,7 @@ def test_dropped_and_missed_frames_go_and_are_counted(site: StandPage, stand: St
     stand.end(generation)
 
 
-def test_thinned_frames_give_way(site: StandPage, stand: Stand) -> None:
+def test_thinned_frames_give_way(site: StandPage, stand: Stand, said: list[str]) -> None:
     site.generate()
     generation = stand.begin(recorder=Recorder(thinning=Thinning(every=4)))
     panel = site.panel()
@@ -189,6 +189,7 @@ def test_thinned_frames_give_way(site: StandPage, stand: Stand) -> None:
         "step 1", "step 5", "step 8",
     ]  # fmt: skip
     expect(panel.root).to_contain_text("5 frames left out as asked")
+    forgive(said, 404)  # a page may ask for a picture that gives way just then
 
 
 @pytest.mark.parametrize(

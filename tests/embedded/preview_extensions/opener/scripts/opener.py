@@ -16,9 +16,10 @@ def _open(wanted: dict) -> dict:
 
 
 def _census(app) -> dict:
+    paths = [f"{route.path} {sorted(route.methods)}" for route in app.routes if hasattr(route, "methods")]
     return {
         "threads": sorted(x.name for x in threading.enumerate() if x.name.startswith("diversity-distillation")),
-        "routes": sum(getattr(route, "path", "").startswith("/diversity-distillation") for route in app.routes),
+        "routes": sorted(path for path in paths if path.startswith("/diversity-distillation")),
     }
 
 
