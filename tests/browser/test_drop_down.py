@@ -102,7 +102,11 @@ class TestNoneFound:
             pytest.skip("a real host may have few-step files")
         expect(below(opened_page)).to_contain_text("No few-step file for")
         expect(below(opened_page)).to_contain_text(str(site.models))
-        expect(below(opened_page).locator("button")).to_be_hidden()
+        sentence, button = below(opened_page).locator("span"), below(opened_page).locator("button")
+        assert sentence.evaluate("e => e.scrollWidth > e.clientWidth"), "more than a line"
+        button.click()
+        expect(button).to_have_attribute("aria-expanded", "true")
+        assert sentence.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
         opened = told_list(opened_page)
         (_, first), (second, _), *_ = seen(opened)
         assert first.startswith("No few-step file for")
@@ -113,7 +117,7 @@ class TestNoneFound:
         sentence = "No few-step file for SDXL was found in '/m'; public ones are dmd2_sdxl_4step_unet_fp16"
         opened_page.route(CHOICES, lambda route: _changed(route, none_found=sentence))
         open_list(field_of(opened_page))
-        expect(below(opened_page)).to_have_text(sentence + "Say its family")
+        expect(below(opened_page)).to_have_text(sentence + "Read on")
         expect(below(opened_page).locator("a")).to_have_count(0)
         assert ("", sentence) in seen(open_list(field_of(opened_page)))
 
@@ -193,6 +197,9 @@ class TestSixtyFiles:
         opened = told_list(refreshed(opened_page))
         names, box = names_seen(opened), field_of(opened_page).locator("input")
         heard = field_of(opened_page).locator(".diversity-heard")
+        if active(opened).count() == 0:  # gradio 4 has none at first, and its first key goes to the first line
+            box.press("ArrowDown")
+            expect(active(opened)).to_have_attribute("aria-label", names[0])
         for name in names[1:4]:
             box.press("ArrowDown")
             expect(active(opened)).to_have_attribute("aria-label", name)
@@ -253,16 +260,15 @@ class TestFamilyNotCertain:
         family = accordion.field("family").locator("input")
         expect(family).to_be_focused()
         accordion.choose("family", "lcm")
-        expect(button).to_be_hidden()
+        expect(below(txt2img.page)).not_to_contain_text("Say its family")
         expect(below(txt2img.page)).not_to_contain_text("not certain")
 
     def test_nothing_moves_when_it_is_asked_for(self, txt2img: Tab, site: Site) -> None:
-        txt2img.page.route(CHOICES, lambda route: _changed(route, none_found=""))
         accordion = txt2img.accordion.open()
         expect(accordion.plan).to_contain_text("No distilled model")
         before = accordion.field("switch_step").evaluate(TOP)
         accordion.choose("distilled_model", site.distilled)
-        expect(below(txt2img.page).locator("button")).to_be_visible()
+        expect(below(txt2img.page)).to_contain_text("Say its family")
         assert abs(accordion.field("switch_step").evaluate(TOP) - before) <= 1  # a fraction, rounded
 
 
