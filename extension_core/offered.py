@@ -21,6 +21,13 @@ PUBLIC_FILES: dict[str, tuple[str, ...]] = {
 }
 _KINDS: dict[str, str] = {"checkpoint": "checkpoint", "unet": "U-Net", "lora": "LoRA"}
 _GROUPS: dict[str, int] = {"checkpoint": 0, "unet": 1, "lora": 2}
+_MANY: dict[str, str] = {"checkpoint": "checkpoints", "unet": "U-Nets", "lora": "LoRAs"}
+# What files of each rank are called in the list, by the part that is to be chosen.
+_HEADINGS: dict[Phase, tuple[str, ...]] = {
+    Phase.DISTILLED: ("Few-step {}", "Few-step {}", "Not certain: {}", "Other {}"),
+    Phase.BASE: ("Bases: {}", "Perhaps bases: {}", "Perhaps few-step: {}", "Other {}"),
+}
+_UNFIT = "Do not fit"
 _LONGEST_LIST = 6
 
 
@@ -44,12 +51,17 @@ class Offer:
 
     @property
     def words(self) -> str:
-        """What is said beside the name: its family and steps, or why it does not fit."""
+        """What is said beside the name: its kind, family and steps, and whether it fits or why that is not so."""
         if self.fits is False:
             return f"does not fit: {self.reason}"
+        fitting = "fits" if self.fits else f"not known whether it fits: {self.reason}" if self.reason else ""
+        return ", ".join(filter(None, (self._model, fitting)))
+
+    @property
+    def _model(self) -> str:
         found = self.detection
         if found is None:
-            return self.reason
+            return ""
         if not is_few_step(found):
             told = "may be a few-step model, family not known" if found.hints or found.steps else "family not known"
         else:
@@ -65,6 +77,13 @@ def best_first(offers: Iterable[Offer], part: Phase = Phase.DISTILLED) -> list[O
         part: that the chosen file is to play. A base is no few-step model and no LoRA.
     """
     return sorted(offers, key=lambda offer: (_rank(offer, part), _GROUPS.get(offer.kind, 0), offer.name.casefold()))
+
+
+def heading(offer: Offer, part: Phase = Phase.DISTILLED) -> str:
+    """What stands above a file and its like in the list; those of one heading stand together in `best_first`."""
+    rank = _rank(offer, part)
+    titles = _HEADINGS[part]
+    return titles[rank].format(_MANY.get(offer.kind, "files")) if rank < len(titles) else _UNFIT
 
 
 def _rank(offer: Offer, part: Phase) -> int:

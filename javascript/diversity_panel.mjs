@@ -9,7 +9,11 @@ function part(name) {
     return import(loaded ? loaded.src : plain);
 }
 
-const NAMES = ["dt_elements", "panel_asking", "panel_fold", "panel_controls", "panel_host", "panel_own", "panel_tab"];
+const NAMES = [
+    ...["dt_elements", "dt_polling"],
+    ...["panel_asking", "panel_fold", "panel_controls", "panel_host", "panel_own"],
+    ...["panel_offers", "panel_list", "panel_asks", "panel_files", "panel_tab"],
+];
 const parts = Object.assign({}, ...(await Promise.all(NAMES.map(part))));
 const tabs = new Map();
 const asking = new parts.Asking();

@@ -15,6 +15,15 @@ export function nameRefresh(button, control) {
     }
 }
 
+// gradio 3 names a drop-down by its whole label, in which the open list is.
+export function nameField(control) {
+    const input = control.querySelector("input");
+    const label = control.querySelector("label > span, span")?.textContent.trim();
+    if (input !== null && label && !input.hasAttribute("aria-label")) {
+        input.setAttribute("aria-label", label);
+    }
+}
+
 export class Control {
     #element;
     #note;

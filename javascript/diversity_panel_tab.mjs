@@ -1,7 +1,10 @@
 // One tab's accordion: reads what the server says of it beside the plan and has it shown.
 
 const TITLE = "Diversity Distillation";
-const NOTHING = { ticked: false, line: "", refused: false, groups: {}, idle: {}, found: {}, tops: {}, host: {}, own: {} };
+const NOTHING = {
+    ...{ ticked: false, line: "", refused: false, groups: {}, idle: {}, found: {}, tops: {}, host: {}, own: {} },
+    ...{ loaded: "", loaded_is: "", unsure: "" },
+};
 // How often a page that has just been loaded, and may not listen to its buttons yet, is asked again.
 const FIRST_ASKED = 20;
 
@@ -16,6 +19,7 @@ export class Tab {
     #groups = new Map();
     #controls = new Map();
     #notes;
+    #files;
     #refused = null;
     #observer;
     #asked = 0;
@@ -28,6 +32,7 @@ export class Tab {
         this.#tab = this.#prefix.match(/^script_(.+)_diversity_distillation_$/)[1];
         this.#notes = new parts.HostNotes(this.#tab, parts);
         this.own = new parts.OwnSettings();
+        this.#files = new parts.Files(this.#prefix, parts);
         this.#observer = new MutationObserver(() => this.#show());
         this.#observer.observe(accordion, { childList: true, subtree: true });
         this.#ask();
@@ -56,6 +61,7 @@ export class Tab {
         this.#previewFold?.close();
         this.#groups.forEach((group) => group.close());
         this.#notes.close();
+        this.#files.close();
     }
 
     #ask() {
@@ -87,6 +93,7 @@ export class Tab {
         this.#showGroups(state);
         this.#showControls(state);
         this.#notes.say(state.ticked, state.host);
+        this.#files.show(state);
     }
 
     #showGroups(state) {

@@ -23,6 +23,9 @@ class PageState:
         idle: why an option has no effect, by its name.
         found: what a control that leaves something open comes to, by its name.
         tops: how far a slider goes, by its name; what is typed beside it may go on.
+        loaded: the checkpoint that the list of files is for, with a sign of whether it is loaded yet; "" if not known.
+        loaded_is: as the option of that name; the list is for the other part.
+        unsure: a sentence that asks for the family, "" where it is certain or was said.
         host: what is to be said beside the host's own controls: `sampler`, `cfg`, `negative`.
         own: the host's own settings that a paste may replace, as they are.
         compare: why the DT-preview has nothing to compare, "" if it has.
@@ -38,6 +41,9 @@ class PageState:
     idle: Mapping[str, str] = field(default_factory=dict)
     found: Mapping[str, str] = field(default_factory=dict)
     tops: Mapping[str, float] = field(default_factory=dict)
+    loaded: str = ""
+    loaded_is: str = ""
+    unsure: str = ""
     host: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
     compare: str = ""

@@ -104,10 +104,10 @@ class Accordion:
         """What a dropdown offers, in order."""
         field = self.reveal(name)
         opened = open_list(field)
-        texts = opened.locator("li").all_inner_texts()
+        names = offered_names(opened)
         field.locator("input").blur()
         expect(opened).to_be_hidden()
-        return [text.replace("✓", "").strip() for text in texts]
+        return names
 
     def choose(self, name: str, value: str) -> None:
         """Choose in a dropdown; a model may be named without its ending and hash."""
@@ -264,8 +264,22 @@ def choose(dropdown: Locator, value: str) -> None:
     """Both gradios choose when the pointer goes down on a line, wherever the moving list is then."""
     option = re.compile(rf"^\W*{re.escape(value)}(\.safetensors.*)?\s*$")
     offered = open_list(dropdown)
-    offered.locator("li").filter(has_text=option).dispatch_event("mousedown")
+    names: list[str] = []
+
+    def there() -> bool:
+        names[:] = offered_names(offered)
+        return any(map(option.match, names))
+
+    until(there, lambda: f"the list holds {names}, and not {value}")
+    nth = next(nth for nth, name in enumerate(names) if option.match(name))
+    offered.locator("li.item").nth(nth).dispatch_event("mousedown")
     expect(offered).to_be_hidden()
+
+
+def offered_names(opened: Locator) -> list[str]:
+    """The names in an open list, in gradio's order; a line may say more than its name."""
+    names = "items => items.map(item => item.getAttribute('aria-label'))"
+    return opened.locator("li.item").evaluate_all(names)
 
 
 def type_number(slider: Locator, value: float) -> None:

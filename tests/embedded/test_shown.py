@@ -136,3 +136,22 @@ def test_a_page_is_told_its_own_settings(host: Host) -> None:
     """A change of them is heard of on the page alone, and not before there is one."""
     load_model(host)
     assert shown(the_host(), enabled=False)[2]["own"] == SETTINGS
+
+
+def test_a_family_that_is_not_certain_is_asked_for(host: Host) -> None:
+    load_model(host)
+    _, _, state = shown(the_host())
+    assert state["unsure"] == "Its family is not certain, so your own steps and sampler run."
+    for options in ({"family": "dmd2"}, {"family": "custom"}, {"enabled": False}, {"mode": "base"}):
+        assert shown(the_host(), **options)[2]["unsure"] == "", options
+    _, _, state = shown(the_host(), loaded_is="distilled")
+    assert state["unsure"].startswith("The loaded checkpoint's family is not certain")
+    assert shown(Empty(the_host()))[2]["unsure"].startswith("Its family is not certain")
+
+
+def test_the_page_is_told_what_the_list_of_files_is_for(host: Host) -> None:
+    load_model(host)
+    _, _, state = shown(the_host(), loaded_is="distilled")
+    assert (state["loaded"], state["loaded_is"]) == ("base", "distilled")
+    assert shown(Empty(the_host()))[2]["loaded"] == "base (not loaded)"
+    assert shown(the_host(), family="dmd2", switch_step=9)[2]["loaded"] == "base"

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from extension_core.hosts.webui import known_files
 from extension_core.hosts.webui.known_files import MOST_AT_ONCE, KnownFiles
-from extension_core.offered import PUBLIC_FILES, Offer, best_first, none_found
+from extension_core.offered import PUBLIC_FILES, Offer, best_first, heading, none_found
 from extension_core.sampling.families import detect_family
 from extension_core.sampling.roles import is_few_step
 from extension_core.sampling.routing import Phase
@@ -145,11 +145,34 @@ class TestOrder:
 
     def test_words(self) -> None:
         words = {each.name: each.words for each in OFFERS}
-        assert words["LoRA: sdxl_lightning_4step_lora"] == "LoRA, SDXL-Lightning, 4 steps"
-        assert words["dmd2_sdxl_4step_unet"] == "U-Net, DMD2, 4 steps"
-        assert words["sdxl_flash_mini"] == "checkpoint, may be a few-step model, family not known"
-        assert words["juggernaut_xl"] == "checkpoint, family not known"
+        assert words["LoRA: sdxl_lightning_4step_lora"] == "LoRA, SDXL-Lightning, 4 steps, fits"
+        assert words["dmd2_sdxl_4step_unet"] == "U-Net, DMD2, 4 steps, fits"
+        assert words["sdxl_flash_mini"] == "checkpoint, may be a few-step model, family not known, fits"
+        assert words["juggernaut_xl"] == "checkpoint, family not known, fits"
         assert words["zzz_old_model"] == "does not fit: it is SD 1.x, and the loaded checkpoint SDXL"
+        unknown = offer("lcm_lora", None, "lora", "it has not been looked at yet")
+        assert unknown.words == "LoRA, LCM, not known whether it fits: it has not been looked at yet"
+
+    @pytest.mark.parametrize("part", Phase)
+    def test_what_has_one_heading_stands_together(self, part: Phase) -> None:
+        kinds = ("lora", "checkpoint", "unet")
+        names = ("sdxl_lightning_4step_lora", "sdxl_flash_mini", "juggernaut_xl")
+        offers = [offer(f"{kind} {name}", fits, kind) for kind in kinds for name in names for fits in (True, None)]
+        offers += [offer(f"{kind} {name}", False, kind) for kind in kinds for name in names]
+        headings = [heading(each, part) for each in best_first([*offers, *OFFERS], part)]
+        starts = [one for one, before in zip(headings, ["", *headings[:-1]], strict=True) if one != before]
+        assert len(starts) == len(set(starts))
+        assert starts[-1] == "Do not fit"
+        wanted = {Phase.DISTILLED: "Few-step checkpoints", Phase.BASE: "Bases: checkpoints"}
+        assert starts[0] == wanted[part]
+
+    def test_kinds_have_headings_of_their_own(self) -> None:
+        headings = {each.name: heading(each) for each in OFFERS}
+        assert headings["dmd2_sdxl_4step_unet"] == "Few-step U-Nets"
+        assert headings["LoRA: sdxl_lightning_4step_lora"] == "Few-step LoRAs"
+        assert headings["sdxl_flash_mini"] == "Not certain: checkpoints"
+        assert headings["film_grain"] == "Other LoRAs"
+        assert headings["broken"] == headings["zzz_old_model"] == "Do not fit"
 
 
 class TestNoneFound:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from modules import shared
+from modules import sd_models, shared
 
 from extension_core.sampling.families import Detection, detect_family
 from extension_core.sampling.roles import Side
@@ -31,6 +32,15 @@ class LoadedCheckpoint:
 
 def loaded_checkpoint() -> LoadedCheckpoint:
     """The one of now; the host loads its own first if there is none (`shared.sd_model`, 1.10.1)."""
-    info = shared.sd_model.sd_checkpoint_info
+    return _of(shared.sd_model.sd_checkpoint_info)
+
+
+def chosen_checkpoint() -> LoadedCheckpoint | None:
+    """The one that the host will load when it is asked for an image; None where it has none."""
+    info = sd_models.get_closet_checkpoint_match(shared.opts.sd_model_checkpoint or "")
+    return None if info is None else _of(info)
+
+
+def _of(info: Any) -> LoadedCheckpoint:
     name = info.name_for_extra
     return LoadedCheckpoint(name, Path(info.filename), detect_family(name, getattr(info, "metadata", None) or {}))

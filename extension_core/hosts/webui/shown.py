@@ -10,13 +10,14 @@ from modules import sd_models, shared
 
 from extension_core.arguments import options_of_page
 from extension_core.errors import DiversityError
-from extension_core.hosts.webui import files, own_settings
+from extension_core.hosts.webui import files, own_settings, pasting
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.planned import Planned, planned, request_of
 from extension_core.hosts.webui.unloaded import NotLoaded, Unloaded
 from extension_core.options import FIELDS, Options
 from extension_core.page_words import page_words
-from extension_core.sampling.roles import roles_of
+from extension_core.sampling.families import Detection
+from extension_core.sampling.roles import is_few_step, roles_of
 from extension_core.sampling.routing import Phase
 from extension_core.ui import panel, summary, words
 from extension_core.ui.groups import GROUPS, changed
@@ -52,9 +53,17 @@ class Tab:
         settings = dict(zip(names, values[len(FIELDS) :], strict=True))
         request = request_of(settings, self.is_img2img)
         tab = "img2img" if self.is_img2img else "txt2img"
-        state = PageState(tab, self.prefix, bool(values[0]), tops=_TOPS, own=own_settings.of_request(settings))
-        state = replace(state, compare="" if state.ticked else _UNTICKED, folder=_folder(tab))
         loaded = _loaded(request.sd_model_checkpoint)
+        state = PageState(
+            tab,
+            self.prefix,
+            bool(values[0]),
+            tops=_TOPS,
+            own=own_settings.of_request(settings),
+            compare="" if values[0] else _UNTICKED,
+            folder=_folder(tab),
+            loaded=loaded if self.host.is_loaded() else f"{loaded} (not loaded)",
+        )
         try:
             options = options_of_page(values[: len(FIELDS)])
         except DiversityError as error:
@@ -82,12 +91,13 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     """Whether the loaded checkpoint is the distilled model, and the plan."""
     said = roles_of(options.loaded_is).turned
     groups = {group.name: changed(group, options) for group in GROUPS}
-    state = replace(state, groups=groups, idle=idle(options, Known()))
+    state = replace(state, groups=groups, idle=idle(options, Known()), loaded_is=options.loaded_is)
     asked = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
     is_loaded = host.is_loaded()
     try:
         found = planned(host if is_loaded else cast("Host", Unloaded(host)), options, request)
     except NotLoaded as later:
+        state = replace(state, unsure=_unsure(options, pasting.detected(options.distilled_model), said))
         return said, state.around(panel.later_html(str(later)) if options.enabled else panel.off_html())
     except DiversityError as error:
         return said, _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
@@ -113,6 +123,8 @@ def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Set
         return state
     if options.mode == "base":
         state = replace(state, compare=_BASE_ALONE)
+    distilled = found.detection if found.models.side(Phase.DISTILLED) is not None else None
+    state = replace(state, unsure=_unsure(options, distilled, found.models.roles.turned))
     share = words.small_share(found.session) if is_custom and options.family == "auto" else ""
     notes = {
         "sampler": ". ".join(filter(None, (f"{runs.short} {_BY_OURS}", share))),
@@ -120,6 +132,15 @@ def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Set
         "negative": f"{words.negative(found.session)}, {_BY_OURS}",
     }
     return replace(state, line=words.state(found.session, found.detection.family.label), host=notes)
+
+
+def _unsure(options: Options, found: Detection | None, turned: bool) -> str:
+    """Asks for the family of a distilled model that neither its name nor its file tells."""
+    asked = options.enabled and options.mode != "base" and options.family == "auto"
+    if not asked or found is None or is_few_step(found):
+        return ""
+    whose = "The loaded checkpoint's" if turned else "Its"
+    return f"{whose} family is not certain, so your own steps and sampler run."
 
 
 def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str, str]:

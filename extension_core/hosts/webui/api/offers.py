@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,22 @@ from extension_core.errors import DiversityError, sayable
 from extension_core.hosts.webui import choices
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.known_files import KnownFiles, Seen
-from extension_core.hosts.webui.loaded_checkpoint import LoadedCheckpoint, loaded_checkpoint
+from extension_core.hosts.webui.loaded_checkpoint import LoadedCheckpoint, chosen_checkpoint, loaded_checkpoint
 from extension_core.hosts.webui.openapi import FLAG, TEXT, WHOLE, list_of, of, or_null
-from extension_core.offered import Offer, best_first, none_found
+from extension_core.offered import Offer, best_first, heading, none_found
 from extension_core.sampling.families import FAMILIES
 from extension_core.sampling.roles import is_few_step
 from extension_core.sampling.routing import Phase
 from extension_core.weights.choices import Choice, unet_folders
 from extension_core.weights.file_facts import Facts, misfit
 
+_NOT_KNOWN_YET = "what the loaded checkpoint is is not known yet"
+
 OFFERS: Schema = of(
     {
         "checkpoint": {
             **or_null(TEXT),
-            "description": "The loaded one; null while none is, and nothing is known to fit.",
+            "description": "The loaded one; null while none is: the list is then for the one that is chosen.",
         },
         "architecture": {**TEXT, "description": "Of the loaded checkpoint, empty where it is not known."},
         "part": {"type": "string", "enum": [phase.value for phase in Phase], "description": "Of the file to choose."},
@@ -44,6 +47,7 @@ OFFERS: Schema = of(
                     "fits": {**or_null(FLAG), "description": "Null: not known, or not yet."},
                     "reason": {**TEXT, "description": "Why it does not fit, or why that is not known."},
                     "words": {**TEXT, "description": "What to show beside the name."},
+                    "heading": {**TEXT, "description": "What to show above this file and its like."},
                 }
             )
         ),
@@ -68,31 +72,37 @@ class Offers:
         if not self._has_looked:  # the page has, and its refresh button does; walking folders each time would be slow
             choices.look_for_unets()
             self._has_looked = True
-        loaded = loaded_checkpoint() if self._host.is_loaded() else None
-        facts, problem = self._facts(loaded)
+        is_loaded = self._host.is_loaded()
+        loaded = loaded_checkpoint() if is_loaded else chosen_checkpoint()
         listed = choices.choices()
         seen, pending = self._known.told(listed)
+        facts, problem = self._facts() if is_loaded else (_facts_of_file(loaded, listed, seen), "")
         part = _part(loaded_is, loaded)
         found = [_offer(choice, one, facts, loaded) for choice, one in zip(listed, seen, strict=True)]
         offers = best_first(found, part)
         return {
-            "checkpoint": loaded.name if loaded is not None else None,
+            "checkpoint": loaded.name if is_loaded and loaded is not None else None,
             "architecture": facts.architecture,
             "part": part.value,
-            "choices": [_entry(offer) for offer in offers],
+            "choices": [_entry(offer, part) for offer in offers],
             "pending": pending,
             "none_found": "" if pending else none_found(offers, facts.architecture, _folders(), part),
             "problem": problem,
         }
 
-    def _facts(self, loaded: LoadedCheckpoint | None) -> tuple[Facts, str]:
-        if loaded is None:
-            return Facts(), ""
+    def _facts(self) -> tuple[Facts, str]:
         try:
             self._host.check_model()
         except DiversityError as error:
             return Facts(), str(error)
         return self._host.loaded_facts(), ""
+
+
+def _facts_of_file(loaded: LoadedCheckpoint | None, listed: Sequence[Choice], seen: Sequence[Seen]) -> Facts:
+    """Of a checkpoint that is not loaded yet, by its header: Forge loads it with the first image."""
+    if loaded is None:
+        return Facts()
+    return next((one.facts for choice, one in zip(listed, seen, strict=True) if choice.path == loaded.path), Facts())
 
 
 def _part(loaded_is: str, loaded: LoadedCheckpoint | None) -> Phase:
@@ -111,11 +121,12 @@ def _offer(choice: Choice, seen: Seen, facts: Facts, loaded: LoadedCheckpoint | 
     else:
         why = misfit(seen.facts, facts)
         fits = None if why is None else why == ""
-        reason = "its header does not say what it is for" if why is None else why
+        unknown = "its header does not say what it is for" if facts.architecture else _NOT_KNOWN_YET
+        reason = unknown if why is None else why
     return Offer(choice.label, choice.path.name, seen.facts.kind, seen.detection, fits, sayable(reason))
 
 
-def _entry(offer: Offer) -> dict[str, Any]:
+def _entry(offer: Offer, part: Phase) -> dict[str, Any]:
     found = offer.detection
     return {
         "name": offer.name,
@@ -127,6 +138,7 @@ def _entry(offer: Offer) -> dict[str, Any]:
         "fits": offer.fits,
         "reason": offer.reason,
         "words": sayable(offer.words),
+        "heading": heading(offer, part),
     }
 
 

@@ -1,0 +1,37 @@
+"""Which files are offered before the host has loaded its checkpoint: those that fit the one that it will load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.embedded.conftest import Host
+from tests.embedded.previews import load_model
+from tests.embedded.test_api_routes import the_host
+from tests.embedded.test_shown import Empty
+
+
+def offered(host: Any) -> dict[str, Any]:
+    """The answer once every file was looked at, which the first one begins."""
+    from extension_core.hosts.webui.api.offers import Offers
+    from extension_core.hosts.webui.known_files import KnownFiles
+
+    offers = Offers(host, KnownFiles(lambda call: call()))
+    assert offers.as_json("auto")["pending"] > 0
+    return offers.as_json("auto")
+
+
+def test_before_it_is_loaded_its_file_says_what_fits(host: Host) -> None:
+    load_model(host)
+    loaded, before = offered(the_host()), offered(Empty(the_host()))
+    assert (loaded["checkpoint"], before["checkpoint"]) == ("base", None)
+    assert before["architecture"] == loaded["architecture"]
+    assert before["choices"] == loaded["choices"]
+    reasons = {entry["name"].split(".")[0]: entry["reason"] for entry in before["choices"]}
+    assert reasons["base"] == "it is the loaded checkpoint itself"
+
+
+def test_every_file_has_a_heading(host: Host) -> None:
+    load_model(host)
+    headings = {entry["name"].split(".")[0]: entry["heading"] for entry in offered(the_host())["choices"]}
+    assert headings["base"] == "Do not fit"
+    assert headings["second"] == "Other checkpoints"
