@@ -260,12 +260,12 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
     # The longest first, and the stacks come to the page tests at different times. Three at once keep two cores busy, as
     # a suite from outside waits nearly half of its time.
     order = [
+        ("a1111", INSIDE),
         ("forge", BROWSER),
-        ("forge", API),
         ("a1111", API),
+        ("forge", API),
         ("a1111", BROWSER),
         ("forge", INSIDE),
-        ("a1111", INSIDE),
     ]
     if rest or args.slow:
         order = [(flavour, rest or (*API, *INSIDE)) for flavour in wanted]

@@ -50,6 +50,10 @@ export class HostTab {
         return document.getElementById(`${this.name}_generate`);
     }
 
+    get tryButton() {
+        return document.getElementById(this.#beside("try"));
+    }
+
     get interruptButton() {
         return document.getElementById(`${this.name}_interrupt`);
     }

@@ -5,7 +5,6 @@ const WAITING_MS = 800;
 const STILL_MS = 3000;
 const STILL_AFTER_MS = 60000;
 const GRACE_MS = 8000;
-const RUNS = 3;
 const HINT = "Tick DT-preview and generate: what the model believes the image will be appears here, step by step.";
 const BUTTONS = {
     stop: "Stop here",
@@ -23,12 +22,14 @@ const ENDS = {
 
 export class Panel {
     constructor(root, keys, parts) {
-        const { HostTab, Server, Strips, Poller, Pictures, Large, FullSize } = parts;
+        const { Comparing, HostTab, Server, Strips, Poller, Pictures, Large, FullSize, TryIt } = parts;
         this.#root = root;
         this.#keys = keys;
         this.#parts = parts;
         this.#host = new HostTab(root.dataset);
         this.#server = new Server(parts, this.#closing.signal);
+        this.#comparing = new Comparing(this.#host, keys);
+        this.#tryIt = new TryIt(this.#host, parts, () => this.#compare("try"));
         this.#strips = new Strips();
         this.#pictures = new Pictures(parts);
         this.#large = new Large({ elements: parts, pictures: this.#pictures }, () => this.#open());
@@ -66,8 +67,8 @@ export class Panel {
     #kind = "guided";
     #pinned = null; // {id, number, image}, null: the newest
     #current = null; // the cell that the keyboard reaches
-    #nonce = "";
-    #comparing = false;
+    #comparing;
+    #tryIt;
     #graceUntil = 0;
     #changed = 0;
     #closing = new AbortController();
@@ -85,6 +86,7 @@ export class Panel {
         this.#poller.close();
         this.#pictures.close();
         this.#full.close();
+        this.#tryIt.close();
         this.#views.forEach(({ curve }) => curve.close());
         this.#root.replaceChildren();
     }
@@ -133,7 +135,7 @@ export class Panel {
             button("stop", "End the generation now and keep the frame shown large as the image", () => this.#stop()),
             button("follow", "Show the newest frame large as it comes", () => this.#follow()),
             button("save", "Write the strip as PNG and as animated WebP beside the image", () => this.#save()),
-            button("compare", "Make the same seeds by base alone, distilled alone and hybrid", () => this.#compare()),
+            button("compare", "Make the same seeds by base alone, distilled alone and hybrid", () => this.#compare("compare")),
             button("cancel", "Interrupt the comparison", () => this.#host.interruptButton?.click()),
         );
         const why = `diversity-dt-why-${this.#host.name}`;
@@ -196,10 +198,7 @@ export class Panel {
         if (!button || !event.target.closest || event.target.closest("button") !== button) {
             return;
         }
-        const key = this.#keys.key(this.#host.name);
-        this.#host.page = this.#nonce ? `${key} compare ${this.#nonce}` : key;
-        this.#comparing = this.#nonce !== "";
-        this.#nonce = "";
+        this.#host.page = this.#comparing.pressed(this.#keys.key(this.#host.name));
         if (this.#host.ticked) {
             this.#keys.used = true;
             this.#graceUntil = performance.now() + GRACE_MS;
@@ -231,13 +230,13 @@ export class Panel {
         const { busy } = this.#host;
         const waiting = busy || now < this.#graceUntil;
         const { running, compared } = this.#strips;
-        this.#comparing &&= running !== null || busy || (waiting && !compared);
+        this.#comparing.lasts &&= running !== null || busy || (waiting && !compared);
         this.#renderControls();
         this.#drawCurves();
         if (running) {
             return busy || now - this.#changed < STILL_AFTER_MS ? RUNNING_MS : STILL_MS;
         }
-        return waiting ? (this.#comparing ? RUNNING_MS : WAITING_MS) : null;
+        return waiting ? (this.#comparing.lasts ? RUNNING_MS : WAITING_MS) : null;
     }
 
     #troubled(sentence) {
@@ -345,11 +344,13 @@ export class Panel {
         }
         controls.stop.disabled = !running?.stoppable;
         controls.save.disabled = gone || !generations.length || generations.every((generation) => generation.running);
-        const why = this.#whyNotCompare(busy || running !== null);
+        const told = this.#host.told;
+        const why = this.#comparing.whyNot(busy || running !== null, told);
+        this.#tryIt.show(this.#comparing.trial(busy || running !== null, told));
         controls.compare.disabled = why !== "";
         sayIfAny(controls.why, why);
         show(controls.follow, generations.length > 0);
-        show(controls.cancel, this.#comparing && (busy || running !== null));
+        show(controls.cancel, this.#comparing.lasts && (busy || running !== null));
         say(controls.status, this.#progress());
         if (this.#fold) {
             const said = this.#onFold();
@@ -359,13 +360,6 @@ export class Panel {
         const { decoder } = generations.at(-1) || {};
         sayIfAny(controls.decoder, decoder?.name ? `Pictures by ${decoder.name}. ${decoder.note}`.trim() : "");
         show(controls.curves, generations.length > 0);
-    }
-
-    #whyNotCompare(busy) {
-        if (!this.#host.ticked) {
-            return "Tick DT-preview to compare: only then frames are recorded.";
-        }
-        return busy ? "Compare when what runs now has ended." : (this.#host.told.compare ?? "");
     }
 
     // What is recorded, and where it goes, for whoever has folded the panel.
@@ -385,21 +379,21 @@ export class Panel {
     #progress() {
         const { generations, running, compared } = this.#strips;
         const name = (generation) => (generation.title ? ` (${generation.title.toLowerCase()})` : "");
-        const which = compared && running ? `Comparing, run ${generations.length} of ${RUNS}${name(running)}. ` : "";
+        const which = compared && running ? `Comparing, run ${generations.length} of ${this.#parts.RUNS}${name(running)}. ` : "";
         if (running) {
             const { newest } = running;
             const step = newest ? `Step ${newest.step + 1} of ${newest.steps}, ${newest.section}.` : "Starting.";
             return which + step;
         }
-        if (this.#comparing) {
-            return `Comparing, ${generations.filter(({ role }) => role).length} of ${RUNS} runs made.`;
+        if (this.#comparing.lasts) {
+            return `Comparing, ${generations.filter(({ role }) => role).length} of ${this.#parts.RUNS} runs made.`;
         }
         return generations.length ? ENDS[generations.at(-1).state] || "" : HINT;
     }
 
     #drawCurves() {
         const wanted = this.#controls.curves.open && this.#controls.curves.getClientRects().length > 0;
-        const sampling = this.#strips.running !== null || this.#comparing;
+        const sampling = this.#strips.running !== null || this.#comparing.lasts;
         this.#views.forEach(({ curve }) => curve.update(this.#kind, { wanted, sampling }));
     }
 
@@ -484,10 +478,8 @@ export class Panel {
         this.#renderControls();
     }
 
-    #compare() {
-        this.#nonce = this.#keys.nonce();
-        this.#host.generateButton?.click();
-        this.#nonce = "";
+    #compare(word) {
+        this.#comparing.begin(word);
         this.#renderControls();
     }
 }

@@ -28,7 +28,8 @@ class PageState:
         unsure: a sentence that asks for the family, "" where it is certain or was said.
         host: what is to be said beside the host's own controls: `sampler`, `cfg`, `negative`.
         own: the host's own settings that a paste may replace, as they are.
-        compare: why the DT-preview has nothing to compare, "" if it has.
+        compare: why there is nothing to compare, by the DT-preview or by Try it, "" if there is.
+        trial: what Try it makes and costs.
         folder: where the host writes this tab's images, "" if that is not to be told.
     """
 
@@ -47,6 +48,7 @@ class PageState:
     host: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
     compare: str = ""
+    trial: str = ""
     folder: str = ""
 
     def around(self, inner: str) -> str:

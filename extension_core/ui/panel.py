@@ -50,6 +50,9 @@ def build(host: HostParts) -> Panel:
         base_line = gr.HTML(value=base_html(""), elem_id=host.elem_id("base"), elem_classes=["diversity-base"])
         _add_rows(FIRST_GLANCE, host, made)
         plan = gr.HTML(value="", elem_id=host.elem_id("plan"), elem_classes=["diversity-plan"])
+        # The page's JavaScript makes it work: the DT-preview's Compare in other clothes (diversity_dt_comparing.mjs).
+        with gr.Row(elem_classes=["diversity-row", "diversity-try"]):
+            _button("Try it", host.elem_id("try"), size="sm")
         pasted = gr.HTML(value="", elem_id=host.elem_id("pasted"), elem_classes=["diversity-plan", "diversity-pasted"])
         for group in GROUPS:
             _add_group(group, host, made)

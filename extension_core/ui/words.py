@@ -135,6 +135,21 @@ def negative(session: Session) -> str:
     return f"Acts on the {_CALLED[guided[0]]}'s steps alone (CFG {session.cfg(guided[0]):g})"
 
 
+def trial(images: int, base: Settings, runs: Settings) -> str:
+    """What Try it makes and costs.
+
+    Args:
+        base: what runs by the base alone.
+        runs: what runs by both in turn, and by the distilled model alone.
+    """
+    alone = _plural(base.steps, "step") + (f", CFG {base.guided}" if base.cfg else "")
+    total = base.steps + 2 * runs.steps
+    return (
+        f"Makes {_plural(images, 'image')} by the base alone ({alone}), by the distilled model alone and by both "
+        f"({_plural(runs.steps, 'step')} each), and measures how different they are: {total} steps for each image."
+    )
+
+
 def small_share(session: Session) -> str:
     """Where the base makes next to nothing of a run, as of a file whose family nobody knows; "" if more, or none."""
     plan = session.plan.passes[0]

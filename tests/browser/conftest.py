@@ -33,10 +33,15 @@ _AWAY = (
     "Server stopped unexpectedly",
     "/queue/data",
 )
-# Gradio 4's image editor draws sixty times a second, and by software where there is no graphics card.
+# Gradio 4's image editor draws sixty times a second, by software where there is no graphics card. No test looks at it.
 _FEWER_DRAWINGS = """
 window.requestAnimationFrame = drawn => setTimeout(() => drawn(performance.now()), 100);
 window.cancelAnimationFrame = clearTimeout;
+for (const context of [window.WebGLRenderingContext, window.WebGL2RenderingContext]) {
+    for (const name of context ? ["clear", "drawArrays", "drawElements"] : []) {
+        context.prototype[name] = () => {};
+    }
+}
 """
 
 

@@ -20,6 +20,8 @@ class Ours:
         self._options: dict[str, Any] = {}
         on("before_process")(lambda p, *_: adapter.before(p, self._given(p)))
         on("process")(lambda p, *_: adapter.begin(p, self._given(p)))
+        on("process_batch")(lambda p, *_a, **_k: adapter.before_batch(p))
+        on("postprocess_image_after_composite")(lambda p, *_a, **_k: adapter.image_finished(p))
         on("process_before_every_sampling")(lambda p, *_a, **_k: adapter.before_sampling(p))
         on("postprocess")(lambda p, processed, *_: adapter.after(p, processed))
 

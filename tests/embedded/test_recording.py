@@ -437,7 +437,7 @@ def test_compare_wants_two_models(ours: Ours) -> None:
 def test_a_click_on_compare_counts_once(ours: Ours) -> None:
     key = secrets.token_urlsafe(24)
     page = {"page": f"{key} compare {secrets.token_hex(8)}"}
-    assert len(ours.txt2img(dd=HYBRID, dt=page).answer.images) == 3
+    assert len(ours.txt2img(dd=HYBRID, dt=page).answer.images) == 4, "with the sheet of all three"
     assert len(ours.txt2img(dd=HYBRID, dt=page).answer.images) == 1
 
 

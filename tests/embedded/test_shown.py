@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,13 +20,14 @@ from tests.embedded.test_api_routes import the_host
 SETTINGS = {"steps": 20, "sampler_name": "DPM++ 2M", "scheduler": "Karras", "cfg_scale": 7.0}
 
 
-def shown(host: Any, **options: Any) -> tuple[str, str, dict[str, Any]]:
+def shown(host: Any, settings: Mapping[str, Any] = MappingProxyType({}), **options: Any) -> tuple[str, str, Any]:
     """The base's line, the plan and what the page's JavaScript is told, of settings as the page sends them."""
     from extension_core.hosts.webui.shown import Tab
 
     given = Options.from_mapping({"enabled": True, "distilled_model": "second", **options})
     values = [spec.as_shown(getattr(given, spec.name)) for spec in FIELDS]
-    base, plan = Tab(host, False, "prefix_").shown(tuple(SETTINGS), *values, *SETTINGS.values())
+    settings = {**SETTINGS, **settings}
+    base, plan = Tab(host, False, "prefix_").shown(tuple(settings), *values, *settings.values())
     found = re.search(r'data-state="([^"]*)"', plan)
     assert found is not None
     texts = re.sub(r"<[^>]+>", " ", plan)
@@ -117,6 +120,19 @@ def test_what_compare_lacks_is_said_before_it_is_pressed(host: Host, options: di
     said = shown(the_host(), **{"family": "dmd2", **options})[2]["compare"]
     assert said.startswith(why)
     assert bool(said) == bool(why)
+
+
+@pytest.mark.parametrize(("settings", "images"), [({}, 4), ({"batch_size": 3}, 4), ({"batch_size": 3, "n_iter": 2}, 6)])
+def test_what_try_it_would_make_is_said(host: Host, settings: dict[str, int], images: int) -> None:
+    load_model(host)
+    said = shown(the_host(), settings, family="dmd2")[2]["trial"]
+    assert said.startswith(f"Makes {images} images by the base alone (20 steps")
+
+
+def test_nothing_is_to_be_tried_of_what_cannot_run(host: Host) -> None:
+    load_model(host)
+    for options in ({"switch_step": 9}, {"distilled_model": ""}):
+        assert shown(the_host(), family="dmd2", **options)[2]["trial"] == ""
 
 
 def test_the_folder_of_the_images_is_told_unless_the_host_hides_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,15 @@ def test_heun_costs_more_calls_than_steps() -> None:
     assert words.state(session(pass_request(sampler="Heun")), "custom") == "custom · base 1 + distilled 3 · 7 calls"
 
 
+def test_what_try_it_makes_and_costs() -> None:
+    runs = Settings(4, "LCM", "", (1.0,))
+    assert words.trial(4, ASKED, runs) == (
+        "Makes 4 images by the base alone (20 steps, CFG 7), by the distilled model alone and by both (4 steps each), "
+        "and measures how different they are: 28 steps for each image."
+    )
+    assert "by the base alone (20 steps), " in words.trial(4, Settings(20), runs), "some pages do not tell their CFG"
+
+
 def test_a_small_share_of_a_long_run_is_told() -> None:
     levels = family_levels("trailing", 20, SCHEDULE, "sigma")
     long = PassRequest("first pass", "Euler", "sigma", levels, levels, "sigma")

@@ -41,8 +41,8 @@ HOST_SETTINGS: dict[str, str] = {
 }
 # Followed when they are left, not at every key: only what is said beside the plan depends on them.
 _TYPED = ("prompt", "negative_prompt")
-# What a plan does not depend on, but tells of: what it is replaced by.
-_TOLD = {"cfg_scale": "{tab}_cfg_scale"}
+# What a plan does not depend on, but tells of: what it is replaced by, and how much it is to make.
+_TOLD = {"cfg_scale": "{tab}_cfg_scale", "n_iter": "{tab}_batch_count"}
 _NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
 # The host writes all its settings here once it has stored one, on A1111 once it has loaded the checkpoint as well
 # (modules/ui_settings.py, 1.10.1); and here what an image was made from, for which Forge loads the checkpoint. Both are

@@ -130,7 +130,7 @@ def after(p: Any, processed: Any) -> None:
     turns, preview = request.of_request(p), recording.of_request(p)
     if turns is not None:
         turns.finish(processed)
+    comparing.after(p, processed)
     if preview is not None:
-        comparing.after(p, processed)
         preview.finish(processed)
     taken.end()

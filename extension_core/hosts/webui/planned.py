@@ -79,6 +79,7 @@ def request_of(settings: Mapping[str, Any], is_img2img: bool) -> SimpleNamespace
         width=512,
         height=512,
         batch_size=1,
+        n_iter=1,
         sd_model_checkpoint=shared.opts.sd_model_checkpoint,
         is_hr_pass=False,
         sampler_noise_scheduler_override=None,

@@ -13,6 +13,7 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui import files, own_settings, pasting
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.planned import Planned, planned, request_of
+from extension_core.hosts.webui.preview import comparing
 from extension_core.hosts.webui.unloaded import NotLoaded, Unloaded
 from extension_core.options import FIELDS, Options
 from extension_core.page_words import page_words
@@ -102,7 +103,7 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     except DiversityError as error:
         return said, _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
     runs = _settings(found.request, words.cfg_of(found.session))
-    state = _of_plan(state, options, found, runs)
+    state = replace(_of_plan(state, options, found, runs), trial=_trial(request, asked, runs))
     shown = _plan(options, found, asked, runs, is_loaded) if options.enabled else panel.off_html()
     return found.models.roles.turned, state.around(shown)
 
@@ -132,6 +133,11 @@ def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Set
         "negative": f"{words.negative(found.session)}, {_BY_OURS}",
     }
     return replace(state, line=words.state(found.session, found.detection.family.label), host=notes)
+
+
+def _trial(request: SimpleNamespace, asked: words.Settings, runs: words.Settings) -> str:
+    images = max(request.batch_size * request.n_iter, comparing.LEAST_IMAGES)
+    return words.trial(images, replace(asked, steps=max(asked.steps, comparing.LEAST_BASE_STEPS)), runs)
 
 
 def _unsure(options: Options, found: Detection | None, turned: bool) -> str:

@@ -46,11 +46,13 @@ _TAB = """
     <button id="{tab}_interrupt" onclick="fetch('./interrupt', {{method: 'POST'}})">Interrupt {tab}</button>
   </div>
   <div id="{tab}_results"><div id="{tab}_gallery_container"><div id="{tab}_gallery"></div></div></div>
-  <div id="{tab}_switch-checkbox"><input type="checkbox" aria-label="DT-preview {tab}"></div>
+  <div id="{tab}_plan"></div>
+  <div><button id="{tab}_try">Try it {tab}</button></div>
+  <div id="{tab}_dt_preview-checkbox"><input type="checkbox" aria-label="DT-preview {tab}"></div>
   <div class="diversity-page"><div id="{tab}_page"><textarea aria-label="page"></textarea></div></div>
   <div id="{tab}_accordion">
     <div class="prose">
-      <div class="diversity-dt" data-tab="{tab}" data-switch="{tab}_switch-checkbox" data-page="{tab}_page"></div>
+      <div class="diversity-dt" data-tab="{tab}" data-switch="{tab}_dt_preview-checkbox" data-page="{tab}_page"></div>
     </div>
   </div>
 </div>"""

@@ -175,18 +175,17 @@ def test_cancel_is_the_hosts_interrupt(site: StandPage, stand: Stand) -> None:
     assert stand.interrupted == 1
 
 
-# What the accordion's plan tells of the tab, at the place where the stand-in's page has room for it.
-TELL = """(box, told) => {
+# What the accordion's plan tells of the tab.
+TELL = """(plan, told) => {
     const element = document.createElement("div");
     element.className = "diversity-told";
     element.dataset.state = JSON.stringify(told);
-    box.querySelector(".diversity-told")?.remove();
-    box.append(element);
+    plan.replaceChildren(element);
 }"""
 
 
 def tell(site: StandPage, **told: str) -> None:
-    site.page.locator("#txt2img_switch-checkbox").evaluate(TELL, told)
+    site.page.locator("#txt2img_plan").evaluate(TELL, told)
 
 
 def test_compare_cannot_be_pressed_while_it_cannot_run_and_says_why(site: StandPage, stand: Stand) -> None:
@@ -209,6 +208,23 @@ def test_compare_cannot_be_pressed_while_it_cannot_run_and_says_why(site: StandP
     expect(compare).to_have_accessible_description("Compare when what runs now has ended.")
     stand.end(generation)
     expect(compare).to_be_enabled()
+
+
+def test_try_it_needs_no_preview_and_says_what_it_costs(site: StandPage, stand: Stand) -> None:
+    button = site.page.get_by_role("button", name="Try it txt2img")
+    site.page.get_by_label("DT-preview txt2img").uncheck()
+    tell(site, compare="Distilled model is empty; choose one.", trial="")
+    expect(button).to_be_disabled()
+    expect(button).to_have_accessible_description("Distilled model is empty; choose one.")
+    tell(site, compare="", trial="Makes 4 images, thrice.")
+    expect(button).to_be_enabled()
+    expect(button).to_have_accessible_description("Makes 4 images, thrice.")
+    with site.page.expect_response("**/generate"):
+        button.click()
+    key, word, nonce = stand.texts[0][1].split(" ")
+    assert (word, len(key), len(nonce)) == ("try", 32, 32)
+    site.generate()
+    assert stand.texts[1] == ("txt2img", key), "the next click tries nothing"
 
 
 def test_saving_says_the_folder(site: StandPage, stand: Stand) -> None:

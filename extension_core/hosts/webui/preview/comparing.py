@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from modules import processing, shared
 
 from extension_core.arguments import Arguments
 from extension_core.errors import DiversityError
-from extension_core.hosts.webui.preview.page_key import PageKey
+from extension_core.hosts.webui.preview import side_by_side
+from extension_core.hosts.webui.preview.page_key import Comparison, PageKey
 from extension_core.hosts.webui.preview.recorded import Role
 from extension_core.options import Options
 
 LEAST_BASE_STEPS = 20
+# Fewer images tell nothing of their diversity.
+LEAST_IMAGES = 4
 _ATTRIBUTE = "diversity_distillation_comparison"
 _ALONE: tuple[Role, ...] = ("base", "distilled")
 # What a base that is not loaded is to be run with, so that it runs as the host would run it.
@@ -34,16 +38,18 @@ class Part:
     Attributes:
         of: its processing object; copies of that are none.
         id: of its recording, "" before that begins.
-        others: what the requests before it have made, with the last one alone.
+        others: what the requests before it have made, by their roles, with the last one alone.
         compared: the ids of those requests' recordings, with the last one alone.
+        shown: whether a sheet of them all goes before the images; the positions in an API's answer stay as they are.
     """
 
     of: weakref.ref[Any]
     group: str
     role: Role
     id: str = ""
-    others: list[Any] = field(default_factory=list)
+    others: dict[Role, Any] = field(default_factory=dict)
     compared: dict[str, str] = field(default_factory=dict)
+    shown: bool = False
 
     def changed(self, arguments: Arguments, is_turned: Callable[[Options], bool]) -> Arguments:
         """What this part asks for instead; frames are sent, and the strip shown, of the request's own images alone.
@@ -80,28 +86,36 @@ def before(p: Any, arguments: Arguments) -> None:
     if part is not None and part.role != "hybrid":
         return
     vars(p).pop(_ATTRIBUTE, None)  # of an earlier processing of the same object
-    if not arguments.preview.preview or not _asked(arguments):
+    asked = _asked(arguments)
+    if not asked:
         return
     if not arguments.options.enabled or arguments.options.mode == "base":
         raise DiversityError(
-            "Compare makes the same seeds by the base, by the distilled model and by both; tick Diversity Distillation "
-            "and choose another mode than base."
+            "To compare is to make the same seeds by the base, by the distilled model and by both; tick Diversity "
+            "Distillation and choose another mode than base."
         )
+    if asked == "try":
+        p.n_iter = max(p.n_iter, math.ceil(LEAST_IMAGES / p.batch_size))
     group = secrets.token_urlsafe(24)
     processing.fix_seed(p)
     shared.state.job_count = (len(_ALONE) + 1) * p.n_iter
     alone = [_alone(p, group, role) for role in _ALONE]
-    others = [made for _, made in alone if made is not None]
+    others = {part.role: made for part, made in alone if made is not None}
     compared = {part.role: part.id for part, _ in alone if part.id}
-    setattr(p, _ATTRIBUTE, Part(weakref.ref(p), group, "hybrid", others=others, compared=compared))
+    shown = not arguments.preview.compare
+    setattr(p, _ATTRIBUTE, Part(weakref.ref(p), group, "hybrid", others=others, compared=compared, shown=shown))
 
 
-def _asked(arguments: Arguments) -> bool:
-    click = PageKey.read(arguments.preview.page).compare
-    if not click or click in _DONE:
-        return arguments.preview.compare
-    _DONE.append(click)
-    return True
+def _asked(arguments: Arguments) -> Comparison | Literal[""]:
+    """What is to be made, once for each click; the DT-preview's is nothing without it."""
+    preview = arguments.preview
+    if not preview.preview and " try " not in preview.page:
+        return ""
+    page = PageKey.read(preview.page)
+    if not page.asks or page.click in _DONE:
+        return "compare" if preview.compare else ""
+    _DONE.append(page.click)
+    return page.asks
 
 
 def _alone(p: Any, group: str, role: Role) -> tuple[Part, Any]:
@@ -119,12 +133,17 @@ def _alone(p: Any, group: str, role: Role) -> tuple[Part, Any]:
 
 
 def after(p: Any, processed: Any) -> None:
-    """Put the others' images behind this request's own."""
+    """Put the others' images behind this request's own, and before them a sheet of all; called in `postprocess`."""
     part = part_of(p)
-    for other in part.others if part is not None else ():
+    if part is None or part.role != "hybrid":
+        return
+    made = {"hybrid": _own(processed.images, processed)}
+    for role, other in part.others.items():
         images, texts = _own(other.images, other), _own(other.infotexts, other)
+        made[role] = images
         processed.images.extend(images)
         processed.infotexts.extend(texts[: len(images)])
+    side_by_side.tell(p, processed, {role: made[role] for role in (*_ALONE, "hybrid") if role in made}, part.shown)
 
 
 def _own(items: Sequence[Any], processed: Any) -> list[Any]:
