@@ -3,12 +3,16 @@
 A table tells one thing many times, and a request costs the same on either stack. So the second case runs on A1111's
 stack, the fourth on Forge's, the third and fifth by `--slow`, and so on; what only one stack can run takes every other
 turn. Against a real host every case runs.
+
+Of the page tests each file's first runs on both stacks, and every other of its others on each: the page's JavaScript is
+the same, and what differs is how gradio draws the host's own components.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +32,16 @@ def left_out(items: Iterable[pytest.Item], stack: str) -> Iterator[pytest.Item]:
         for at, item in enumerate(cases[1:]):
             if not _takes(at, _stacks(item), stack):
                 yield item
+
+
+def every_other(items: Iterable[pytest.Item], stack: str) -> Iterator[pytest.Item]:
+    """The page tests whose turn it is on the other stack; what one stack alone can run always has its turn."""
+    files: dict[Path, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if not item.get_closest_marker("slow") and len(_stacks(item)) > 1:
+            files[item.path].append(item)
+    for tests in files.values():
+        yield from (item for at, item in enumerate(tests) if at and STACKS[at % 2] != stack)
 
 
 def _stacks(item: pytest.Item) -> set[str]:

@@ -100,7 +100,7 @@ def before(p: Any, arguments: Arguments) -> None:
     processing.fix_seed(p)
     shared.state.job_count = (len(_ALONE) + 1) * p.n_iter
     alone = [_alone(p, group, role) for role in _ALONE]
-    others = {part.role: made for part, made in alone if made is not None}
+    others: dict[Role, Any] = {part.role: made for part, made in alone if made is not None}
     compared = {part.role: part.id for part, _ in alone if part.id}
     shown = not arguments.preview.compare
     setattr(p, _ATTRIBUTE, Part(weakref.ref(p), group, "hybrid", others=others, compared=compared, shown=shown))
@@ -137,7 +137,7 @@ def after(p: Any, processed: Any) -> None:
     part = part_of(p)
     if part is None or part.role != "hybrid":
         return
-    made = {"hybrid": _own(processed.images, processed)}
+    made: dict[Role, list[Any]] = {"hybrid": _own(processed.images, processed)}
     for role, other in part.others.items():
         images, texts = _own(other.images, other), _own(other.infotexts, other)
         made[role] = images

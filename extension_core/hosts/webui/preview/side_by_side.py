@@ -29,8 +29,8 @@ def tell(p: Any, processed: Any, made: Mapping[Role, Sequence[Any]], shown: bool
         shown: whether the sheet is wanted.
     """
     try:
-        rows = {role: pictures for role, images in made.items() if (pictures := _pictures(images))}
-        found = {role: value for role, pictures in rows.items() if (value := _diversity(pictures)) is not None}
+        rows: dict[Role, list[Image.Image]] = {role: kept for role, each in made.items() if (kept := _pictures(each))}
+        found: dict[Role, float] = {role: at for role, kept in rows.items() if (at := _diversity(kept)) is not None}
         said = ", ".join(f"{NAMES[role].lower()} {value:.3f}" for role, value in found.items())
         if len(found) > 1:
             count = len(next(iter(rows.values())))
