@@ -21,7 +21,7 @@ from tests.e2e.turns import left_out
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On the embedded WebUI most cases of a table are for `--slow`."""
+    """On the embedded WebUI what has its turn on the other stack is for `--slow`."""
     if not os.environ.get("DD_WEBUI_URL"):
         here = [item for item in items if Path(__file__).parent in item.path.parents]
         for item in left_out(here, flavour_under_test()):

@@ -1,11 +1,10 @@
-"""Of a table's cases a run on the embedded WebUI takes the first, and of the others those whose turn it is.
+"""Which cases a run on the embedded WebUI takes on which stack, as a request or a page costs the same on either.
 
-A table tells one thing many times, and a request costs the same on either stack. So the second case runs on A1111's
-stack, the fourth on Forge's, the third and fifth by `--slow`, and so on; what only one stack can run takes every other
-turn. Against a real host every case runs.
+- Each file's first test runs on both stacks, each other on one of them, in turns.
+- Of a table the first case runs wherever its test does; of the others the second on A1111's stack, the sixth on
+  Forge's, and so on. Of what only one stack can run every other case has its turn.
 
-Of the page tests each file's first runs on both stacks, and every other of its others on each: the page's JavaScript is
-the same, and what differs is how gradio draws the host's own components.
+`--slow` runs the rest, and against a real host everything runs.
 """
 
 from __future__ import annotations
@@ -17,31 +16,24 @@ from pathlib import Path
 import pytest
 
 STACKS = ("a1111", "forge")
-_TURNS = ("a1111", "", "forge", "")
+_TURNS = ("a1111", "", "", "", "forge", "", "", "")
 # Marks of what one stack alone can run, and which.
 _ALONE = {"a1111": "a1111", "once": "a1111", "forge": "forge"}
 
 
 def left_out(items: Iterable[pytest.Item], stack: str) -> Iterator[pytest.Item]:
-    """The cases whose turn it is not on this stack; in each table the first never is."""
-    tables: dict[str, list[pytest.Item]] = defaultdict(list)
+    """The cases whose turn it is not on this stack."""
+    files: dict[Path, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         if not item.get_closest_marker("slow"):
-            tables[item.nodeid.partition("[")[0]].append(item)
-    for cases in tables.values():
-        for at, item in enumerate(cases[1:]):
-            if not _takes(at, _stacks(item), stack):
-                yield item
-
-
-def every_other(items: Iterable[pytest.Item], stack: str) -> Iterator[pytest.Item]:
-    """The page tests whose turn it is on the other stack; what one stack alone can run always has its turn."""
-    files: dict[Path, list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        if not item.get_closest_marker("slow") and len(_stacks(item)) > 1:
-            files[item.path].append(item)
+            files[item.path][item.nodeid.partition("[")[0]].append(item)
     for tests in files.values():
-        yield from (item for at, item in enumerate(tests) if at and STACKS[at % 2] != stack)
+        shared = [cases for cases in tests.values() if len(_stacks(cases[0])) > 1]
+        for cases in tests.values():
+            at = shared.index(cases) if cases in shared else 0
+            if at and STACKS[at % 2] != stack:
+                yield cases[0]
+            yield from (item for place, item in enumerate(cases[1:]) if not _takes(place, _stacks(item), stack))
 
 
 def _stacks(item: pytest.Item) -> set[str]:
@@ -50,5 +42,5 @@ def _stacks(item: pytest.Item) -> set[str]:
     return set(marked or STACKS)
 
 
-def _takes(at: int, stacks: set[str], stack: str) -> bool:
-    return at % 2 == 0 if len(stacks) == 1 else _TURNS[at % len(_TURNS)] == stack
+def _takes(place: int, stacks: set[str], stack: str) -> bool:
+    return place % 2 == 0 if len(stacks) == 1 else _TURNS[place % len(_TURNS)] == stack

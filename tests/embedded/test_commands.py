@@ -46,6 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.mark.once
 def test_the_headless_demo_writes_what_it_promises(tmp_path: Path) -> None:
     short = ("--seeds", "2", "--prompts", "a monster")
     printed = run("run.py", "demo", "--headless", "--flavour", FLAVOUR, "--out", str(tmp_path), *short)

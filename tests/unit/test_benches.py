@@ -67,6 +67,25 @@ def check_preview(figures: dict[str, Any], prefix: str) -> None:
 
 
 @pytest.mark.forge
+def test_a_quick_part_on_forge(tmp_path: Path) -> None:
+    """The others are for `--slow`: what they measure with is the same on both hosts."""
+    target = tmp_path / "hybrid.json"
+    command = [sys.executable, "-m", "benches.hybrid", "--flavour", "forge", "--quick", "--threads", "1"]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--size", "64", "--json", str(target)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    figures = json.loads(target.read_text())
+    assert figures["forge_unet_calls"] == 4
+    assert figures["forge_hybrid_over_own_calls"] > 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.forge
 def test_quick_benchmark_on_forge(tmp_path: Path) -> None:
     figures = quick_figures("forge", tmp_path)
     assert {name for name in TARGETS if name.startswith("forge_")} <= set(figures)
@@ -90,6 +109,7 @@ def test_quick_benchmark(tmp_path: Path) -> None:
     check_preview(figures, "")
 
 
+@pytest.mark.a1111
 def test_quick_bench_of_a_large_folder(tmp_path: Path) -> None:
     """Times say nothing beside other tests; that every answer was the one to come, and was timed, does."""
     target, flavour = tmp_path / "folder.json", os.environ.get("DD_FLAVOUR", "a1111")

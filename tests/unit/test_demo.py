@@ -128,6 +128,7 @@ def test_the_demo_writes_grids_and_measures_in_the_promised_form(
     assert state["loads"] == ["monsters_base.safetensors [0]", "other.safetensors [0]"]
 
 
+@pytest.mark.once  # half a minute of pictures
 def test_control_transfer_is_measured_and_needs_its_files(webui: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     """The server draws what a LoRA's name says: with it, every picture has the label."""
     url, state = webui
