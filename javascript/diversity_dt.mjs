@@ -11,7 +11,10 @@ function part(name) {
     return import(loaded ? loaded.src : plain);
 }
 
-const NAMES = ["elements", "keys", "polling", "strips", "pictures", "grid", "viewer", "curve", "actions", "comparing", "panel"];
+const NAMES = [
+    ...["elements", "keys", "polling", "strips", "pictures", "grid", "viewer", "curve"],
+    ...["actions", "comparing", "words", "panel"],
+];
 const parts = Object.assign({}, ...(await Promise.all(NAMES.map(part))));
 const keys = new parts.PageKeys();
 const panels = new Map();

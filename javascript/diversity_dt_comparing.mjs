@@ -1,8 +1,6 @@
 // The same seeds by the base alone, by the distilled model alone and by both: Compare on the DT-preview, and Try it on
 // the panel, which needs no DT-preview. Both are a press of the host's Generate with a word in the page's text box.
 
-export const RUNS = 3;
-
 export class Comparing {
     #host;
     #keys;

@@ -5,7 +5,6 @@ const WAITING_MS = 800;
 const STILL_MS = 3000;
 const STILL_AFTER_MS = 60000;
 const GRACE_MS = 8000;
-const HINT = "Tick DT-preview and generate: what the model believes the image will be appears here, step by step.";
 const BUTTONS = {
     stop: "Stop here",
     follow: "Follow newest",
@@ -13,13 +12,6 @@ const BUTTONS = {
     compare: "Compare",
     cancel: "Cancel",
 };
-const ENDS = {
-    done: "Finished.",
-    interrupted: "Ended early.",
-    failed: "Failed.",
-    gone: "The server does not keep these frames any more.",
-};
-
 export class Panel {
     constructor(root, keys, parts) {
         const { Comparing, HostTab, Server, Strips, Poller, Pictures, Large, FullSize, TryIt } = parts;
@@ -142,7 +134,7 @@ export class Panel {
         this.#controls.why = makeText("span", { class: "diversity-dt-note diversity-dt-why", id: why, hidden: true });
         this.#controls.compare.setAttribute("aria-describedby", why);
         this.#controls.compare.after(this.#controls.why);
-        this.#controls.status = makeText("p", { class: "diversity-dt-status", role: "status" }, HINT);
+        this.#controls.status = makeText("p", { class: "diversity-dt-status", role: "status" }, this.#parts.HINT);
         this.#controls.done = makeText("p", { class: "diversity-dt-status", role: "status", hidden: true });
         this.#controls.trouble = makeText("p", { class: "diversity-dt-trouble", role: "alert", hidden: true });
         this.#controls.decoder = makeText("p", { class: "diversity-dt-note", hidden: true });
@@ -362,33 +354,14 @@ export class Panel {
         show(controls.curves, generations.length > 0);
     }
 
-    // What is recorded, and where it goes, for whoever has folded the panel.
     #onFold() {
-        if (!this.#host.ticked) {
-            return "";
-        }
-        const { running } = this.#strips;
-        if (running || this.#host.busy) {
-            return running ? `Recording. ${this.#progress()}` : "Recording."; // nothing is asked for while it is folded
-        }
-        const folder = this.#host.told.folder ?? "";
-        const where = folder ? `under ${folder}` : "beside the images";
-        return this.#host.saves ? `Records, and saves strips ${where}` : "Records; strips are saved by the button alone";
+        const { ticked, busy, saves, told } = this.#host;
+        const now = { ticked, busy, saves, folder: told.folder ?? "" };
+        return this.#parts.foldOf(now, this.#strips.running, this.#progress());
     }
 
     #progress() {
-        const { generations, running, compared } = this.#strips;
-        const name = (generation) => (generation.title ? ` (${generation.title.toLowerCase()})` : "");
-        const which = compared && running ? `Comparing, run ${generations.length} of ${this.#parts.RUNS}${name(running)}. ` : "";
-        if (running) {
-            const { newest } = running;
-            const step = newest ? `Step ${newest.step + 1} of ${newest.steps}, ${newest.section}.` : "Starting.";
-            return which + step;
-        }
-        if (this.#comparing.lasts) {
-            return `Comparing, ${generations.filter(({ role }) => role).length} of ${this.#parts.RUNS} runs made.`;
-        }
-        return generations.length ? ENDS[generations.at(-1).state] || "" : HINT;
+        return this.#parts.progressOf(this.#strips, this.#comparing.lasts);
     }
 
     #drawCurves() {

@@ -102,6 +102,12 @@ def test_what_replaces_the_users_settings(runs: Settings, said: str) -> None:
             "8 U-Net evaluations: base CFG 7 and distilled CFG 2 compute the negative prompt as well",
             "Acts on all steps",
         ),
+        (
+            {"base_cfg": 0.5},
+            "base 1 + distilled 3 · 4 calls (5 evaluations)",
+            "5 U-Net evaluations: base CFG 0.5 computes the negative prompt as well",
+            "Acts on the base's steps alone (CFG 0.5)",
+        ),
         ({"base_cfg": 7, "mode": "distilled"}, "distilled 4 · 4 calls", "", "No effect at CFG 1"),
     ],
 )

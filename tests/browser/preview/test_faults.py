@@ -271,5 +271,5 @@ def test_each_module_is_fetched_once(open_stand: Opened) -> None:
     site = open_stand(own_time=False)
     fetched = site.page.evaluate("performance.getEntriesByType('resource').map(x => x.name)")
     ours = [name for name in fetched if "diversity_dt" in name]
-    assert len(ours) == len(set(ours)) == 12
+    assert len(ours) == len(set(ours)) == 13
     assert all(re.search(r"\.mjs\?[\d.]+$", name) for name in ours)
