@@ -28,13 +28,15 @@ export async function sentenceOf(answer) {
 export class Poller {
     // request: () -> {url, headers}. answered(json) is called with what is new. pause: () -> milliseconds until the
     // next request, null if there is nothing to expect. able: () -> whether anybody could see the answer.
-    // trouble(sentence) is called with "" once it is over.
-    constructor({ request, answered, pause, able, trouble }) {
+    // trouble(sentence) is called with "" once it is over. early: whether it may ask before the server has its routes: the
+    // hosts show their page first.
+    constructor({ request, answered, pause, able, trouble, early = false }) {
         this.#request = request;
         this.#answered = answered;
         this.#pause = pause;
         this.#able = able;
         this.#trouble = trouble;
+        this.#early = early;
     }
 
     #request;
@@ -42,6 +44,7 @@ export class Poller {
     #pause;
     #able;
     #trouble;
+    #early;
     #timer = 0;
     #asking = false;
     #again = false;
@@ -132,7 +135,8 @@ export class Poller {
             return null;
         }
         this.#failures += 1;
-        const final = answer !== null && answer.status < 500 && answer.status !== 429;
+        const soon = [429, ...(this.#early ? [404] : [])];
+        const final = answer !== null && answer.status < 500 && !soon.includes(answer.status);
         if (final || this.#failures >= GIVE_UP_AFTER) {
             this.#trouble(answer ? sentence : `${sentence}; press Generate or load the page again to go on.`);
             this.#failures = 1; // the next good answer says that the trouble is over

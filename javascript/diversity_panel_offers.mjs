@@ -23,6 +23,7 @@ export class Offers {
             pause: () => (this.#pending > 0 ? LOOKING : null),
             able,
             trouble: () => {}, // without an answer the list is the host's own
+            early: true,
         });
     }
 

@@ -35,6 +35,8 @@ _AWAY = (
     "Server stopped unexpectedly",
     "/queue/data",
 )
+# ... and of what we ask for before the hosts have let us add our routes to their server, which is asked for again.
+_EARLY = ("status of 404", "/diversity-distillation/v1/choices")
 # Gradio 4's image editor draws sixty times a second, by software where there is no graphics card. No test looks at it.
 _FEWER_DRAWINGS = """
 window.requestAnimationFrame = drawn => setTimeout(() => drawn(performance.now()), 100);
@@ -182,8 +184,9 @@ class Watched:
             self._complain(said)
 
     def _complain(self, said: str) -> None:
-        away = self.server_away and "diversity" not in said and any(known in said for known in _AWAY)
-        if not away:
+        away = "diversity" not in said and any(known in said for known in _AWAY)
+        early = all(known in said for known in _EARLY)
+        if not (self.server_away and (away or early)):
             self._complaints.append(said)
 
     def _event(self, socket: WebSocket) -> None:

@@ -285,6 +285,22 @@ class TestAsking:
         Accordion(page, "txt2img").open()
         until(lambda: page.evaluate("true") and not left, lambda: f"answers that nobody asked for: {left}")
 
+    def test_before_the_host_has_our_routes_it_is_asked_again(self, page: Page, watched: list[Watched]) -> None:
+        """As after Reload UI: the hosts show their page first."""
+        watched[0].server_away = True
+        asked: list[str] = []
+
+        def answered(route: Route) -> None:
+            asked.append(route.request.url)
+            if len(asked) == 1:
+                route.fulfill(status=404, content_type="application/json", body='{"detail": "Not Found"}')
+            else:
+                route.continue_()
+
+        page.route(CHOICES, answered)
+        Accordion(page, "txt2img").open()
+        until(lambda: page.evaluate("true") and len(asked) > 1, lambda: f"a second question after {asked}")
+
     def test_without_an_answer_the_list_is_the_hosts_own(self, page: Page, site: Site) -> None:
         refused = {"status": 403, "content_type": "application/json", "body": '{"detail": "no"}'}
         page.route(CHOICES, lambda route: route.fulfill(**{**refused, "status": 200, "body": "no JSON"}))

@@ -143,12 +143,12 @@ def test_reload_ui_keeps_one_working_accordion(txt2img: Tab, site: Site, watched
     watched[0].server_away = True
     with page.expect_navigation(wait_until="domcontentloaded"):
         page.locator("#settings_restart_gradio").click()
-    watched[0].server_away = False
     txt2img.accordion.checkbox.wait_for()
     expect(txt2img.accordion.block).to_have_count(1)
     accordion = txt2img.accordion.open()
     accordion.set(distilled_model=site.distilled, family="lcm")
     expect(accordion.plan).to_contain_text("4 U-Net calls")
+    watched[0].server_away = False
     txt2img.settings(width=64, height=64, steps=4)
     txt2img.generate()
     assert txt2img.infotext.inner_text().count("DD plan:") == 1

@@ -77,14 +77,20 @@ class TestOwnSettings:
         txt2img.settings(steps=17, cfg_scale=6.5)
         txt2img.sampler("Heun")
         expect(txt2img.accordion.state).to_be_attached()
-        told = txt2img.accordion.block.locator(".diversity-told")
-        for own in ('"steps": 17', '"cfg_scale": 6.5', '"sampler_name": "Heun"'):
-            expect(told).to_have_attribute("data-state", re.compile(re.escape(own)))
+        self.expect_told(txt2img, '"steps": 17', '"cfg_scale": 6.5', '"sampler_name": "Heun"')
         return txt2img
 
     def paste(self, tab: Tab, told: str) -> None:
         tab.prompt(told)
         tab.page.locator(f"#{tab.name}_tools #paste").click()
+        if "DD mode" in told:
+            self.expect_told(tab, '"ticked": true', f'"steps": {re.findall("Steps: ([0-9]+)", told)[0]}')
+
+    def expect_told(self, tab: Tab, *parts: str) -> None:
+        """The server has seen the page so, and its answer is there: whatever led to it is over."""
+        told = tab.accordion.block.locator(".diversity-told")
+        for part in parts:
+            expect(told).to_have_attribute("data-state", re.compile(re.escape(part)))
 
     def expect_own(self, tab: Tab, steps: int, sampler: str, scheduler: str, cfg: float) -> None:
         expect(tab.element("steps").locator("input[type=number]")).to_have_value(str(steps))
@@ -100,7 +106,7 @@ class TestOwnSettings:
         else:
             send_from_png_info(tab.page, tmp_path / "told.png", told, "txt2img")
         self.expect_own(tab, 4, "LCM", "Karras", 1)
-        expect(tab.accordion.checkbox).to_be_checked()
+        self.expect_told(tab, '"ticked": true', '"steps": 4')
         tab.accordion.checkbox.click()
         self.expect_own(tab, 17, "Heun", "Automatic", 6.5)
         tab.accordion.checkbox.click()
@@ -142,6 +148,6 @@ class TestOwnSettings:
         steps = img2img.element("steps").locator("input[type=number]")
         press(tab.element("send_to_img2img"), img2img.generate_button.and_(tab.page.locator(":visible")))
         expect(steps).to_have_value("4")
-        expect(img2img.accordion.checkbox).to_be_checked()
+        self.expect_told(img2img, '"ticked": true', '"steps": 4')
         img2img.accordion.checkbox.click()
         expect(steps).to_have_value("17")
