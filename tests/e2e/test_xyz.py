@@ -196,7 +196,7 @@ def test_the_host_refuses_nothing_that_is_not_ours(webui: WebUI, pair: Pair) -> 
         ("distilled_model", ["no such model"], {}, "The distilled model 'no such model' is not among"),
         ("base_sampler", ["Eulr"], {}, "The sampler 'Eulr' is not one of the host's"),
         ("switch_step", "0-2", {"distilled_model": ""}, "distilled_model is empty"),
-        ("switch_step", "5-7", {}, "Switch step k is 5 "),
+        ("switch_step", "5-7", {}, "switch_step of Diversity Distillation is 5 "),
         ("switch_step", "0-2", {"swich": 1}, "does not know the argument 'swich'"),
     ],
 )

@@ -42,7 +42,7 @@ class Sweep:
             RequestRefused: of the first cell.
         """
         if self.refused is not None and not self.made:
-            raise RequestRefused(str(self.refused))
+            raise RequestRefused(self.refused.detail)
 
 
 class _Decoded(list[torch.Tensor]):
