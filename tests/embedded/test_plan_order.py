@@ -24,10 +24,28 @@ def test_an_older_answer_changes_nothing(host: Host) -> None:
 
     shown = newest_alone(line)
     with ThreadPoolExecutor() as threads:
-        older = threads.submit(shown, asked, "older")
+        older = threads.submit(shown, asked, 1.0, "older")
         assert begun.wait(PATIENCE)
-        assert shown(asked, "newer") == "newer"
-        assert shown(Asked(), "another page's") == "another page's"
+        assert shown(asked, 2.0, "newer") == "newer"
+        assert shown(Asked(), 0.5, "another page's") == "another page's"
         overtaken.set()
         assert older.result(PATIENCE) == gr.update()
-    assert shown(asked, "newest") == "newest"
+    assert shown(asked, 3.0, "newest") == "newest"
+
+
+def test_an_older_question_that_comes_later_is_not_answered(host: Host) -> None:
+    """A busy server begins two requests in any order."""
+    import gradio as gr
+
+    from extension_core.hosts.webui.following import Asked, newest_alone
+
+    asked, answered = Asked(), list[str]()
+
+    def line(text: str) -> tuple[str, str]:
+        answered.append(text)
+        return text, text
+
+    shown = newest_alone(line, 2)
+    assert shown(asked, 2.0, "newer") == ("newer", "newer")
+    assert shown(asked, 1.0, "older") == (gr.update(), gr.update())
+    assert answered == ["newer"]

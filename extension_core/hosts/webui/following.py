@@ -59,6 +59,9 @@ _WAKE = """() => {{ document.dispatchEvent(new CustomEvent("diversity-changed", 
 # gradio 4 drops a press that comes while the answer to an earlier one is awaited, unless it is told to keep the last.
 _KEEPS_THE_LAST = {"trigger_mode": "always_last"} if hasattr(gr, "on") else {}
 
+# The page's clock tells which of two questions is the newer one.
+_TIMED = """(asked, _time, ...values) => [asked, performance.now(), ...values]"""
+
 Shown = Callable[..., tuple[str, ...]]
 
 
@@ -78,8 +81,8 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
     if not settings.keys() >= _NEEDED:
         return
     inputs = [*built.components, *settings.values()]
-    asked = gr.State(Asked())
-    _answer(built.ask.click, shown, tuple(settings), [asked, *inputs], built)
+    asked = [gr.State(Asked()), _hidden_number()]
+    _answer(built.ask.click, shown, tuple(settings), [*asked, *inputs], built)
     typed = [settings[name] for name in _TYPED if name in settings]
     for component in inputs:
         _wake(component.blur if component in typed else component.change, built.ask)
@@ -92,42 +95,54 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
             _wake(component.change, built.ask)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
             names = (*settings, "sd_model_checkpoint")
-            _answer(component.change, shown, names, [asked, *inputs, component], built)
+            _answer(component.change, shown, names, [*asked, *inputs, component], built)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
 def _answer(event: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
     answer = newest_alone(functools.partial(shown, names), len(built.shown))
-    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False, **_KEEPS_THE_LAST)
+    more = {**_KEEPS_THE_LAST, **_script(event, _TIMED)}
+    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False, **more)
 
 
 def _wake(event: Any, button: Any) -> None:
+    event(fn=None, show_progress=False, queue=False, **_script(event, _WAKE.format(button=button.elem_id)))
+
+
+def _script(event: Any, text: str) -> dict[str, str]:
     """Forge renames gradio 3's argument for scripts, but not yet in a component that is only just being announced
     (modules/gradio_extensions.py, dfdcbab6).
     """
-    name = "js" if "js" in inspect.signature(event).parameters else "_js"
-    event(fn=None, show_progress=False, queue=False, **{name: _WAKE.format(button=button.elem_id)})
+    return {"js" if "js" in inspect.signature(event).parameters else "_js": text}
+
+
+def _hidden_number() -> Any:
+    """An input that has the place of what a script puts in."""
+    number: Any = gr.Number(value=0, visible=False)
+    number.do_not_save_to_config = True
+    return number
 
 
 class Asked:
-    """Which plan a page has asked for last; the host keeps one for each page."""
+    """When a page has asked for a plan last, by its own clock; the host keeps one for each page."""
 
-    newest: object = None
+    newest: float = -1.0
 
 
 def newest_alone(answer: Shown, count: int = 1) -> Callable[..., Any]:
-    """`answer`, called with `Asked` first; changes none of its `count` outputs if the page has asked again meanwhile.
+    """`answer`, called with `Asked` and the time first; changes none of its `count` outputs if it is not the newest.
 
-    A page sends what follows two quick changes at once, and the answers come in any order.
+    A page sends what follows two quick changes at once; questions and answers come in any order.
     """
+    unchanged = gr.update() if count == 1 else tuple(gr.update() for _ in range(count))
 
-    def shown(asked: Asked, *values: Any) -> Any:
-        mine = asked.newest = object()
+    def shown(asked: Asked, time: float, *values: Any) -> Any:
+        if time < asked.newest:
+            return unchanged
+        asked.newest = time
         answered = answer(*values)
-        if asked.newest is mine:
-            return answered
-        return gr.update() if count == 1 else tuple(gr.update() for _ in range(count))
+        return answered if asked.newest == time else unchanged
 
     return shown
 
