@@ -24,13 +24,13 @@ def test_an_older_answer_changes_nothing(host: Host) -> None:
 
     shown = newest_alone(line)
     with ThreadPoolExecutor() as threads:
-        older = threads.submit(shown, asked, 1.0, "older")
+        older = threads.submit(shown, 1.0, asked, "older")
         assert begun.wait(PATIENCE)
-        assert shown(asked, 2.0, "newer") == "newer"
-        assert shown(Asked(), 0.5, "another page's") == "another page's"
+        assert shown(2.0, asked, "newer") == "newer"
+        assert shown(0.5, Asked(), "another page's") == "another page's"
         overtaken.set()
         assert older.result(PATIENCE) == gr.update()
-    assert shown(asked, 3.0, "newest") == "newest"
+    assert shown(3.0, asked, "newest") == "newest"
 
 
 def test_an_older_question_that_comes_later_is_not_answered(host: Host) -> None:
@@ -46,6 +46,6 @@ def test_an_older_question_that_comes_later_is_not_answered(host: Host) -> None:
         return text, text
 
     shown = newest_alone(line, 2)
-    assert shown(asked, 2.0, "newer") == ("newer", "newer")
-    assert shown(asked, 1.0, "older") == (gr.update(), gr.update())
+    assert shown(2.0, asked, "newer") == ("newer", "newer")
+    assert shown(1.0, asked, "older") == (gr.update(), gr.update())
     assert answered == ["newer"]

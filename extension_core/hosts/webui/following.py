@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -57,10 +58,9 @@ _CHECKPOINT_CLASS = "model_selection"
 _WAKE = """() => {{ document.dispatchEvent(new CustomEvent("diversity-changed", {{ detail: "{button}" }})); }}"""
 
 # gradio 4 drops a press that comes while the answer to an earlier one is awaited, unless it is told to keep the last.
-_KEEPS_THE_LAST = {"trigger_mode": "always_last"} if hasattr(gr, "on") else {}
-
-# The page's clock tells which of two questions is the newer one.
-_TIMED = """(asked, _time, ...values) => [asked, performance.now(), ...values]"""
+# gradio 3 sends each at once, and a busy server begins them in any order: the page's clock tells which is the newer.
+_TIMED = "(_time, ...values) => [performance.now(), ...values]"
+_IN_ORDER = {"trigger_mode": "always_last"} if hasattr(gr, "on") else {"_js": _TIMED}
 
 Shown = Callable[..., tuple[str, ...]]
 
@@ -81,7 +81,7 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
     if not settings.keys() >= _NEEDED:
         return
     inputs = [*built.components, *settings.values()]
-    asked = [gr.State(Asked()), _hidden_number()]
+    asked = [_hidden_number(), gr.State(Asked())]
     _answer(built.ask.click, shown, tuple(settings), [*asked, *inputs], built)
     typed = [settings[name] for name in _TYPED if name in settings]
     for component in inputs:
@@ -102,19 +102,15 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
 
 def _answer(event: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
     answer = newest_alone(functools.partial(shown, names), len(built.shown))
-    more = {**_KEEPS_THE_LAST, **_script(event, _TIMED)}
-    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False, **more)
+    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False, **_IN_ORDER)
 
 
 def _wake(event: Any, button: Any) -> None:
-    event(fn=None, show_progress=False, queue=False, **_script(event, _WAKE.format(button=button.elem_id)))
-
-
-def _script(event: Any, text: str) -> dict[str, str]:
     """Forge renames gradio 3's argument for scripts, but not yet in a component that is only just being announced
     (modules/gradio_extensions.py, dfdcbab6).
     """
-    return {"js" if "js" in inspect.signature(event).parameters else "_js": text}
+    name = "js" if "js" in inspect.signature(event).parameters else "_js"
+    event(fn=None, show_progress=False, queue=False, **{name: _WAKE.format(button=button.elem_id)})
 
 
 def _hidden_number() -> Any:
@@ -125,24 +121,26 @@ def _hidden_number() -> Any:
 
 
 class Asked:
-    """When a page has asked for a plan last, by its own clock; the host keeps one for each page."""
+    """When a page has asked for a plan last; the host keeps one for each page."""
 
     newest: float = -1.0
 
 
 def newest_alone(answer: Shown, count: int = 1) -> Callable[..., Any]:
-    """`answer`, called with `Asked` and the time first; changes none of its `count` outputs if it is not the newest.
+    """`answer`, called with the time and `Asked` first; changes none of its `count` outputs if it is not the newest.
 
-    A page sends what follows two quick changes at once; questions and answers come in any order.
+    A page sends what follows two quick changes at once; questions and answers come in any order. Where the page does
+    not tell the time (0) it is that of coming here.
     """
     unchanged = gr.update() if count == 1 else tuple(gr.update() for _ in range(count))
 
-    def shown(asked: Asked, time: float, *values: Any) -> Any:
-        if time < asked.newest:
+    def shown(at: float, asked: Asked, *values: Any) -> Any:
+        mine = at or time.monotonic()
+        if mine < asked.newest:
             return unchanged
-        asked.newest = time
+        asked.newest = mine
         answered = answer(*values)
-        return answered if asked.newest == time else unchanged
+        return answered if asked.newest == mine else unchanged
 
     return shown
 
