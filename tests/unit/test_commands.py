@@ -45,6 +45,7 @@ HELD = {
     "extension_core.demo.schedules": f"{SERVED}::test_what_asks_a_running_webui",
     "extension_core.demo.transfer": f"{SERVED}::test_what_asks_a_running_webui",
     "tests.embedded.compare": f"{SERVED}::test_what_asks_a_running_webui",
+    "tests.browser.page_load": "tests/browser/test_page_load.py::test_a_page_beside_itself_adds_nothing",
     "tests.e2e.forms": f"{SERVED}::test_forms_are_written_beside_a_pair",
     "extension_core.distill install-pair": "tests/unit/test_commands.py::test_the_pair_is_installed",
     "extension_core.distill train": "tests/unit/test_commands.py::test_a_pair_is_trained",
