@@ -78,6 +78,15 @@ def test_one_model_has_nothing_to_be_tried_against(ours: Ours) -> None:
         assert "tick Diversity Distillation" in str(answer.body)
 
 
+def test_a_script_that_makes_requests_of_its_own_is_named(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
+    from extension_core.hosts.webui.preview import comparing
+
+    monkeypatch.setattr(comparing, "selected_file", lambda _p: "loopback.py")
+    answer = tried(ours)
+    assert answer.status == 422
+    assert "the script loopback.py makes requests of its own; choose None under Script" in str(answer.body)
+
+
 def test_what_is_interrupted_keeps_what_was_made(ours: Ours, on: Callable[[str], Any]) -> None:
     from modules import shared
 

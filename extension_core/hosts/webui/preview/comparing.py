@@ -18,6 +18,7 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.webui.preview import side_by_side
 from extension_core.hosts.webui.preview.page_key import Comparison, PageKey
 from extension_core.hosts.webui.preview.recorded import Role
+from extension_core.hosts.webui.xyz.plot import selected_file
 from extension_core.options import Options
 
 LEAST_BASE_STEPS = 20
@@ -94,7 +95,13 @@ def before(p: Any, arguments: Arguments) -> None:
             "To compare is to make the same seeds by the base, by the distilled model and by both; tick Diversity "
             "Distillation and choose another mode than base."
         )
+    script = selected_file(p)
     if asked == "try":
+        if script:
+            raise DiversityError(
+                f"Try it makes the three results of one request, and the script {script} makes requests of its own; "
+                "choose None under Script."
+            )
         p.n_iter = max(p.n_iter, math.ceil(LEAST_IMAGES / p.batch_size))
     group = secrets.token_urlsafe(24)
     processing.fix_seed(p)
@@ -102,7 +109,7 @@ def before(p: Any, arguments: Arguments) -> None:
     alone = [_alone(p, group, role) for role in _ALONE]
     others: dict[Role, Any] = {part.role: made for part, made in alone if made is not None}
     compared = {part.role: part.id for part, _ in alone if part.id}
-    shown = not arguments.preview.compare
+    shown = not arguments.preview.compare and not script  # which takes the first image for its own
     setattr(p, _ATTRIBUTE, Part(weakref.ref(p), group, "hybrid", others=others, compared=compared, shown=shown))
 
 
