@@ -2,7 +2,7 @@
 
 Writes screenshot-light.png and screenshot-dark.png: the page of the embedded WebUI after a hybrid generation with the
 trained pair; dt-preview-light.png, dt-preview-dark.png and dt-preview-narrow.png: the strip of such a generation;
-dt-preview-compare.png: those of a comparison.
+dt-preview-compare.png: those of a comparison; try-it.png: the sheet of Try it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.chromium import launch
 from tests.browser.preview.page import Panel
-from tests.browser.webpage import Tab
+from tests.browser.webpage import Tab, prose
 from tests.e2e.client import WebUI
 from tests.e2e.embedded_host import ROOT, running_embedded
 
@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
             narrow = filled_in(browser, url, "light", args.name, width=400)
             take_preview(narrow, args.out / "dt-preview-narrow.png")
             take_comparison(filled_in(browser, url, "light", args.name), args.out / "dt-preview-compare.png")
+            take_trial(filled_in(browser, url, "light", args.name), args.out / "try-it.png")
     return 0
 
 
@@ -82,6 +83,17 @@ def take_comparison(tab: Tab, path: Path) -> None:
         strip.scroll_into_view_if_needed()
         tab.page.wait_for_timeout(1000)  # pictures are fetched once they are in view
     photograph(tab.page, path)
+
+
+def take_trial(tab: Tab, path: Path) -> None:
+    """Try it; the sheet as it is."""
+    tab.page.locator(f"#{tab.accordion.id('try')}").click()
+    expect(prose(tab.page, "html_log_txt2img")).to_contain_text("Diversity of", timeout=120_000)
+    tab.wait_until_idle()
+    source = tab.pictures.first.get_attribute("src")
+    assert source is not None
+    path.write_bytes(tab.page.request.get(source).body())
+    tab.page.close()
 
 
 def filled_in(browser: Browser, url: str, theme: str, name: str, width: int = 1280) -> Tab:
