@@ -267,8 +267,8 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
         ("a1111", BROWSER),
         ("forge", INSIDE),
     ]
-    if rest or args.slow:
-        order = [(flavour, rest or (*API, *INSIDE)) for flavour in wanted]
+    if rest:
+        order = [(flavour, rest) for flavour in wanted]
     marked = "slow" if args.slow else "" if rest else "not slow"
     tests = {
         f"{' '.join(asked)} on the {flavour} stack": suite_stage(flavour, pythons[flavour], asked, marked, chromium)
