@@ -18,7 +18,7 @@ _ASKED_KEY = f"{INFOTEXT_PREFIX} asked"
 # Everything that infotexts hold of this extension beside the options.
 TOLD = (
     *("distilled model hash", "run as", "asked", "plan", "switch", "version", "U-Net calls", "memory", "note"),
-    *("ended", "diversity", "stopped at", "refused"),
+    *("ended", "diversity", "compared", "stopped at", "refused"),
 )
 
 

@@ -12,6 +12,7 @@ const BUTTONS = {
     compare: "Compare",
     cancel: "Cancel",
 };
+
 export class Panel {
     constructor(root, keys, parts) {
         const { Comparing, HostTab, Server, Strips, Poller, Pictures, Large, FullSize, TryIt } = parts;
@@ -127,7 +128,9 @@ export class Panel {
             button("stop", "End the generation now and keep the frame shown large as the image", () => this.#stop()),
             button("follow", "Show the newest frame large as it comes", () => this.#follow()),
             button("save", "Write the strip as PNG and as animated WebP beside the image", () => this.#save()),
-            button("compare", "Make the same seeds by base alone, distilled alone and hybrid", () => this.#compare("compare")),
+            button("compare", "Make the same seeds by base alone, distilled alone and hybrid", () =>
+                this.#compare("compare"),
+            ),
             button("cancel", "Interrupt the comparison", () => this.#host.interruptButton?.click()),
         );
         const why = `diversity-dt-why-${this.#host.name}`;

@@ -28,8 +28,8 @@ export async function sentenceOf(answer) {
 export class Poller {
     // request: () -> {url, headers}. answered(json) is called with what is new. pause: () -> milliseconds until the
     // next request, null if there is nothing to expect. able: () -> whether anybody could see the answer.
-    // trouble(sentence) is called with "" once it is over. early: whether it may ask before the server has its routes: the
-    // hosts show their page first.
+    // trouble(sentence) is called with "" once it is over. early: whether it may ask before the server has its routes,
+    // as the hosts show their page first.
     constructor({ request, answered, pause, able, trouble, early = false }) {
         this.#request = request;
         this.#answered = answered;

@@ -1,6 +1,7 @@
 // What the DT-preview says of a generation: how far it is, how it ended, and on its fold what is recorded.
 
-export const HINT = "Tick DT-preview and generate: what the model believes the image will be appears here, step by step.";
+export const HINT =
+    "Tick DT-preview and generate: what the model believes the image will be appears here, step by step.";
 const ENDS = {
     done: "Finished.",
     interrupted: "Ended early.",

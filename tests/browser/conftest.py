@@ -20,9 +20,8 @@ from tests.browser.patience import patient
 from tests.browser.webpage import Tab
 from tests.e2e.client import WebUI
 from tests.e2e.embedded_host import running_embedded
-from tests.e2e.flavour import flavour_under_test
 from tests.e2e.gate import Gate, closed
-from tests.e2e.turns import left_out
+from tests.e2e.turns import take_turns
 from tests.waiting import until
 
 # What the console says without us: gradio's page asks the net for this, and "Reload UI" asks until the server is back.
@@ -51,11 +50,7 @@ for (const context of [window.WebGLRenderingContext, window.WebGL2RenderingConte
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On the embedded WebUI a page test whose turn it is not on this stack is for `--slow`."""
-    if not os.environ.get("DD_WEBUI_URL"):
-        here = [item for item in items if Path(__file__).parent in item.path.parents]
-        for item in left_out(here, flavour_under_test()):
-            item.add_marker("slow")
+    take_turns(items, Path(__file__).parent)
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,22 @@ from tests.browser.chromium import launch
 from tests.e2e.embedded_host import running_embedded
 from tests.waiting import PATIENCE
 
-# Until the page has stood still for a second, which does not count; then [milliseconds, elements, files, KiB of them].
+# Until the page has changed and fetched nothing for a second, which does not count; then [milliseconds, elements, files,
+# KiB of them].
 _AT_REST = """() => new Promise((resolve) => {
     let last = performance.now();
     const observer = new MutationObserver(() => { last = performance.now(); });
     observer.observe(document, { childList: true, subtree: true, attributes: true, characterData: true });
+    let known = 0;
     const look = setInterval(() => {
+        const fetched = performance.getEntriesByType("resource");
+        last = fetched.length > known ? performance.now() : last;
+        known = fetched.length;
         if (performance.now() - last < 1000) {
             return;
         }
         clearInterval(look);
         observer.disconnect();
-        const fetched = performance.getEntriesByType("resource");
         const size = fetched.reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0);
         resolve([last, document.querySelectorAll("*").length, fetched.length, size / 1024]);
     }, 50);

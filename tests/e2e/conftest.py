@@ -15,17 +15,12 @@ import pytest
 
 from tests.e2e.client import Pair, WebUI
 from tests.e2e.embedded_host import running_embedded
-from tests.e2e.flavour import flavour_under_test
-from tests.e2e.turns import left_out
+from tests.e2e.turns import take_turns
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On the embedded WebUI what has its turn on the other stack is for `--slow`."""
-    if not os.environ.get("DD_WEBUI_URL"):
-        here = [item for item in items if Path(__file__).parent in item.path.parents]
-        for item in left_out(here, flavour_under_test()):
-            item.add_marker("slow")
+    take_turns(items, Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

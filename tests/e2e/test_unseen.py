@@ -34,7 +34,6 @@ COPIED = "__slotnames__"
 LOADING = {
     *(f"backend.operations: current_{name}" for name in ("device", "dtype", "manual_cast_enabled", "bnb_dtype")),
     "backend.memory_management: signal_empty_cache",
-    "modules.cache: _writing",
 }
 
 

@@ -9,16 +9,27 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.flavour import flavour_under_test
+
 STACKS = ("a1111", "forge")
 _TURNS = ("a1111", "", "", "", "forge", "", "", "")
 # Marks of what one stack alone can run, and which.
 _ALONE = {"a1111": "a1111", "once": "a1111", "forge": "forge"}
+
+
+def take_turns(items: Iterable[pytest.Item], folder: Path) -> None:
+    """Mark what is left out of a folder's tests as slow; against a real host nothing is."""
+    if not os.environ.get("DD_WEBUI_URL"):
+        for item in left_out([item for item in items if folder in item.path.parents], flavour_under_test()):
+            item.add_marker("slow")
 
 
 def left_out(items: Iterable[pytest.Item], stack: str) -> Iterator[pytest.Item]:
@@ -28,12 +39,12 @@ def left_out(items: Iterable[pytest.Item], stack: str) -> Iterator[pytest.Item]:
         if not item.get_closest_marker("slow"):
             files[item.path][item.nodeid.partition("[")[0]].append(item)
     for tests in files.values():
-        shared = [cases for cases in tests.values() if len(_stacks(cases[0])) > 1]
-        for cases in tests.values():
-            at = shared.index(cases) if cases in shared else 0
+        places = itertools.count()
+        for first, *others in tests.values():
+            at = next(places) if len(_stacks(first)) > 1 else 0
             if at and STACKS[at % 2] != stack:
-                yield cases[0]
-            yield from (item for place, item in enumerate(cases[1:]) if not _takes(place, _stacks(item), stack))
+                yield first
+            yield from (item for place, item in enumerate(others) if not _takes(place, _stacks(item), stack))
 
 
 def _stacks(item: pytest.Item) -> set[str]:

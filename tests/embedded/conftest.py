@@ -55,10 +55,10 @@ def png_base64(image: np.ndarray) -> str:
 
 
 class Host:
-    """The running application, its package `modules`, and the recorder extension's library."""
+    """The running application, its package `modules`, and what the recorder extension keeps."""
 
-    def __init__(self, client: Any, modules: ModuleType, library: ModuleType, data: Path) -> None:
-        self.client, self.modules, self.library, self.data = client, modules, library, data
+    def __init__(self, client: Any, modules: ModuleType, recorder: ModuleType, data: Path) -> None:
+        self.client, self.modules, self.recorder, self.data = client, modules, recorder, data
 
     def post(self, path: str, **payload: Any) -> Answer:
         reply = self.client.post(f"/sdapi/v1/{path}", json=payload)
@@ -84,10 +84,10 @@ class Host:
 
     def names(self) -> list[str]:
         """Names of the hooks and callbacks that ran."""
-        return [name for name, _ in self.library.events]
+        return [name for name, _ in self.recorder.events]
 
     def seen(self, name: str) -> list[tuple[Any, ...]]:
-        return [args for known, args in self.library.events if known == name]
+        return [args for known, args in self.recorder.events if known == name]
 
 
 @pytest.fixture(scope="session")
@@ -183,10 +183,10 @@ def _restore_models(host: Host) -> None:
 def host(session_host: Host) -> Iterator[Host]:
     """The host with nothing recorded, no saved settings, and `base` selected."""
     _restore_models(session_host)
-    session_host.library.events.clear()
-    session_host.library.actions.clear()
+    session_host.recorder.events.clear()
+    session_host.recorder.actions.clear()
     yield session_host
-    session_host.library.actions.clear()
+    session_host.recorder.actions.clear()
     _restore_models(session_host)
 
 
@@ -196,7 +196,7 @@ def on(host: Host) -> Callable[[str], Callable[[Callable[..., Any]], Callable[..
 
     def register(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def keep(action: Callable[..., Any]) -> Callable[..., Any]:
-            host.library.actions[name] = action
+            host.recorder.actions[name] = action
             return action
 
         return keep

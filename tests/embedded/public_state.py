@@ -13,8 +13,6 @@ _MODULES = ("modules", "networks", "network", "extra_networks_lora", "k_diffusio
 _LAYERS = (torch.nn.Module, torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
 # Python's own note on a class of which something was copied.
 _NOTED = "__slotnames__"
-# The host's timer of what it has yet to write, which runs out whenever it does.
-_OF_ITS_OWN = frozenset(("modules.cache._writing",))
 _MISSING: Any = object()
 
 
@@ -26,14 +24,13 @@ class PublicState:
 
     def changed(self) -> set[str]:
         """Names that came, went or are not what they were."""
-        changed = {
+        return {
             f"{name}.{key}"
             for name, attributes, before in self._before
             if (now := dict(attributes)) != before
             for key in now.keys() | before.keys()
             if key != _NOTED and now.get(key, _MISSING) is not before.get(key, _MISSING)
         }
-        return changed - _OF_ITS_OWN
 
 
 def _owners() -> Iterator[tuple[str, Mapping[str, Any]]]:

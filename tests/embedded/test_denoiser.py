@@ -86,7 +86,7 @@ def test_calls_of_the_denoiser(host: Host, sampler: str, calls: int) -> None:
 def test_timestep_samplers_pass_timesteps(host: Host) -> None:
     host.txt2img(sampler_name="DDIM")
     assert [float(params.sigma[0]) for params in _params(host)] == [751, 501, 251]
-    host.library.events.clear()
+    host.recorder.events.clear()
     host.txt2img(sampler_name="Euler")
     assert float(_params(host)[0].sigma[0]) == pytest.approx(14.6146, abs=1e-3)
 

@@ -167,7 +167,7 @@ class Ours:
         chosen |= {"switch_step": 2, "residency": residency, **(values or {})}
         self.on("process")(lambda p, *_: hooks.begin(Forge(), p, [chosen]))
         self.on("process_batch")(lambda p, *_a, **_k: hooks.before_batch(p))
-        before = self.host.library.actions.get("process_before_every_sampling")
+        before = self.host.recorder.actions.get("process_before_every_sampling")
 
         @self.on("process_before_every_sampling")
         def attach(p: Any, *args: Any) -> None:
@@ -181,7 +181,7 @@ class Ours:
         try:
             return self.host.txt2img(**request)
         finally:
-            self.host.library.actions.clear()
+            self.host.recorder.actions.clear()
 
     def working(self, *args: Any, **request: Any) -> Answer:
         """One that must not fail."""

@@ -22,7 +22,7 @@ def engine(host: Host) -> Any:
     from modules import shared
 
     host.txt2img(steps=1)
-    host.library.events.clear()
+    host.recorder.events.clear()
     return shared.sd_model
 
 
@@ -90,7 +90,7 @@ def test_what_a_request_patches_is_gone_with_it(host: Host, on: On, engine: Any)
         p.sd_model.forge_objects.unet = unet
 
     patched = host.txt2img()
-    host.library.actions.clear()
+    host.recorder.actions.clear()
     assert not patched.equals(plain)
     assert host.txt2img().equals(plain)
 
@@ -188,7 +188,7 @@ def test_the_refiner_rebuilds_everything_and_loses_patches(host: Host, on: On, e
     blocks = len(engine.forge_objects.unet.model.diffusion_model.output_blocks)
     assert len(patched) == 2 * blocks
     assert len(host.seen("model_loaded")) == 1
-    host.library.actions.clear()
+    host.recorder.actions.clear()
     assert host.txt2img(refiner_checkpoint="second", refiner_switch_at=0.5).equals(refined)
     assert len(host.seen("model_loaded")) == 3, "the base is loaded again for each request, and the refiner in it"
 

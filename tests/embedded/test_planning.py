@@ -91,7 +91,7 @@ def test_plans_beside_a_generation_change_neither(host: Host) -> None:
     for override in ({}, {"sd_noise_schedule": "Zero Terminal SNR"}):
         request = {"steps": 12, "n_iter": 3, "override_settings": override}
         quiet = host.txt2img(**request)
-        host.library.actions["cfg_denoiser"] = lambda _params, lines=(lines := []): lines.append(
+        host.recorder.actions["cfg_denoiser"] = lambda _params, lines=(lines := []): lines.append(
             [plan_of(**case).describe() for case in asked]
         )
         busy, stop, others = [], threading.Event(), []
@@ -107,7 +107,7 @@ def test_plans_beside_a_generation_change_neither(host: Host) -> None:
         finally:
             stop.set()
             worker.join()
-            host.library.actions.clear()
+            host.recorder.actions.clear()
         assert busy[0].equals(quiet)
         assert busy[0].info["infotexts"] == quiet.info["infotexts"]
         assert len(lines) == 36

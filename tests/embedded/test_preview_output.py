@@ -512,10 +512,10 @@ def unchanged(host: Host, recording: Recording, words: str, **request: Any) -> A
     answer = host.txt2img(**request)
     assert answer.status == 200
     assert words in comments(recording.processed) + dt(answer)["missing"]
-    actions = dict(host.library.actions)
-    host.library.actions.clear()
+    actions = dict(host.recorder.actions)
+    host.recorder.actions.clear()
     plain = host.txt2img(**request)
-    host.library.actions.update(actions)
+    host.recorder.actions.update(actions)
     assert np.array_equal(plain.images[0], answer.images[0])
     return answer
 

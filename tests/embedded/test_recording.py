@@ -309,7 +309,7 @@ def stopping_at(ours: Ours, on: On, step: int, number: int | None, **request: An
     recorded = ours.txt2img(**request)
     assert recorded.answer.status == 200, recorded.answer.body
     assert recorded.generation.state is State.DONE
-    del ours.host.library.actions["cfg_after_cfg"]
+    del ours.host.recorder.actions["cfg_after_cfg"]
     return recorded
 
 
@@ -423,7 +423,7 @@ def test_compare_that_is_interrupted_keeps_what_was_made(ours: Ours, on: On) -> 
 
     compared = ours.txt2img(dd=HYBRID, dt={"compare": True})
     assert compared.answer.status == 200, compared.answer.body
-    del ours.host.library.actions["cfg_after_cfg"]
+    del ours.host.recorder.actions["cfg_after_cfg"]
     assert [x.state for x in group_of(compared)] == [State.DONE, State.INTERRUPTED, State.INTERRUPTED]
     assert np.array_equal(compared.answer.images[-2], ours.plain(steps=20).images[0])
 

@@ -97,7 +97,7 @@ def test_a_failed_request_leaves_the_next_one_alone(host: Host, on: On) -> None:
         p.sample = lambda **kwargs: 1 / 0
 
     assert host.txt2img().status == 500
-    host.library.actions.clear()
+    host.recorder.actions.clear()
     assert host.txt2img().equals(clean)
 
 
@@ -136,7 +136,7 @@ def test_unknown_scripts_are_refused(host: Host) -> None:
 
 def test_the_page_and_the_api_each_ask_for_components(host: Host) -> None:
     """Once a tab for the page, then twice a tab for the API's defaults."""
-    assert host.library.uis[:6] == [False, True, False, False, True, True]
+    assert host.recorder.uis[:6] == [False, True, False, False, True, True]
 
 
 def test_every_subclass_in_a_script_file_is_registered(host: Host) -> None:
@@ -149,18 +149,18 @@ def test_every_subclass_in_a_script_file_is_registered(host: Host) -> None:
 def test_basedir_is_the_extensions_folder_while_it_loads(host: Host) -> None:
     from modules import paths, scripts, shared
 
-    assert host.library.executions[0] == str(Path(shared.cmd_opts.extensions_dir) / "recorder")
+    assert host.recorder.executions[0] == str(Path(shared.cmd_opts.extensions_dir) / "recorder")
     assert scripts.basedir() == paths.script_path
 
 
 def test_reload_executes_scripts_again_but_not_what_they_import(host: Host) -> None:
     from modules import script_callbacks, scripts
 
-    before, runners = len(host.library.executions), (scripts.scripts_txt2img, scripts.scripts_img2img)
+    before, runners = len(host.recorder.executions), (scripts.scripts_txt2img, scripts.scripts_img2img)
     callbacks = {k: list(v) for k, v in script_callbacks.callback_map.items()}
     try:
         scripts.reload_scripts()
-        assert len(host.library.executions) == before + 1
+        assert len(host.recorder.executions) == before + 1
         denoiser = [x.name for x in script_callbacks.callback_map["callbacks_cfg_denoiser"]]
         assert denoiser == ["recorder/recorder.py/cfg_denoiser"]
         assert scripts.scripts_txt2img is not runners[0]

@@ -52,7 +52,13 @@ def test_four_seeds_three_times_with_a_sheet_and_their_diversity(ours: Ours) -> 
     assert sheet.shape[1] > 4 * base[0].shape[1]
     first = answer.info["index_of_first_image"]
     assert np.array_equal(answer.images[first], hybrid[0])
-    assert answer.info["infotexts"][0] == f'{answer.info["infotexts"][first]}, DD diversity: "{said}"'
+    assert answer.info["infotexts"][0] == f'{answer.info["infotexts"][first]}, DD compared: "{said}"'
+
+
+def test_beside_grid_diversity_each_says_its_own(ours: Ours) -> None:
+    sheet, first = (tried(ours, {"grid_diversity": True}).info["infotexts"][place] for place in (0, 2))
+    assert sheet.count("DD diversity: ") == sheet.count("DD compared: ") == 1
+    assert (first.count("DD diversity: "), first.count("DD compared: ")) == (1, 0)
 
 
 def test_more_images_than_four_are_as_many_as_asked_for(ours: Ours) -> None:

@@ -814,7 +814,7 @@ def test_an_extensions_axes_outlive_reload_ui(model_folder: Path, tmp_path: Path
     (scripts / "mine.py").write_text(EXTENSION)
     options = ("--ckpt-dir", str(model_folder), "--extensions", str(tmp_path / "extensions"), "--without-self")
     with servers.serving(Page, tmp_path, FLAVOUR, *options, "--threads", "1", "--api-server-stop") as page:
-        for reloads in range(2):
+        for reloads in range(3):
             if reloads:
                 page.ask("/sdapi/v1/server-restart", {})
                 page.wait(lambda text, starts=reloads + 1: text.count("Startup time:") == starts)

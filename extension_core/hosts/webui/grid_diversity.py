@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from modules import infotext_utils
+from PIL import Image
 
 from extension_core.diversity import distance_matrix, pairwise_mean
 from extension_core.diversity.captions import captioned
@@ -36,13 +38,21 @@ def write(p: Any, processed: Any) -> None:
         processed.comments += f"The diversity of these images could not be measured ({first_line(error)}).\n"
 
 
+def diversity_of(images: Sequence[Image.Image]) -> float | None:
+    """How different they are, in 0..1; None for what cannot be compared: one image, or images of several sizes."""
+    if len({image.size for image in images}) != 1 or len(images) < 2:
+        return None
+    pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    return pairwise_mean(distance_matrix(pixels, MEASURE))
+
+
 def _write(processed: Any) -> None:
     first = processed.index_of_first_image
     own = processed.images[first:]
-    if len({image.size for image in own}) != 1 or len(own) < 2:
+    found = diversity_of(own)
+    if found is None:
         return
-    pixels = np.stack([np.asarray(image.convert("RGB")) for image in own])
-    value = f"{pairwise_mean(distance_matrix(pixels, MEASURE)):.3f}"
+    value = f"{found:.3f}"
     said = f"{value} ({MEASURE} distance of {len(own)} images)"
     if first:
         processed.images[0] = captioned(processed.images[0], f"diversity {value}")

@@ -16,7 +16,6 @@ from modules.paths import data_path
 _lock = threading.Lock()
 _filename = os.path.join(data_path, "cache.json")
 _LATER = 5.0  # seconds
-_writing: threading.Timer | None = None
 _caches: dict[str, dict[str, Any]] | None = None
 
 
@@ -36,30 +35,38 @@ def cache(subsection: str) -> dict[str, Any]:
         return _all().setdefault(subsection, {})
 
 
+class _Later:
+    """What is to be written, once for all that comes meanwhile: thousands of files may be looked at in a row."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def begin(self) -> None:
+        """Under the lock."""
+        if self._timer is None:
+            self._timer = threading.Timer(_LATER, self._write)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _write(self) -> None:
+        with _lock, open(_filename, "w", encoding="utf8") as file:
+            self._timer = None
+            json.dump(_all(), file, indent=1)
+
+    def end(self) -> None:
+        """Write now what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._write()
+
+
+_later = _Later()
+atexit.register(_later.end)
+
+
 def dump_cache() -> None:
-    """The file is written later and once for all that comes meanwhile: thousands of files may be looked at in a row."""
-    global _writing
     with _lock:
-        if _writing is None:
-            _writing = threading.Timer(_LATER, _write)
-            _writing.daemon = True
-            _writing.start()
-
-
-def _write() -> None:
-    global _writing
-    with _lock, open(_filename, "w", encoding="utf8") as file:
-        _writing = None
-        json.dump(_all(), file, indent=1)
-
-
-def _write_what_waits() -> None:
-    if _writing is not None:
-        _writing.cancel()
-        _write()
-
-
-atexit.register(_write_what_waits)
+        _later.begin()
 
 
 def cached_data_for_file(subsection: str, title: str, filename: str, func: Callable[[], Any]) -> Any:

@@ -6,17 +6,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from modules import images as host_images
 from modules import infotext_utils, shared
 from PIL import Image
 
-from extension_core.diversity import distance_matrix, pairwise_mean
 from extension_core.diversity.rows import Row, sheet_of_rows
 from extension_core.errors import first_line
-from extension_core.hosts.webui.grid_diversity import KEY, MEASURE
+from extension_core.fields import INFOTEXT_PREFIX
+from extension_core.hosts.webui.grid_diversity import MEASURE, diversity_of
 from extension_core.hosts.webui.preview.recorded import Role
 
+KEY = f"{INFOTEXT_PREFIX} compared"
 NAMES: dict[Role, str] = {"base": "Base alone", "distilled": "Distilled alone", "hybrid": "Both in turn"}
 _LOG = logging.getLogger("diversity_distillation")
 
@@ -30,7 +30,7 @@ def tell(p: Any, processed: Any, made: Mapping[Role, Sequence[Any]], shown: bool
     """
     try:
         rows: dict[Role, list[Image.Image]] = {role: kept for role, each in made.items() if (kept := _pictures(each))}
-        found: dict[Role, float] = {role: at for role, kept in rows.items() if (at := _diversity(kept)) is not None}
+        found: dict[Role, float] = {role: at for role, kept in rows.items() if (at := diversity_of(kept)) is not None}
         said = ", ".join(f"{NAMES[role].lower()} {value:.3f}" for role, value in found.items())
         if len(found) > 1:
             count = len(next(iter(rows.values())))
@@ -44,13 +44,6 @@ def tell(p: Any, processed: Any, made: Mapping[Role, Sequence[Any]], shown: bool
 
 def _pictures(images: Sequence[Any]) -> list[Image.Image]:
     return [image.convert("RGB") for image in images if isinstance(image, Image.Image)]
-
-
-def _diversity(pictures: Sequence[Image.Image]) -> float | None:
-    """None for what cannot be compared: one image, or images of several sizes."""
-    if len(pictures) < 2 or len({picture.size for picture in pictures}) != 1:
-        return None
-    return pairwise_mean(distance_matrix(np.stack([np.asarray(picture) for picture in pictures]), MEASURE))
 
 
 def _row(role: Role, pictures: Sequence[Image.Image], found: Mapping[Role, float]) -> Row:
