@@ -65,7 +65,8 @@ export class Panel {
     #graceUntil = 0;
     #changed = 0;
     #closing = new AbortController();
-    #onScreen = null;
+    #unfolding = null;
+    #visible = false;
     #fold = null; // the text on the accordion's fold
     #closed = false;
 
@@ -75,7 +76,7 @@ export class Panel {
         }
         this.#closed = true;
         this.#closing.abort();
-        this.#onScreen.disconnect();
+        this.#unfolding.disconnect();
         this.#poller.close();
         this.#pictures.close();
         this.#full.close();
@@ -180,11 +181,19 @@ export class Panel {
         strips.addEventListener("focusin", (event) => this.#pin(event.target.closest("[role=gridcell]")));
         strips.addEventListener("click", (event) => event.target.closest("[role=gridcell]") && this.#open());
         strips.addEventListener("keydown", (event) => this.#pressed(event));
-        this.#onScreen = new IntersectionObserver(() => {
+        // An IntersectionObserver would not hear of an accordion that is opened beyond the window's edge.
+        this.#unfolding = new ResizeObserver(() => setTimeout(() => this.#unfolded()));
+        this.#unfolding.observe(this.#root);
+    }
+
+    // It has got another size: it was shown or hidden, or strips came.
+    #unfolded() {
+        const visible = this.#root.getClientRects().length > 0;
+        if (visible !== this.#visible && !this.#closed) {
+            this.#visible = visible;
             this.#poller.resume();
             this.#drawCurves();
-        });
-        this.#onScreen.observe(this.#root);
+        }
     }
 
     // Before the host reads the page's values.

@@ -33,6 +33,7 @@ _AWAY = (
     "Connection errored out",
     "Server stopped unexpectedly",
     "/queue/data",
+    "/run/predict",
 )
 # ... and of what we ask for before the hosts have let us add our routes to their server, which is asked for again.
 _EARLY = ("status of 404", "/diversity-distillation/v1/choices")
@@ -55,12 +56,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Site:
-    """A running host, a pair of checkpoints on it, and the folder of its checkpoints where a test may add files."""
+    """A running host, a pair of checkpoints on it, the folder of its checkpoints where a test may add files.
+
+    Attributes:
+        log: what the host says, None of a real one.
+    """
 
     url: str
     base: str
     distilled: str
     models: Path | None
+    log: Path | None
 
     @property
     def api(self) -> WebUI:
@@ -69,6 +75,11 @@ class Site:
     def held(self, *calls: int) -> AbstractContextManager[Gate]:
         """The next generation stands still at these U-Net calls until it is let go."""
         return closed(self.api, *calls)
+
+    @property
+    def said(self) -> str:
+        """The end of its log."""
+        return "" if self.log is None else self.log.read_text()[-4000:]
 
     def wait_until_ended(self) -> None:
         """Wait until no job runs; the page of a real host says so a little earlier."""
@@ -86,14 +97,14 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The host with the pair's base loaded."""
     if url := os.environ.get("DD_WEBUI_URL"):
-        yield _site(url.rstrip("/"), None)
+        yield _site(url.rstrip("/"), None, None)
         return
     folder = tmp_path_factory.mktemp("webui")
     with running_embedded(folder) as url:
-        yield _site(url, folder / "models")
+        yield _site(url, folder / "models", folder / "webui.log")
 
 
-def _site(url: str, models: Path | None) -> Site:
+def _site(url: str, models: Path | None, log: Path | None) -> Site:
     api = WebUI(url)
     names = {Path(model["filename"]).stem for model in api.get("/sdapi/v1/sd-models")}
     wanted = os.environ.get("DD_PAIRS", "").split(",")[0]
@@ -102,7 +113,7 @@ def _site(url: str, models: Path | None) -> Site:
     assert base is not None, f"the host lists no NAME_base beside a NAME_distilled: {sorted(names)}"
     api.call("/sdapi/v1/options", {"sd_model_checkpoint": base})
     api.generate(base, steps=1).must_work()  # Forge loads the checkpoint with the first image
-    return Site(url, base, base.removesuffix("_base") + "_distilled", models)
+    return Site(url, base, base.removesuffix("_base") + "_distilled", models, log)
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +145,7 @@ def open_page(site: Site, browser: Browser, watched: list[Watched]) -> Iterator[
     complaints = [complaint for page in watched for complaint in page.close()]
     if site.models is None:  # a real host's page has complaints of its own
         complaints = [complaint for complaint in complaints if "diversity" in complaint]
-    assert complaints == []
+    assert complaints == [], site.said
 
 
 class Watched:

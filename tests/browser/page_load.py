@@ -20,8 +20,8 @@ from tests.browser.chromium import launch
 from tests.e2e.embedded_host import running_embedded
 from tests.waiting import PATIENCE
 
-# Until the page has changed and fetched nothing for a second, which does not count; then [milliseconds, elements, files,
-# KiB of them].
+# Until the page has changed and fetched nothing for a second, which does not count; then [milliseconds, elements,
+# files, KiB of them].
 _AT_REST = """() => new Promise((resolve) => {
     let last = performance.now();
     const observer = new MutationObserver(() => { last = performance.now(); });

@@ -167,8 +167,11 @@ def test_folded_it_stays_ticked_and_says_that_it_records_and_where_it_saves(txt2
         expect(said).to_contain_text("Recording.")
         gate.open()
     txt2img.wait_until_idle()
+    page.wait_for_timeout(1500)  # what the image has changed on the page is over, and nothing else wakes the panel
+    page.set_viewport_size({"width": 1280, "height": 60})  # ... which opens below the edge of the window
     header.locator("> span").last.click()
     expect(panel.cells).to_have_count(4)
+    page.set_viewport_size({"width": 1280, "height": 1000})
     box.click()
     expect(said).to_be_empty()
 

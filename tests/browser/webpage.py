@@ -245,7 +245,9 @@ def prose(page: Page, elem_id: str) -> Locator:
 
 
 def load_checkpoint(page: Page, name: str) -> None:
-    """Choose in the drop-down above the tabs; Forge gives it no id."""
+    """Choose in the drop-down above the tabs; Forge gives it no id, and lists new files when its button is pressed."""
+    if (refresh := page.locator("#forge_refresh_checkpoint")).count():
+        refresh.click()
     choose(page.locator("#setting_sd_model_checkpoint, #quicksettings .model_selection").last, name)
 
 

@@ -72,6 +72,19 @@ def test_before_the_checkpoint_is_loaded_who_makes_which_step_is_told(host: Host
     assert state["line"] == "DMD2 · base 1 + distilled 3 · 4 calls"
 
 
+def test_another_checkpoint_is_chosen_than_is_loaded(host: Host) -> None:
+    """Forge loads it with the next image; until then the plan is of the chosen one, not of the old one."""
+    load_model(host)
+    chosen = {"sd_model_checkpoint": "second.safetensors"}
+    _, plan, state = shown(the_host(), chosen, family="dmd2", distilled_model="base")
+    assert "Step 1 of 4: second; steps 2 to 4: base" in plan
+    assert "no effect" not in plan
+    assert "settled once the checkpoint is loaded" in plan
+    assert state["loaded"] == "second (not loaded)"
+    _, plan, _ = shown(the_host(), chosen, family="dmd2")
+    assert "switching has no effect" in plan
+
+
 def test_before_it_a_hosts_own_levels_are_not_told_and_nothing_is_refused(host: Host) -> None:
     load_model(host)
     _, plan, state = shown(Empty(the_host()), family="custom")

@@ -75,9 +75,7 @@ def keep() -> Callable[[], None]:
 def _predictor() -> Any:
     model = sd_models.model_data.sd_model
     if not hasattr(model, "forge_objects"):
-        raise DiversityError(
-            "The plan is shown once a checkpoint is loaded, which this host does with the first image."
-        )
+        raise DiversityError("The plan is shown once the checkpoint is loaded, which the next image does.")
     return model.forge_objects.unet.model.predictor
 
 

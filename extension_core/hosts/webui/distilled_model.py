@@ -12,7 +12,7 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.hosts.webui import choices, files, hashes
 from extension_core.hosts.webui.host import Host
-from extension_core.hosts.webui.loaded_checkpoint import LoadedCheckpoint, loaded_checkpoint
+from extension_core.hosts.webui.loaded_checkpoint import LoadedCheckpoint, chosen_checkpoint, loaded_checkpoint
 from extension_core.hosts.webui.pasting import other_content
 from extension_core.options import Options
 from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, grid_for, steps_for
@@ -71,13 +71,16 @@ class Models:
         return None if self.loaded is None else self.loaded.side
 
 
-def settle_models(host: Host, options: Options) -> Models:
+def settle_models(host: Host, options: Options, checkpoint: str = "") -> Models:
     """Decide which file makes which phase, and what family the distilled one is of.
+
+    Args:
+        checkpoint: the one that is chosen, where none is loaded yet.
 
     Raises:
         DiversityError: none is chosen, it is not there, or it cannot have the part that it is to have.
     """
-    loaded = loaded_checkpoint() if host.is_loaded() else None
+    loaded = loaded_checkpoint() if host.is_loaded() else chosen_checkpoint(checkpoint)
     with as_base() if options.loaded_is == Phase.DISTILLED.value else nullcontext():
         choice = _chosen(options)
         chosen = None if choice is None else _side(choice)

@@ -35,10 +35,24 @@ def loaded_checkpoint() -> LoadedCheckpoint:
     return _of(shared.sd_model.sd_checkpoint_info)
 
 
-def chosen_checkpoint() -> LoadedCheckpoint | None:
-    """The one that the host will load when it is asked for an image; None where it has none."""
-    info = sd_models.get_closet_checkpoint_match(shared.opts.sd_model_checkpoint or "")
+def chosen_checkpoint(name: str = "") -> LoadedCheckpoint | None:
+    """The one that the next image is made with, None where the host has none of that name.
+
+    Args:
+        name: what a page has chosen; without it what the host's setting says.
+    """
+    info = sd_models.get_closet_checkpoint_match(name or shared.opts.sd_model_checkpoint or "")
     return None if info is None else _of(info)
+
+
+def is_of_next_image(name: str = "") -> bool:
+    """Whether what is loaded is what the next image is made with.
+
+    Forge loads what is chosen with the next image; A1111 leaves what a request of its own checkpoint has loaded. Both
+    compare the files (sd_models.reload_model_weights, 1.10.1).
+    """
+    chosen = chosen_checkpoint(name)
+    return chosen is None or chosen.path == loaded_checkpoint().path
 
 
 def _of(info: Any) -> LoadedCheckpoint:

@@ -106,7 +106,7 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     check_conflicts(request)
     asked = settle_names(request)
     host.check_request(request)
-    models = settle_models(host, options)
+    models = settle_models(host, options, request.sd_model_checkpoint)
     options, choice, detection, path = models.options, models.choice, models.detection, models.path
     own_text = None
     if host.is_loaded():

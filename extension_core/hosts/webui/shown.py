@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from modules import sd_models, shared
 
@@ -14,7 +14,7 @@ from extension_core.hosts.webui import files, own_settings, pasting
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.planned import Planned, planned, request_of
 from extension_core.hosts.webui.preview import comparing
-from extension_core.hosts.webui.unloaded import NotLoaded, Unloaded
+from extension_core.hosts.webui.unloaded import NotLoaded, at_next_image
 from extension_core.options import FIELDS, Options
 from extension_core.page_words import page_words
 from extension_core.sampling.families import Detection
@@ -55,6 +55,7 @@ class Tab:
         request = request_of(settings, self.is_img2img)
         tab = "img2img" if self.is_img2img else "txt2img"
         loaded = _loaded(request.sd_model_checkpoint)
+        host = at_next_image(self.host, request.sd_model_checkpoint)
         state = PageState(
             tab,
             self.prefix,
@@ -63,13 +64,13 @@ class Tab:
             own=own_settings.of_request(settings),
             compare="" if values[0] else _UNTICKED,
             folder=_folder(tab),
-            loaded=loaded if self.host.is_loaded() else f"{loaded} (not loaded)",
+            loaded=loaded if host.is_loaded() else f"{loaded} (not loaded)",
         )
         try:
             options = options_of_page(values[: len(FIELDS)])
         except DiversityError as error:
             return panel.base_html(loaded), _refused(state, str(error))
-        turned, plan = _of_options(self.host, state, options, request)
+        turned, plan = _of_options(host, state, options, request)
         return panel.base_html(loaded, turned), plan
 
 
@@ -94,9 +95,8 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     groups = {group.name: changed(group, options) for group in GROUPS}
     state = replace(state, groups=groups, idle=idle(options, Known()), loaded_is=options.loaded_is)
     asked = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
-    is_loaded = host.is_loaded()
     try:
-        found = planned(host if is_loaded else cast("Host", Unloaded(host)), options, request)
+        found = planned(host, options, request)
     except NotLoaded as later:
         state = replace(state, unsure=_unsure(options, pasting.detected(options.distilled_model), said))
         return said, state.around(panel.later_html(str(later)) if options.enabled else panel.off_html())
@@ -104,7 +104,7 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
         return said, _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
     runs = _settings(found.request, words.cfg_of(found.session))
     state = replace(_of_plan(state, options, found, runs), trial=_trial(request, asked, runs))
-    shown = _plan(options, found, asked, runs, is_loaded) if options.enabled else panel.off_html()
+    shown = _plan(options, found, asked, runs, host.is_loaded()) if options.enabled else panel.off_html()
     return found.models.roles.turned, state.around(shown)
 
 

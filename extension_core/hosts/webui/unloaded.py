@@ -1,4 +1,4 @@
-"""Plans before a checkpoint is loaded, which Forge does with the first image: over the schedule that nearly all have.
+"""Plans before the chosen checkpoint is loaded, as Forge does with the next image: over the schedule of nearly all.
 
 Which model makes which step depends on the family alone, so it can be told; levels of the host's own schedules cannot.
 """
@@ -6,12 +6,13 @@ Which model makes which step depends on the family alone, so it can be told; lev
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.loaded_checkpoint import is_of_next_image
 from extension_core.hosts.webui.noise import Kind, Noise
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights.placement import Lives
@@ -21,7 +22,17 @@ class NotLoaded(DiversityError):
     """Nobody knows the noise levels yet; nothing is wrong with the request."""
 
     def __init__(self) -> None:
-        super().__init__("The plan is shown once the checkpoint is loaded, which this host does with the first image.")
+        super().__init__("The plan is shown once the checkpoint is loaded, which the next image does.")
+
+
+def at_next_image(host: Host, checkpoint: str = "") -> Host:
+    """The host as the next image finds it: without a model as long as another checkpoint is chosen than is loaded.
+
+    Args:
+        checkpoint: the one that a page has chosen; without it that of the host's setting.
+    """
+    is_current = host.is_loaded() and is_of_next_image(checkpoint)
+    return host if is_current else cast("Host", Unloaded(host))
 
 
 class Unloaded:
@@ -32,6 +43,13 @@ class Unloaded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._host, name)
+
+    def is_loaded(self) -> bool:
+        return False
+
+    def check_request(self, p: Any) -> None:
+        """Nobody knows yet what the model cannot do."""
+        del p
 
     def noise(self, live: bool = False) -> Noise:
         """The schedule of SD 1.x, 2.x and SDXL, of which families' levels are made; the host's own are not."""

@@ -15,6 +15,7 @@ from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.known_files import KnownFiles, Seen
 from extension_core.hosts.webui.loaded_checkpoint import LoadedCheckpoint, chosen_checkpoint, loaded_checkpoint
 from extension_core.hosts.webui.openapi import FLAG, TEXT, WHOLE, list_of, of, or_null
+from extension_core.hosts.webui.unloaded import at_next_image
 from extension_core.offered import Offer, best_first, heading, none_found
 from extension_core.sampling.families import FAMILIES
 from extension_core.sampling.roles import is_few_step
@@ -72,7 +73,7 @@ class Offers:
         if not self._has_looked:  # the page has, and its refresh button does; walking folders each time would be slow
             choices.look_for_unets()
             self._has_looked = True
-        is_loaded = self._host.is_loaded()
+        is_loaded = at_next_image(self._host).is_loaded()
         loaded = loaded_checkpoint() if is_loaded else chosen_checkpoint()
         listed = choices.choices()
         seen, pending = self._known.told(listed)
