@@ -1,6 +1,7 @@
-// Asks the server which files fit the loaded checkpoint: when the list of files opens and when the checkpoint changes,
+// Asks the server which files fit the checkpoint that the next image is made with: when the list of files opens and when the checkpoint changes,
 // at most twice a second, and now and then while the server is still looking at files.
 
+const ADDRESS = "./diversity-distillation/v1/choices?checkpoint=chosen";
 const PAUSE = 500;
 const LOOKING = 2000;
 
@@ -15,7 +16,7 @@ export class Offers {
     // answered(told) is called with each answer (api/offers.py). able: () -> whether anybody could see it.
     constructor({ Poller }, answered, able) {
         this.#poller = new Poller({
-            request: () => ({ url: `./diversity-distillation/v1/choices?loaded_is=${this.#part}`, headers: {} }),
+            request: () => ({ url: `${ADDRESS}&loaded_is=${this.#part}`, headers: {} }),
             answered: (told) => {
                 this.#pending = told.pending;
                 answered(told);

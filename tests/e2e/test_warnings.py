@@ -124,9 +124,27 @@ def test_the_list_of_files(webui: WebUI, pair: Pair) -> None:
     assert turned["part"] == "base"
     first = turned["choices"][0]
     assert (first["fits"], first["certain"], first["kind"] != "lora") == (True, False, True)
-    status, refused = webui.call("/diversity-distillation/v1/choices?loaded_is=nobody")
-    assert status == 422
-    assert "auto, base, distilled" in refused["detail"]
+    for query, allowed in (("loaded_is=nobody", "auto, base, distilled"), ("checkpoint=mine", "loaded, chosen")):
+        status, refused = webui.call(f"/diversity-distillation/v1/choices?{query}")
+        assert status == 422
+        assert allowed in refused["detail"]
+
+
+def test_the_list_for_the_next_image(webui: WebUI, pair: Pair) -> None:
+    """A request of its own checkpoint leaves that loaded; the next image of the page is made with the setting's."""
+    before = webui.get("/sdapi/v1/options")["sd_model_checkpoint"]
+    webui.call("/sdapi/v1/options", {"sd_model_checkpoint": pair.base})
+    try:
+        webui.generate(LIGHTNING).must_work()
+        assert offers(webui)["checkpoint"] == LIGHTNING
+        chosen = offers(webui, "?checkpoint=chosen")
+        assert (chosen["checkpoint"], chosen["part"]) == (None, "distilled")
+        reasons = {entry["file"].removesuffix(".safetensors"): entry["reason"] for entry in chosen["choices"]}
+        assert reasons[pair.base] == "it is the loaded checkpoint itself"
+        webui.generate(pair.base).must_work()
+        assert offers(webui, "?checkpoint=chosen")["checkpoint"] == pair.base
+    finally:
+        webui.call("/sdapi/v1/options", {"sd_model_checkpoint": before})
 
 
 def offers(webui: WebUI, query: str = "") -> dict[str, Any]:

@@ -10,14 +10,14 @@ from tests.embedded.test_api_routes import the_host
 from tests.embedded.test_shown import Empty
 
 
-def offered(host: Any) -> dict[str, Any]:
+def offered(host: Any, *checkpoint: str) -> dict[str, Any]:
     """The answer once every file was looked at, which the first one begins."""
     from extension_core.hosts.webui.api.offers import Offers
     from extension_core.hosts.webui.known_files import KnownFiles
 
     offers = Offers(host, KnownFiles(lambda call: call()))
-    assert offers.as_json("auto")["pending"] > 0
-    return offers.as_json("auto")
+    assert offers.as_json("auto", *checkpoint)["pending"] > 0
+    return offers.as_json("auto", *checkpoint)
 
 
 def test_before_it_is_loaded_its_file_says_what_fits(host: Host) -> None:
@@ -28,6 +28,25 @@ def test_before_it_is_loaded_its_file_says_what_fits(host: Host) -> None:
     assert before["choices"] == loaded["choices"]
     reasons = {entry["name"].split(".")[0]: entry["reason"] for entry in before["choices"]}
     assert reasons["base"] == "it is the loaded checkpoint itself"
+
+
+def test_another_one_is_chosen(host: Host) -> None:
+    """Forge loads it with the next image, and the page's list is for that."""
+    from modules import shared
+
+    from extension_core.hosts.webui.api.offers import CHOSEN
+
+    load_model(host)
+    before = shared.opts.data["sd_model_checkpoint"]
+    shared.opts.data["sd_model_checkpoint"] = "second.safetensors"
+    try:
+        chosen, loaded = offered(the_host(), CHOSEN), offered(the_host())
+    finally:
+        shared.opts.data["sd_model_checkpoint"] = before
+    assert (chosen["checkpoint"], loaded["checkpoint"]) == (None, "base")
+    assert chosen["architecture"] == loaded["architecture"]
+    reasons = {entry["name"].split(".")[0]: entry["reason"] for entry in chosen["choices"]}
+    assert (reasons["second"], reasons["base"]) == ("it is the loaded checkpoint itself", "")
 
 
 def test_every_file_has_a_heading(host: Host) -> None:

@@ -58,22 +58,26 @@ OFFERS: Schema = of(
     }
 )
 
+# Which checkpoint a list is for: what is loaded, or what the next image is made with.
+LOADED, CHOSEN = "loaded", "chosen"
+
 
 class Offers:
-    """The list for the checkpoint that is loaded at the moment."""
+    """The list for the checkpoint that is loaded at the moment, or for the one that the next image is made with."""
 
     def __init__(self, host: Host, known: KnownFiles | None = None) -> None:
         self._host, self._known = host, known or KnownFiles()
         self._has_looked = False
 
-    def as_json(self, loaded_is: str) -> dict[str, Any]:
+    def as_json(self, loaded_is: str, checkpoint: str = LOADED) -> dict[str, Any]:
         """Args:
         loaded_is: as the option of that name.
+        checkpoint: `LOADED` or `CHOSEN`.
         """
         if not self._has_looked:  # the page has, and its refresh button does; walking folders each time would be slow
             choices.look_for_unets()
             self._has_looked = True
-        is_loaded = at_next_image(self._host).is_loaded()
+        is_loaded = (at_next_image(self._host) if checkpoint == CHOSEN else self._host).is_loaded()
         loaded = loaded_checkpoint() if is_loaded else chosen_checkpoint()
         listed = choices.choices()
         seen, pending = self._known.told(listed)

@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from extension_core.api import arguments_schema
 from extension_core.errors import DiversityError
-from extension_core.fields import parse_value
+from extension_core.fields import Field, parse_value
 from extension_core.hosts.webui.access import Doors
 from extension_core.hosts.webui.api.asked import Asked, body_schema
 from extension_core.hosts.webui.api.listing import MODELS, Listing
-from extension_core.hosts.webui.api.offers import OFFERS, Offers
+from extension_core.hosts.webui.api.offers import CHOSEN, LOADED, OFFERS, Offers
 from extension_core.hosts.webui.api.told import PLAN, plan_as_json
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.notes import notes_on
@@ -29,6 +29,7 @@ _LOGIN = "Log in to this WebUI, by the page's login or the API's password, to as
 _NOT_LOADED = "No checkpoint is loaded yet, and its noise levels make the plan; generate an image first."
 
 _LOADED_IS = BY_NAME["loaded_is"]
+_CHECKPOINT = Field(name="checkpoint", kind="choice", label="Checkpoint", tooltip="", choices=(LOADED, CHOSEN))
 _SENTENCE = of({"detail": {"type": "string", "description": "One sentence."}})
 _REFUSED = {401: Answer.json("Neither the page's login nor the API's password.", _SENTENCE)}
 _SCHEMA = Operation(
@@ -50,7 +51,7 @@ _CHOICES = Operation(
     {
         200: Answer.json("The list.", OFFERS),
         **_REFUSED,
-        422: Answer.json("There is no such part.", _SENTENCE),
+        422: Answer.json("There is no such part, or neither checkpoint is meant.", _SENTENCE),
     },
     parameters=(
         Parameter(
@@ -58,6 +59,12 @@ _CHOICES = Operation(
             "query",
             "The part of the loaded checkpoint, as the option of that name; the list is for the other part.",
             {"type": "string", "enum": list(_LOADED_IS.choices), "default": Options().loaded_is},
+        ),
+        Parameter(
+            "checkpoint",
+            "query",
+            "What the list is for: the checkpoint that is loaded, or the one that the next image is made with.",
+            {"type": "string", "enum": list(_CHECKPOINT.choices), "default": LOADED},
         ),
     ),
 )
@@ -121,10 +128,12 @@ class _Routes:
 
     async def choices(self, request: Request) -> Response:
         try:
-            loaded_is = parse_value(_LOADED_IS, request.query_params.get("loaded_is", Options().loaded_is))
+            asked = request.query_params
+            loaded_is = parse_value(_LOADED_IS, asked.get("loaded_is", Options().loaded_is))
+            checkpoint = parse_value(_CHECKPOINT, asked.get("checkpoint", LOADED))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
-        return json_answer(await run_in_threadpool(self._offers.as_json, loaded_is))
+        return json_answer(await run_in_threadpool(self._offers.as_json, loaded_is, checkpoint))
 
     async def plan(self, request: Request) -> Response:
         body = b""
