@@ -189,6 +189,7 @@ class TestPlan:
     def test_nothing_moves_when_another_plan_comes(self, txt2img: Tab, site: Site) -> None:
         accordion = txt2img.accordion.open()
         expect(accordion.plan).to_contain_text("No distilled model")
+        expect(note(txt2img.page, "txt2img", "sampler")).to_contain_text("Refused")  # the notes have their places
         below = accordion.group("guidance").header
         before = below.evaluate(TOP)
         accordion.choose("distilled_model", site.distilled)
