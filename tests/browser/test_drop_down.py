@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from extension_core.weights.layouts import UNET_PREFIX
 from tests.browser.conftest import Site, Watched
 from tests.browser.contrast import expect_contrast
-from tests.browser.test_first_glance import TOP
+from tests.browser.test_first_glance import TOP, note
 from tests.browser.webpage import Accordion, Tab, offered_names, open_list
 from tests.e2e.test_forms import file_of, lora_folder, placed
 from tests.waiting import until
@@ -266,6 +266,7 @@ class TestFamilyNotCertain:
     def test_nothing_moves_when_it_is_asked_for(self, txt2img: Tab, site: Site) -> None:
         accordion = txt2img.accordion.open()
         expect(accordion.plan).to_contain_text("No distilled model")
+        expect(note(txt2img.page, "txt2img", "sampler")).to_contain_text("Refused")  # the notes have their places
         before = accordion.field("switch_step").evaluate(TOP)
         accordion.choose("distilled_model", site.distilled)
         expect(below(txt2img.page)).to_contain_text("Say its family")
