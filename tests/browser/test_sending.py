@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site
 from tests.browser.webpage import Tab, press
+from tests.waiting import until
 
 TOLD = "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 1, Seed: 1, Size: 64x64"
 
@@ -30,7 +31,7 @@ def test_the_options_are_sent_along(txt2img: Tab, site: Site, target: str) -> No
     press(txt2img.element(f"send_to_{target}"), img2img.generate_button.and_(txt2img.page.locator(":visible")))
     expect(img2img.accordion.checkbox).to_be_checked()
     expect(img2img.accordion.state).to_contain_text("LCM")
-    assert img2img.accordion.values() == txt2img.accordion.values()
+    until(lambda: img2img.accordion.values() == txt2img.accordion.values(), "all options are sent")
     expect(img2img.element("prompt").locator("textarea")).to_have_value("a monster")
     if target == "img2img":
         img2img.settings(width=64, height=64, denoising_strength=1)

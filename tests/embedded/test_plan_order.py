@@ -16,7 +16,8 @@ def test_an_older_answer_changes_nothing(host: Host) -> None:
 
     asked, begun, overtaken = Asked(), Event(), Event()
 
-    def line(text: str) -> str:
+    def line(text: str, checkpoint: str) -> str:
+        del checkpoint
         if text == "older":
             begun.set()
             assert overtaken.wait(PATIENCE)
@@ -24,28 +25,34 @@ def test_an_older_answer_changes_nothing(host: Host) -> None:
 
     shown = newest_alone(line)
     with ThreadPoolExecutor() as threads:
-        older = threads.submit(shown, 1.0, asked, "older")
+        older = threads.submit(shown, asked, "older")
         assert begun.wait(PATIENCE)
-        assert shown(2.0, asked, "newer") == "newer"
-        assert shown(0.5, Asked(), "another page's") == "another page's"
+        assert shown(asked, "newer") == "newer"
+        assert shown(Asked(), "another page's") == "another page's"
         overtaken.set()
         assert older.result(PATIENCE) == gr.update()
-    assert shown(3.0, asked, "newest") == "newest"
+    assert shown(asked, "newest") == "newest"
 
 
-def test_an_older_question_that_comes_later_is_not_answered(host: Host) -> None:
-    """A busy server begins two requests in any order."""
-    import gradio as gr
+def test_the_checkpoint_that_the_page_has_chosen_counts_until_the_host_has_stored_it(host: Host) -> None:
+    """Forge stores it by another event, at the same time."""
+    from modules import shared
 
-    from extension_core.hosts.webui.following import Asked, newest_alone
+    from extension_core.hosts.webui.following import Asked, chosen_on_page, newest_alone
 
-    asked, answered = Asked(), list[str]()
-
-    def line(text: str) -> tuple[str, str]:
-        answered.append(text)
-        return text, text
-
-    shown = newest_alone(line, 2)
-    assert shown(2.0, asked, "newer") == ("newer", "newer")
-    assert shown(1.0, asked, "older") == (gr.update(), gr.update())
-    assert answered == ["newer"]
+    asked = Asked()
+    shown = newest_alone(lambda checkpoint: checkpoint)
+    choose = chosen_on_page(shown)
+    before = shared.opts.data["sd_model_checkpoint"]
+    try:
+        shared.opts.data["sd_model_checkpoint"] = "old"
+        assert shown(asked) == "old"
+        assert choose("new", asked) == "new"
+        assert shown(asked) == "new", "a question that was on its way"
+        assert shown(Asked()) == "old", "another page's"
+        shared.opts.data["sd_model_checkpoint"] = "new"
+        assert shown(asked) == "new"
+        shared.opts.data["sd_model_checkpoint"] = "old"
+        assert shown(asked) == "old", "chosen by somebody else since"
+    finally:
+        shared.opts.data["sd_model_checkpoint"] = before

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 from gradio.context import Context
-from modules import script_callbacks
+from modules import script_callbacks, shared
 
 from extension_core.ui.panel import Panel
 
@@ -57,10 +56,9 @@ _CHECKPOINT_CLASS = "model_selection"
 # The event on the page's document by which the JavaScript is woken; it names the button.
 _WAKE = """() => {{ document.dispatchEvent(new CustomEvent("diversity-changed", {{ detail: "{button}" }})); }}"""
 
-# gradio 4 drops a press that comes while the answer to an earlier one is awaited, unless it is told to keep the last.
-# gradio 3 sends each at once, and a busy server begins them in any order: the page's clock tells which is the newer.
-_TIMED = "(_time, ...values) => [performance.now(), ...values]"
-_IN_ORDER = {"trigger_mode": "always_last"} if hasattr(gr, "on") else {"_js": _TIMED}
+# Both gradios drop a press that comes while the answer to an earlier one is awaited: 4 unless it is told to keep the
+# last, 3 always, so that the JavaScript waits with the next one.
+_IN_ORDER = {"trigger_mode": "always_last"} if hasattr(gr, "on") else {}
 
 Shown = Callable[..., tuple[str, ...]]
 
@@ -81,8 +79,10 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
     if not settings.keys() >= _NEEDED:
         return
     inputs = [*built.components, *settings.values()]
-    asked = [_hidden_number(), gr.State(Asked())]
-    _answer(built.ask.click, shown, tuple(settings), [*asked, *inputs], built)
+    asked = gr.State(Asked())
+    names = (*settings, "sd_model_checkpoint")
+    answer = newest_alone(functools.partial(shown, names), len(built.shown))
+    _answer(built.ask.click, answer, [asked, *inputs], built)
     typed = [settings[name] for name in _TYPED if name in settings]
     for component in inputs:
         _wake(component.blur if component in typed else component.change, built.ask)
@@ -94,14 +94,12 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
         if kwargs.get("elem_id") in signs:
             _wake(component.change, built.ask)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
-            names = (*settings, "sd_model_checkpoint")
-            _answer(component.change, shown, names, [*asked, *inputs, component], built)
+            _answer(component.change, chosen_on_page(answer), [component, asked, *inputs], built)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
-def _answer(event: Any, shown: Shown, names: tuple[str, ...], inputs: list[Any], built: Panel) -> None:
-    answer = newest_alone(functools.partial(shown, names), len(built.shown))
+def _answer(event: Any, answer: Shown, inputs: list[Any], built: Panel) -> None:
     event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False, **_IN_ORDER)
 
 
@@ -113,34 +111,45 @@ def _wake(event: Any, button: Any) -> None:
     event(fn=None, show_progress=False, queue=False, **{name: _WAKE.format(button=button.elem_id)})
 
 
-def _hidden_number() -> Any:
-    """An input that has the place of what a script puts in."""
-    number: Any = gr.Number(value=0, visible=False)
-    number.do_not_save_to_config = True
-    return number
-
-
 class Asked:
-    """When a page has asked for a plan last; the host keeps one for each page."""
+    """What a page has asked last; the host keeps one for each page.
 
-    newest: float = -1.0
+    Attributes:
+        checkpoint: what was chosen on the page, "" once the host has stored that or another one.
+        setting: the host's setting at that time.
+    """
+
+    newest: object = None
+    checkpoint: str = ""
+    setting: str = ""
+
+    def checkpoint_by(self, setting: str) -> str:
+        """The page's, as long as the host's setting is still the one of before."""
+        if setting != self.setting:
+            self.checkpoint, self.setting = "", setting
+        return self.checkpoint or setting
 
 
 def newest_alone(answer: Shown, count: int = 1) -> Callable[..., Any]:
-    """`answer`, called with the time and `Asked` first; changes none of its `count` outputs if it is not the newest.
-
-    A page sends what follows two quick changes at once; questions and answers come in any order. Where the page does
-    not tell the time (0) it is that of coming here.
+    """`answer`, called with `Asked` first and the checkpoint last; changes none of its `count` outputs if another was
+    called for since: the host's drop-down of checkpoints asks beside the button, and the older answer may come last.
     """
     unchanged = gr.update() if count == 1 else tuple(gr.update() for _ in range(count))
 
-    def shown(at: float, asked: Asked, *values: Any) -> Any:
-        mine = at or time.monotonic()
-        if mine < asked.newest:
-            return unchanged
-        asked.newest = mine
-        answered = answer(*values)
-        return answered if asked.newest == mine else unchanged
+    def shown(asked: Asked, *values: Any) -> Any:
+        asked.newest = mine = object()
+        answered = answer(*values, asked.checkpoint_by(shared.opts.sd_model_checkpoint or ""))
+        return answered if asked.newest is mine else unchanged
+
+    return shown
+
+
+def chosen_on_page(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """`answer` of `newest_alone`, called with what was chosen first, which the host stores at the same time."""
+
+    def shown(checkpoint: str, asked: Asked, *values: Any) -> Any:
+        asked.checkpoint, asked.setting = str(checkpoint), shared.opts.sd_model_checkpoint or ""
+        return answer(asked, *values)
 
     return shown
 

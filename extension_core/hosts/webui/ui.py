@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import gradio as gr
 from gradio.context import Context
 from modules import sd_samplers, ui_common, ui_components
 
@@ -39,8 +40,15 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
 
 
 def _refresh_button(component: Any, elem_id: str) -> Any:
-    labels = lambda: {"choices": ["None", *(choice.label for choice in choices.choices())]}  # noqa: E731
-    return ui_common.create_refresh_button(component, choices.refresh, labels, elem_id)
+    return ui_common.create_refresh_button(component, choices.refresh, _refreshed, elem_id)
+
+
+def _refreshed() -> dict[str, Any]:
+    """As gradio keeps them: the host puts them into the component, and gradio 4 makes pairs only of those it is made with
+    (Forge's modules/ui_common.py, dfdcbab6).
+    """
+    labels = ["None", *(choice.label for choice in choices.choices())]
+    return {"choices": [(label, label) for label in labels] if hasattr(gr, "on") else labels}
 
 
 def _labels() -> list[str]:

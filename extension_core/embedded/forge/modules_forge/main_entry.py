@@ -49,9 +49,10 @@ def make_checkpoint_manager_ui() -> None:
         choices=titles,
         elem_classes=["model_selection"],
     )
-    ui_common.create_refresh_button(
-        ui_checkpoint, refresh_models, lambda: {"choices": refresh_models()[0]}, "forge_refresh_checkpoint"
+    refresh = ui_common.ToolButton(
+        value=ui_common.refresh_symbol, elem_id="forge_refresh_checkpoint", tooltip="Refresh"
     )
+    refresh.click(fn=lambda: gr.update(choices=refresh_models()[0]), inputs=[], outputs=[ui_checkpoint], queue=False)
     ui_checkpoint.change(fn=checkpoint_change, inputs=[ui_checkpoint], outputs=[], show_progress=False)
 
 
