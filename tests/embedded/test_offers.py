@@ -54,3 +54,15 @@ def test_every_file_has_a_heading(host: Host) -> None:
     headings = {entry["name"].split(".")[0]: entry["heading"] for entry in offered(the_host())["choices"]}
     assert headings["base"] == "Do not fit"
     assert headings["second"] == "Other checkpoints"
+
+
+def test_refreshed_names_are_such_as_gradio_keeps(host: Host) -> None:
+    """Any answer that sets the drop-down to a name is checked against them."""
+    import gradio as gr
+
+    from extension_core.hosts.webui.ui import refreshed
+
+    made: Any = gr.Dropdown(choices=["None"])
+    made.choices = refreshed()["choices"]
+    assert made.postprocess("None") == "None"
+    assert len(made.choices) > 2

@@ -40,12 +40,12 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
 
 
 def _refresh_button(component: Any, elem_id: str) -> Any:
-    return ui_common.create_refresh_button(component, choices.refresh, _refreshed, elem_id)
+    return ui_common.create_refresh_button(component, choices.refresh, refreshed, elem_id)
 
 
-def _refreshed() -> dict[str, Any]:
-    """As gradio keeps them: the host puts them into the component, and gradio 4 makes pairs only of those it is made with
-    (Forge's modules/ui_common.py, dfdcbab6).
+def refreshed() -> dict[str, Any]:
+    """What the drop-down offers by now, as gradio keeps it: the host puts it into the component as it comes
+    (modules/ui_common.py, 1.10.1), and gradio 4 makes pairs only of what a component is made with.
     """
     labels = ["None", *(choice.label for choice in choices.choices())]
     return {"choices": [(label, label) for label in labels] if hasattr(gr, "on") else labels}
