@@ -66,3 +66,17 @@ def test_refreshed_names_are_such_as_gradio_keeps(host: Host) -> None:
     made.choices = refreshed()["choices"]
     assert made.postprocess("None") == "None"
     assert len(made.choices) > 2
+
+
+def test_a_paste_names_a_file_as_the_list_does(host: Host) -> None:
+    """Its hash may be known since; gradio 4 shows nothing for a name that it does not offer."""
+    from extension_core.hosts.webui import choices, hashes
+    from extension_core.hosts.webui.pasting import label_of
+
+    listed = choices.offered_labels()
+    found = hashes.calculated(choices.find_choice("second").path)
+    assert found
+    assert label_of("second", "") in listed
+    assert label_of("second", found) in listed
+    assert label_of("renamed since", found) in listed
+    assert choices.find_choice(label_of("second", found)).path == choices.find_choice("second").path

@@ -15,6 +15,8 @@ from extension_core.weights.choices import Choice, find, lora_choice, not_found,
 _MOST_REMEMBERED = 50_000
 # Process-wide on purpose, as the host's own lists are: walking folders on every change of the page would be slow.
 _UNETS: list[Choice] = []
+# What the drop-downs called each file when they were filled last; hosts put a hash into a name once they know it.
+_OFFERED: dict[Path, str] = {}
 
 
 def choices() -> list[Choice]:
@@ -58,6 +60,18 @@ def refresh() -> None:
     if loader is not None:
         loader.list_available_networks()
     look_for_unets()
+
+
+def offered_labels() -> list[str]:
+    """What a drop-down is filled with."""
+    listed = choices()
+    _OFFERED.update((choice.path, choice.label) for choice in listed)
+    return [choice.label for choice in listed]
+
+
+def offered_label(choice: Choice) -> str:
+    """What the drop-downs call it; gradio 4 shows nothing in the place of another name."""
+    return _OFFERED.get(choice.path, choice.label)
 
 
 def find_choice(name: str) -> Choice:
