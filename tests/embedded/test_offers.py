@@ -73,7 +73,7 @@ def test_a_paste_names_a_file_as_the_list_does(host: Host) -> None:
     from extension_core.hosts.webui import choices, hashes
     from extension_core.hosts.webui.pasting import label_of
 
-    listed = choices.offered_labels()
+    listed = [choice.label for choice in choices.choices()]
     found = hashes.calculated(choices.find_choice("second").path)
     assert found
     assert label_of("second", "") in listed

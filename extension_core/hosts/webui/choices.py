@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,28 @@ from extension_core.weights.choices import Choice, find, lora_choice, not_found,
 _MOST_REMEMBERED = 50_000
 # Process-wide on purpose, as the host's own lists are: walking folders on every change of the page would be slow.
 _UNETS: list[Choice] = []
-# What the drop-downs called each file when they were filled last; hosts put a hash into a name once they know it.
-_OFFERED: dict[Path, str] = {}
 
 
 def choices() -> list[Choice]:
     """Everything that can be chosen: the host's checkpoints, U-Nets as last looked for, the host's LoRAs."""
+    listed = list(sd_models.checkpoints_list.values())
+    names = Counter(info.name for info in listed)  # of files in two folders that have one name, the hash tells which
     checkpoints = [
-        _checkpoint(info.title, info.name_for_extra, info.filename, tuple(info.ids))
-        for info in list(sd_models.checkpoints_list.values())
+        _checkpoint(
+            info.title if names[info.name] > 1 else info.name, info.name_for_extra, info.filename, tuple(info.ids)
+        )
+        for info in listed
     ]
     return [*checkpoints, *_UNETS, *(_lora(name, file) for name, file in sorted(_loras()))]
 
 
 # Made once for as long as the host lists the file so: the page asks with every change, and users have thousands.
 @functools.lru_cache(maxsize=_MOST_REMEMBERED)
-def _checkpoint(title: str, name: str, file: str, ids: tuple[str, ...]) -> Choice:
-    return Choice(title, name, Path(file), name, ids)
+def _checkpoint(label: str, name: str, file: str, ids: tuple[str, ...]) -> Choice:
+    """The label is not the host's title, which changes when the host comes to know the hash: gradio 4 shows nothing for
+    a name that a page's list has not, and lists are older than what is pasted into them or sent to them.
+    """
+    return Choice(label, name, Path(file), name, ids)
 
 
 @functools.lru_cache(maxsize=_MOST_REMEMBERED)
@@ -60,18 +66,6 @@ def refresh() -> None:
     if loader is not None:
         loader.list_available_networks()
     look_for_unets()
-
-
-def offered_labels() -> list[str]:
-    """What a drop-down is filled with."""
-    listed = choices()
-    _OFFERED.update((choice.path, choice.label) for choice in listed)
-    return [choice.label for choice in listed]
-
-
-def offered_label(choice: Choice) -> str:
-    """What the drop-downs call it; gradio 4 shows nothing in the place of another name."""
-    return _OFFERED.get(choice.path, choice.label)
 
 
 def find_choice(name: str) -> Choice:

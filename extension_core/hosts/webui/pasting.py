@@ -22,13 +22,13 @@ def label_of(name: str, short_hash: str) -> str:
     """
     named = _named(name)
     if named is not None and short_hash in ("", hashes.known(named.path)):
-        return choices.offered_label(named)
+        return named.label
     if (same := _of_hash(short_hash, name)) is not None:
-        return choices.offered_label(same)
+        return same.label
     if named is None:
         return name
     found = hashes.calculated(named.path)
-    return choices.offered_label(named) if found in ("", short_hash) else with_hash(named, short_hash)
+    return named.label if found in ("", short_hash) else with_hash(named, short_hash)
 
 
 def detected(label: str) -> Detection | None:

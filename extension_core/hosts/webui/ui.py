@@ -47,10 +47,10 @@ def refreshed() -> dict[str, Any]:
     """What the drop-down offers by now, as gradio keeps it: the host puts it into the component as it comes
     (modules/ui_common.py, 1.10.1), and gradio 4 makes pairs only of what a component is made with.
     """
-    labels = ["None", *choices.offered_labels()]
+    labels = ["None", *(choice.label for choice in choices.choices())]
     return {"choices": [(label, label) for label in labels] if hasattr(gr, "on") else labels}
 
 
 def _labels() -> list[str]:
     choices.look_for_unets()
-    return choices.offered_labels()
+    return [choice.label for choice in choices.choices()]
