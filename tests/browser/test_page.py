@@ -202,7 +202,7 @@ def test_refresh_button_finds_a_new_checkpoint(open_page: Callable[..., Page], s
         def found() -> bool:
             shown.clear()
             shown.update(accordion.choices("distilled_model"))
-            listed = {"None", *(model["title"] for model in site.api.get("/sdapi/v1/sd-models"))}
+            listed = {"None", *(model["title"].split(" [")[0] for model in site.api.get("/sdapi/v1/sd-models"))}
             return {name for name in shown if not name.startswith((UNET_LABEL, LORA_LABEL))} == listed
 
         until(found, lambda: f"the list holds {sorted(shown)}")
