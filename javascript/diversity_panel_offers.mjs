@@ -1,5 +1,5 @@
-// Asks the server which files fit the checkpoint that the next image is made with: when the list of files opens and when the checkpoint changes,
-// at most twice a second, and now and then while the server is still looking at files.
+// Asks the server which files fit the checkpoint that the next image is made with: when the list of files opens and
+// when the checkpoint changes, at most twice a second, and now and then while the server is still looking at files.
 
 const ADDRESS = "./diversity-distillation/v1/choices?checkpoint=chosen";
 const PAUSE = 500;

@@ -32,8 +32,9 @@ def sheet_of_rows(rows: Sequence[Row], widest: int = WIDEST) -> Image.Image:
     """The rows below one another, RGB; pictures that would make it wider than `widest` pixels are made smaller."""
     longest = max(len(row.pictures) for row in rows)
     side = max(picture.width for row in rows for picture in row.pictures)
-    room = min(side + max(4, side // 64), widest // longest)  # of a picture and the gap beside it
-    gap = max(1, min(max(4, side // 64), room // 8))
+    gap = max(4, side // 64)
+    room = min(side + gap, (widest - gap) // longest)  # of a picture and the gap beside it
+    gap = max(1, min(gap, room // 8))
     width = max(1, room - gap)
     letter = max(12, min(width // 14, 48))
     drawn = [_drawn(row, width, longest, gap, letter) for row in rows]

@@ -26,7 +26,7 @@ from tests.waiting import until
 
 # What the console says without us: gradio's page asks the net for this, and "Reload UI" asks until the server is back.
 _NOT_OURS = ("cdnjs.cloudflare.com", "/internal/ping")
-# ... nor is this of gradio 4's image editor, whose drawing is left out below.
+# ... nor is this a function of ours: gradio 4's image editor draws what it has already let go.
 _DRAWING = "calculateVertices"
 # ... and while the server is away, of the events that it asked for or is told of.
 _AWAY = (
@@ -35,7 +35,6 @@ _AWAY = (
     "Connection errored out",
     "Server stopped unexpectedly",
     "/queue/data",
-    "/run/predict",
 )
 # ... and of what we ask for before the hosts have let us add our routes to their server, which is asked for again.
 _EARLY = ("status of 404", "/diversity-distillation/v1/choices")
