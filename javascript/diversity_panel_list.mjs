@@ -41,6 +41,7 @@ export class OfferedList {
     #control;
     #parts;
     #opened;
+    #closed;
     #observer;
     #heard;
     #told = null;
@@ -51,11 +52,12 @@ export class OfferedList {
     #stepping = false;
     #byKeys = false;
 
-    // opened() is called when the list opens.
-    constructor(control, parts, opened) {
+    // opened() and closed() are called when the list opens and closes.
+    constructor(control, parts, { opened, closed }) {
         this.#control = control;
         this.#parts = parts;
         this.#opened = opened;
+        this.#closed = closed;
         this.#heard = parts.makeText("span", { class: "diversity-heard", role: "status" });
         control.append(this.#heard);
         parts.nameField(control);
@@ -75,6 +77,10 @@ export class OfferedList {
         this.#observer.disconnect();
     }
 
+    get isOpen() {
+        return this.#list !== null;
+    }
+
     show(told) {
         this.#told = told;
         this.#entries = new Map(told.choices.map((entry) => [bare(entry.name), entry]));
@@ -88,9 +94,7 @@ export class OfferedList {
             this.#order = null;
             this.#byKeys = false;
             this.#headings.clear();
-            if (list !== null) {
-                this.#opened();
-            }
+            (list === null ? this.#closed : this.#opened)();
         }
         if (list !== null && this.#told !== null) {
             this.#dress();

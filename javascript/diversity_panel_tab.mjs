@@ -32,7 +32,7 @@ export class Tab {
         this.#tab = this.#prefix.match(/^script_(.+)_diversity_distillation_$/)[1];
         this.#notes = new parts.HostNotes(this.#tab, parts);
         this.own = new parts.OwnSettings();
-        this.#files = new parts.Files(this.#prefix, parts);
+        this.#files = new parts.Files(this.#prefix, parts, () => asking.wake(`${this.#prefix}ask`));
         this.#observer = new MutationObserver(() => this.#show());
         this.#observer.observe(accordion, { childList: true, subtree: true });
         this.#ask();

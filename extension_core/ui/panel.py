@@ -23,6 +23,7 @@ REACHES = {
     **dict.fromkeys(("lora_strength", "base_lora_factor", "distilled_lora_factor", "carry_strength"), _FACTOR),
 }
 _LOADED = "the checkpoint that is loaded"
+_CHOSEN = "the chosen checkpoint, not loaded yet"  # by Forge, with the first image
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Panel:
 
     Attributes:
         components: one input for each option, in the options' order.
+        models: those of them that choose a file.
         shown: what is made anew when anything changes: the base's line and the plan.
         pasted_line: what is to be said of the infotext that was pasted last, "" for nothing.
         ask: what the page's JavaScript presses to have `shown` made anew.
     """
 
     components: list[Any]
+    models: list[Any]
     shown: list[Any]
     pasted_line: Any
     ask: Any
@@ -59,7 +62,8 @@ def build(host: HostParts) -> Panel:
         # Hidden by style.css: what gradio itself hides is not on every page.
         with gr.Row(elem_classes=["diversity-page"]):
             ask = _button("Plan", host.elem_id("ask"))
-    return Panel([made[spec.name] for spec in FIELDS], [base_line, plan], pasted, ask)
+    models = [made[spec.name] for spec in FIELDS if spec.kind == "model"]
+    return Panel([made[spec.name] for spec in FIELDS], models, [base_line, plan], pasted, ask)
 
 
 def _add_rows(rows: Rows, host: HostParts, made: dict[str, Any]) -> None:
@@ -100,10 +104,11 @@ def build_disabled(sentence: str, elem_id: Callable[[str], str]) -> Any:
         return gr.Checkbox(value=False, visible=False, elem_id=elem_id("enabled"))
 
 
-def base_html(name: str, is_distilled: bool = False) -> str:
-    """The line that says what the loaded checkpoint is: the base, if the roles are not turned round."""
+def base_html(name: str, is_distilled: bool = False, is_loaded: bool = True) -> str:
+    """The line that says what the host's checkpoint is: the base, if the roles are not turned round."""
     part, other = ("Distilled", "; the base is chosen below") if is_distilled else ("Base", "")
-    return f"<p><b>{part}</b> <span>{html.escape(name)}</span> <small>{_LOADED}{other}</small></p>"
+    which = _LOADED if is_loaded else _CHOSEN
+    return f"<p><b>{part}</b> <span>{html.escape(name)}</span> <small>{which}{other}</small></p>"
 
 
 def plan_html(

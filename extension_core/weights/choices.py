@@ -17,6 +17,9 @@ from extension_core.weights.reader import PICKLE_SUFFIXES
 UNET_LABEL = "U-Net: "
 LORA_LABEL = "LoRA: "
 MODEL_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+# What the hosts list by themselves (modules/sd_models.py and extensions-builtin/Lora/networks.py, 1.10.1).
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
+LORA_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 # Folders of the host's models folder for U-Nets without the rest, as other programs name them.
 UNET_FOLDERS = ("unet", "diffusion_models", "diffusers")
 _LONGEST_COMPARED = 200  # characters of a name in the search for the nearest
@@ -67,21 +70,53 @@ def lora_choice(name: str, path: Path) -> Choice:
     return Choice(LORA_LABEL + name, LORA_LABEL + name, path, path.stem, (name,))
 
 
+def checkpoint_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choice]:
+    """Entries for checkpoints that came since the host listed its files, as it will call them."""
+
+    def choice(inside: Path, path: Path) -> Choice | None:
+        if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
+            return None
+        return Choice(str(inside), path.stem, path, path.stem, (path.name, _without_suffix(str(inside))))
+
+    return _unlisted(folders, listed, choice)
+
+
+def lora_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choice]:
+    """The same for LoRAs."""
+
+    def choice(_inside: Path, path: Path) -> Choice | None:
+        return lora_choice(path.stem, path) if path.suffix.lower() in LORA_SUFFIXES else None
+
+    return _unlisted(folders, listed, choice)
+
+
 def unet_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choice]:
     """Entries for model files in and below some folders, by name; files that are listed already are left out.
 
     Of a model in several files the first alone is an entry.
     """
+
+    def choice(inside: Path, path: Path) -> Choice:
+        label = UNET_LABEL + inside.as_posix()
+        return Choice(label, label, path, _without_suffix(inside.as_posix()))
+
+    return _unlisted(folders, listed, choice)
+
+
+def _unlisted(
+    folders: Iterable[Path], listed: Collection[Path], choice: Callable[[Path, Path], Choice | None]
+) -> list[Choice]:
+    """Entries with different labels; `choice` makes one of (the path inside its folder, the path)."""
     real_path = _real_paths()
     known = {real_path(path) for path in listed}
     found: dict[str, Choice] = {}
     for folder in folders:
         for path in sorted(_model_files(folder)):
-            inside, real = path.relative_to(folder).as_posix(), real_path(path)
-            if real not in known and UNET_LABEL + inside not in found:
+            real = real_path(path)
+            made = None if real in known else choice(path.relative_to(folder), path)
+            if made is not None and made.label not in found:
                 known.add(real)
-                label = UNET_LABEL + inside
-                found[label] = Choice(label, label, path, _without_suffix(inside))
+                found[made.label] = made
     return list(found.values())
 
 
@@ -131,11 +166,19 @@ def find(name: str, choices: Sequence[Choice]) -> Choice | None:
     """The entry that answers to this whole name, None if none does; a part of a name is nobody's.
 
     Letters' case is the second try. A hash in brackets after the name, as hosts write one, says nothing where the name
-    is known, and finds the file where it was renamed. Checkpoints come before U-Nets, and those before LoRAs.
+    is known, and finds the file where it was renamed. Checkpoints come before U-Nets, and those before LoRAs. A
+    checkpoint answers to a U-Net's label, too, which infotexts may have of a time when the host did not list it.
 
     Raises:
         DiversityError: several files of one kind answer to it.
     """
+    found = _named(name, choices)
+    if found is None and name.casefold().startswith(UNET_LABEL.casefold()):
+        return _named(name[len(UNET_LABEL) :], [choice for choice in choices if not _kind(choice)])
+    return found
+
+
+def _named(name: str, choices: Sequence[Choice]) -> Choice | None:
     bare, checksum = _without_checksum(name)
     for wanted in dict.fromkeys(filter(None, (name, bare, checksum))):
         near = [choice for choice in choices if wanted.casefold() in choice.folded]

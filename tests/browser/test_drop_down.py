@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ LIGHTNING, FLUX = "ddoffered_xl_lightning_4step", "ddoffered_a_flux"
 LORAS = 58
 LONG = "of_a_length_that_no_field_of_this_page_can_show_in_a_single_line_and_that_wraps_where_there_is_no_more_room"
 CHOICES = "**/diversity-distillation/v1/choices*"
+PLANNED = "**/run/predict*"
 
 # What is seen in an open list from top to bottom: (heading or name, what is said of it).
 _SEEN = """list => Array.from(list.children)
@@ -161,6 +163,46 @@ def refreshed(page: Page) -> Page:
     page.locator(f"#{accordion.id('distilled_model_refresh')}").click()
     until(lambda: any(LIGHTNING in name for name in accordion.choices("distilled_model")), "the new files are listed")
     return page
+
+
+@pytest.fixture
+def come(site: Site, opened_page: Page) -> Iterator[Callable[[], None]]:
+    """Puts a file into the host's folder that its lists, older than it, do not have."""
+    Accordion(opened_page, "txt2img").checkbox.check()
+    told_list(opened_page)
+    field_of(opened_page).locator("input").blur()
+    with placed(site.api, file_of(site.api, site.base).with_name(f"{LIGHTNING}.safetensors")) as path:
+        yield lambda: os.link(file_of(site.api, site.distilled), path)
+
+
+def is_offered(page: Page) -> bool:
+    return line_of(open_list(field_of(page)), LIGHTNING).count() > 0
+
+
+def test_a_file_that_came_while_somebody_was_away_is_in_the_list(opened_page: Page, come: Callable[[], None]) -> None:
+    """The host is not asked to look, and the page was there before the file."""
+    come()
+    with opened_page.expect_response(PLANNED):
+        opened_page.evaluate("() => window.dispatchEvent(new Event('focus'))")
+    until(lambda: is_offered(opened_page), "the new file is offered")
+    line = line_of(open_list(field_of(opened_page)), LIGHTNING)
+    expect(line).to_contain_text("SDXL-Lightning, 4 steps")
+    line.click()
+    expect(Accordion(opened_page, "txt2img").state).to_contain_text("Lightning")
+    expect(field_of(opened_page).locator("input")).to_have_value(f"{LIGHTNING}.safetensors")
+
+
+def test_a_list_that_is_open_stays_whole(opened_page: Page, come: Callable[[], None]) -> None:
+    """What came is in it when it opens again."""
+    come()
+    with opened_page.expect_response(CHOICES):
+        opened = open_list(field_of(opened_page))
+    names = names_seen(opened)
+    assert len(names) > 1
+    assert not any(name.startswith(LIGHTNING) for name in names)
+    with opened_page.expect_response(PLANNED):
+        field_of(opened_page).locator("input").blur()
+    until(lambda: is_offered(opened_page), "the new file is offered")
 
 
 @pytest.mark.usefixtures("files")

@@ -42,8 +42,6 @@ def test_a_press_while_an_answer_is_awaited_is_not_dropped(host: Host) -> None:
     from extension_core.hosts.webui.following import Asked, _answer
 
     with gr.Blocks() as demo:
-        shown = [gr.HTML()]
-        built: Any = SimpleNamespace(shown=shown)
-        _answer(gr.Button().click, lambda *_: ("",), [gr.State(Asked())], built)
+        _answer(gr.Button().click, lambda *_: ("",), [gr.State(Asked())], [gr.HTML()])
     [event] = demo.get_config_file()["dependencies"]
     assert event.get("trigger_mode") == ("always_last" if int(gr.__version__.split(".")[0]) >= 4 else None)

@@ -109,7 +109,7 @@ def a_refresh() -> None:
     """Our part of it: what the host does not list is looked for."""
     from extension_core.hosts.webui import choices
 
-    choices.look_for_unets()
+    choices.look_for_files()
     assert "LoRA: l 007" in {choice.label for choice in choices.choices()}
 
 
@@ -132,7 +132,7 @@ def test_a_file_is_read_once_and_then_no_more(host: Host, tmp_path: Path) -> Non
     plain = Path.open
 
     def counted(self: Path, *args: Any, **kwargs: Any) -> Any:
-        opened[self.name] += 1
+        opened[str(self)] += 1
         return plain(self, *args, **kwargs)
 
     with many(tmp_path, FEW) as (paths, _), mock.patch.object(Path, "open", counted):
@@ -151,11 +151,11 @@ def test_a_file_is_read_once_and_then_no_more(host: Host, tmp_path: Path) -> Non
         listing.as_json()
         a_plans_file()
         a_plans_file()
-        assert sum(opened.values()) == opened["l 007.safetensors"] <= 1  # by the request, which keeps the header
+        assert sum(opened.values()) == opened[str(paths[7])] <= 1  # by the request, which keeps the header
         opened.clear()
         paths[3].write_bytes(CONTENT + b"")
         listing.as_json()
-        assert list(opened) == [paths[3].name]
+        assert list(opened) == [str(paths[3])]
 
 
 def test_a_name_is_looked_up_without_naming_every_file_again(host: Host, tmp_path: Path) -> None:

@@ -56,3 +56,18 @@ def test_the_checkpoint_that_the_page_has_chosen_counts_until_the_host_has_store
         assert shown(asked) == "old", "chosen by somebody else since"
     finally:
         shared.opts.data["sd_model_checkpoint"] = before
+
+
+def test_a_page_gets_a_list_of_files_only_where_it_has_another(host: Host) -> None:
+    """Thousands of names are not sent with every plan."""
+    import gradio as gr
+
+    from extension_core.hosts.webui.following import Asked, Files, and_files
+
+    offered = ["None", "old"]
+    files = Files(list(offered), lambda ticked: [*offered, *(["new"] if ticked else [])], lambda: {"choices": ["sent"]})
+    asked = Asked(files="None\nold")
+    shown = and_files(lambda _asked, ticked: (ticked,), files, 2)
+    assert shown(asked, False) == (False, gr.update(), gr.update())
+    assert shown(asked, True) == (True, *[gr.update(choices=["sent"])] * 2)
+    assert shown(asked, True) == (True, gr.update(), gr.update())

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from extension_core.errors import DiversityError
-from extension_core.weights.choices import Choice, find, lora_choice, not_found, unet_choices, unet_folders
+from extension_core.weights.choices import (
+    Choice,
+    checkpoint_choices,
+    find,
+    lora_choice,
+    lora_choices,
+    not_found,
+    unet_choices,
+    unet_folders,
+)
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 
@@ -40,6 +49,19 @@ def test_what_is_listed(found: list[Choice]) -> None:
         "U-Net: again/lcm/unet/model.safetensors",
         "U-Net: dmd2.bin",
     ]
+
+
+def test_what_came_since_the_host_listed_its_files(tmp_path: Path) -> None:
+    """Under the names that the host will give it, without what it does not list."""
+    files(tmp_path, "old.safetensors", "new.safetensors", "sub/New.CKPT", "new.bin", "new.pt", "new.vae.safetensors")
+    listed = [tmp_path / "old.safetensors"]
+    checkpoints = checkpoint_choices([tmp_path], listed)
+    assert [choice.label for choice in checkpoints] == ["new.safetensors", str(Path("sub/New.CKPT"))]
+    assert [choice.title for choice in checkpoints] == ["new", "New"]
+    assert [choice.label for choice in lora_choices([tmp_path], listed)] == ["LoRA: new", "LoRA: New"]
+    assert find("sub/new.ckpt", checkpoints) is checkpoints[1]
+    assert find("U-Net: new.safetensors", checkpoints) is checkpoints[0]
+    assert find("U-Net: turbo", LORAS) is None
 
 
 def test_folders_for_unets_in_any_case(tmp_path: Path) -> None:

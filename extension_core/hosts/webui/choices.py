@@ -1,4 +1,4 @@
-"""What can be a distilled model on this host: its checkpoints, U-Nets that it does not list, its LoRAs."""
+"""What can be a distilled model on this host: its checkpoints and LoRAs, and what it does not list, or not yet."""
 
 from __future__ import annotations
 
@@ -11,15 +11,27 @@ from typing import Any
 from modules import paths, sd_models, shared
 
 from extension_core.errors import DiversityError
-from extension_core.weights.choices import Choice, find, lora_choice, not_found, unet_choices, unet_folders
+from extension_core.weights.choices import (
+    LORA_LABEL,
+    Choice,
+    checkpoint_choices,
+    find,
+    lora_choice,
+    lora_choices,
+    not_found,
+    unet_choices,
+    unet_folders,
+)
+from extension_core.weights.folders import Folders
 
 _MOST_REMEMBERED = 50_000
 # Process-wide on purpose, as the host's own lists are: walking folders on every change of the page would be slow.
-_UNETS: list[Choice] = []
+_UNLISTED: list[Choice] = []
+_FOLDERS = Folders()
 
 
 def choices() -> list[Choice]:
-    """Everything that can be chosen: the host's checkpoints, U-Nets as last looked for, the host's LoRAs."""
+    """Everything that can be chosen: the host's checkpoints, what it does not list as last looked for, its LoRAs."""
     listed = list(sd_models.checkpoints_list.values())
     names = Counter(info.name for info in listed)  # of files in two folders that have one name, the hash tells which
     checkpoints = [
@@ -28,7 +40,16 @@ def choices() -> list[Choice]:
         )
         for info in listed
     ]
-    return [*checkpoints, *_UNETS, *(_lora(name, file) for name, file in sorted(_loras()))]
+    loras = [_lora(name, file) for name, file in sorted(_loras())]
+    return [*checkpoints, *_still_unlisted([*checkpoints, *loras]), *loras]
+
+
+def _still_unlisted(listed: list[Choice]) -> list[Choice]:
+    """Without what the host lists by now, and what it lists another file as: of two it lists the last."""
+    if not _UNLISTED:
+        return []
+    files, labels = {choice.path for choice in listed}, {choice.label for choice in listed}
+    return [choice for choice in _UNLISTED if choice.path not in files and choice.label not in labels]
 
 
 # Made once for as long as the host lists the file so: the page asks with every change, and users have thousands.
@@ -50,22 +71,51 @@ def _loras() -> list[tuple[str, str]]:
     return [(name, entry.filename) for name, entry in list(available.items())]
 
 
-def look_for_unets() -> None:
-    """Look for U-Net files: in the checkpoints' folders what the host does not list, and in folders for U-Nets."""
-    listed = [Path(info.filename) for info in list(sd_models.checkpoints_list.values())] + [
-        Path(file) for _, file in _loras()
-    ]
-    folders = [Path(folder) for folder in (sd_models.model_path, shared.cmd_opts.ckpt_dir) if folder]
-    _UNETS[:] = unet_choices([*folders, *unet_folders(Path(paths.models_path))], listed)
+def look_for_files() -> None:
+    """Look for files that the host does not list: in its folders for checkpoints and LoRAs, and in those for U-Nets.
+
+    It lists what there was when it was asked last (modules/sd_models.py `list_models`, 1.10.1), and is not asked here:
+    it forgets everything before it looks, and a generation beside may need it meanwhile.
+    """
+    listed = [Path(info.filename) for info in list(sd_models.checkpoints_list.values())]
+    listed += [Path(file) for _, file in _loras()]
+    came = checkpoint_choices(_checkpoint_folders(), listed) + lora_choices(_lora_folders(), listed)
+    listed += [choice.path for choice in came]
+    folders = [*_checkpoint_folders(), *unet_folders(Path(paths.models_path))]
+    _UNLISTED[:] = came + unet_choices(folders, listed)
+
+
+def look_again() -> None:
+    """The same if any of these folders has changed; cheap enough for every change of the page."""
+    models = Path(paths.models_path)
+    if _FOLDERS.have_changed([*_checkpoint_folders(), *_lora_folders(), *unet_folders(models)]):
+        look_for_files()
+
+
+def _checkpoint_folders() -> list[Path]:
+    return [Path(folder) for folder in (shared.cmd_opts.ckpt_dir, sd_models.model_path) if folder]
+
+
+def _lora_folders() -> list[Path]:
+    """As the hosts' own loader walks them; none if it is switched off."""
+    names = ("lora_dir", "lyco_dir_backcompat") if networks() is not None else ()
+    folders = [getattr(shared.cmd_opts, name, None) for name in names]
+    return [Path(folder) for folder in folders if folder]
+
+
+def name_of_new_lora(path: Path) -> str | None:
+    """What the host will call a LoRA that it does not list yet; None for any other file."""
+    loras = (choice for choice in _UNLISTED if choice.label.startswith(LORA_LABEL))
+    return next((choice.name for choice in loras if choice.path == path), None)
 
 
 def refresh() -> None:
-    """Have the host look for new checkpoints and LoRAs, and look for new U-Nets."""
+    """Have the host look for new checkpoints and LoRAs, and look for what it does not list."""
     sd_models.list_models()
     loader = networks()
     if loader is not None:
         loader.list_available_networks()
-    look_for_unets()
+    look_for_files()
 
 
 def find_choice(name: str) -> Choice:
@@ -85,14 +135,14 @@ def find_choice(name: str) -> Choice:
 
 
 def answering(name: str) -> Choice | None:
-    """The same, None if there is none; U-Nets that came since are looked for.
+    """The same, None if there is none; files that came since are looked for.
 
     Raises:
         DiversityError: several files of one kind answer to it.
     """
     found = find(name, choices())
     if found is None:
-        look_for_unets()
+        look_for_files()
         found = find(name, choices())
     return found
 

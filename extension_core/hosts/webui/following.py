@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -70,7 +71,7 @@ def note_setting(settings: dict[str, Any], component: Any, elem_id: str | None, 
             settings[name] = component
 
 
-def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2img: bool) -> None:
+def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2img: bool, files: Files) -> None:
     """Show the plan anew when an option, a setting of the host's or its checkpoint changes.
 
     Args:
@@ -79,10 +80,11 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
     if not settings.keys() >= _NEEDED:
         return
     inputs = [*built.components, *settings.values()]
-    asked = gr.State(Asked())
+    asked = gr.State(Asked(files=_as_text(files.built)))
     names = (*settings, "sd_model_checkpoint")
     answer = newest_alone(functools.partial(shown, names), len(built.shown))
-    _answer(built.ask.click, answer, [asked, *inputs], built)
+    with_files = and_files(answer, files, len(built.models))
+    _answer(built.ask.click, with_files, [asked, *inputs], [*built.shown, *built.models])
     typed = [settings[name] for name in _TYPED if name in settings]
     for component in inputs:
         _wake(component.blur if component in typed else component.change, built.ask)
@@ -94,13 +96,13 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
         if kwargs.get("elem_id") in signs:
             _wake(component.change, built.ask)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
-            _answer(component.change, chosen_on_page(answer), [component, asked, *inputs], built)
+            _answer(component.change, chosen_on_page(answer), [component, asked, *inputs], built.shown)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
-def _answer(event: Any, answer: Shown, inputs: list[Any], built: Panel) -> None:
-    event(fn=answer, inputs=inputs, outputs=built.shown, show_progress=False, queue=False, **_IN_ORDER)
+def _answer(event: Any, answer: Shown, inputs: list[Any], outputs: list[Any]) -> None:
+    event(fn=answer, inputs=inputs, outputs=outputs, show_progress=False, queue=False, **_IN_ORDER)
 
 
 def _wake(event: Any, button: Any) -> None:
@@ -111,17 +113,35 @@ def _wake(event: Any, button: Any) -> None:
     event(fn=None, show_progress=False, queue=False, **{name: _WAKE.format(button=button.elem_id)})
 
 
+@dataclass(frozen=True)
+class Files:
+    """What the drop-downs of files offer.
+
+    Attributes:
+        built: what they were built with.
+        listed: whether the box is ticked -> what they offer by now.
+        update: the same as gradio takes it.
+    """
+
+    built: Sequence[str]
+    listed: Callable[[bool], Sequence[str]]
+    update: Callable[[], dict[str, Any]]
+
+
+@dataclass
 class Asked:
     """What a page has asked last; the host keeps one for each page.
 
     Attributes:
         checkpoint: what was chosen on the page, "" once the host has stored that or another one.
         setting: the host's setting at that time.
+        files: what its drop-downs of files offer, a line each: the host copies all this for each page.
     """
 
     newest: object = None
     checkpoint: str = ""
     setting: str = ""
+    files: str = ""
 
     def checkpoint_by(self, setting: str) -> str:
         """The page's, as long as the host's setting is still the one of before."""
@@ -142,6 +162,23 @@ def newest_alone(answer: Shown, count: int = 1) -> Callable[..., Any]:
         return answered if asked.newest is mine else unchanged
 
     return shown
+
+
+def and_files(answer: Callable[..., Any], files: Files, count: int) -> Callable[..., Any]:
+    """`answer`, followed by what `count` drop-downs of files offer if it is not what the page has."""
+
+    def shown(asked: Asked, *values: Any) -> Any:
+        answered = answer(asked, *values)
+        offered = _as_text(files.listed(bool(values[0])))
+        update = {} if asked.files == offered else files.update()
+        asked.files = offered
+        return (*answered, *(gr.update(**update) for _ in range(count)))
+
+    return shown
+
+
+def _as_text(names: Sequence[str]) -> str:
+    return "\n".join(names)
 
 
 def chosen_on_page(answer: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from modules import hashes, sd_models
 
-from extension_core.hosts.webui.choices import networks
+from extension_core.errors import DiversityError
+from extension_core.hosts.webui import files
+from extension_core.hosts.webui.choices import name_of_new_lora, networks
 from extension_core.weights.choices import LORA_LABEL, Choice
 
 _LENGTH = 10
+_LENGTH_OF_LORA = 12
 
 
 def known(path: Path) -> str:
     """As the host writes it of a checkpoint or a LoRA; "" if it was not calculated yet, or the file is gone."""
     if (entry := _lora(path)) is not None:
         return entry.shorthash or ""
+    if (name := name_of_new_lora(path)) is not None:
+        with suppress(OSError):
+            return _of_new_lora(path, name, hashes.sha256_from_cache)
+        return ""
     return _remembered(path, _title(path))
 
 
@@ -50,8 +57,21 @@ def calculated(path: Path) -> str:
         if (entry := _lora(path)) is not None:
             entry.read_hash()
             return entry.shorthash or ""
+        if (name := name_of_new_lora(path)) is not None:
+            return _of_new_lora(path, name, hashes.sha256)
         return (hashes.sha256(str(path), _title(path)) or "")[:_LENGTH]
     return ""
+
+
+def _of_new_lora(path: Path, name: str, ask: Callable[..., str | None]) -> str:
+    """As the host will write it once it lists the file: what its trainer has stated comes first (extensions-builtin/
+    Lora/network.py, 1.10.1).
+    """
+    has_header, stated = path.suffix.lower() == ".safetensors", ""
+    if has_header:
+        with suppress(DiversityError):
+            stated = files.header_metadata(path).get("sshs_model_hash", "")
+    return (stated or ask(str(path), f"lora/{name}", use_addnet_hash=has_header) or "")[:_LENGTH_OF_LORA]
 
 
 def _lora(path: Path) -> Any | None:

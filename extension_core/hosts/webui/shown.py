@@ -56,6 +56,7 @@ class Tab:
         tab = "img2img" if self.is_img2img else "txt2img"
         loaded = _loaded(request.sd_model_checkpoint)
         host = at_next_image(self.host, request.sd_model_checkpoint)
+        is_loaded = host.is_loaded()
         state = PageState(
             tab,
             self.prefix,
@@ -64,14 +65,14 @@ class Tab:
             own=own_settings.of_request(settings),
             compare="" if values[0] else _UNTICKED,
             folder=_folder(tab),
-            loaded=loaded if host.is_loaded() else f"{loaded} (not loaded)",
+            loaded=loaded if is_loaded else f"{loaded} (not loaded)",
         )
         try:
             options = options_of_page(values[: len(FIELDS)])
         except DiversityError as error:
-            return panel.base_html(loaded), _refused(state, str(error))
+            return panel.base_html(loaded, is_loaded=is_loaded), _refused(state, str(error))
         turned, plan = _of_options(host, state, options, request)
-        return panel.base_html(loaded, turned), plan
+        return panel.base_html(loaded, turned, is_loaded), plan
 
 
 def _folder(tab: str) -> str:

@@ -35,7 +35,8 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     script.paste_field_names = infotext.sent_along(script.infotext_fields)
     own_settings.give_back(built.components[0], host_settings, tab)
     shown_on = shown.Tab(host, script.is_img2img, script.elem_id(""))
-    following.keep_current(shown_on.shown, built, host_settings, script.is_img2img)
+    files = following.Files(parts.models(), _offered_files, refreshed)
+    following.keep_current(shown_on.shown, built, host_settings, script.is_img2img, files)
     return in_positions(built.components, preview.build(parts, tab))
 
 
@@ -47,10 +48,19 @@ def refreshed() -> dict[str, Any]:
     """What the drop-down offers by now, as gradio keeps it: the host puts it into the component as it comes
     (modules/ui_common.py, 1.10.1), and gradio 4 makes pairs only of what a component is made with.
     """
-    labels = ["None", *(choice.label for choice in choices.choices())]
+    labels = ["None", *_listed()]
     return {"choices": [(label, label) for label in labels] if hasattr(gr, "on") else labels}
 
 
+def _offered_files(ticked: bool) -> list[str]:
+    """What came into the folders since is offered to whoever ticks the box."""
+    return _labels() if ticked else _listed()
+
+
 def _labels() -> list[str]:
-    choices.look_for_unets()
+    choices.look_again()
+    return _listed()
+
+
+def _listed() -> list[str]:
     return [choice.label for choice in choices.choices()]

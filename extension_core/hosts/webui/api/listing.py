@@ -54,9 +54,10 @@ class Listing:
 
     def as_json(self) -> list[dict[str, Any]]:
         """One entry for each of the drop-down's."""
-        choices.look_for_unets()
+        choices.look_again()
         listed, hashes = choices.choices(), _hashes()
-        told = {choice.path: self._told(choice) for choice in listed}
+        by_path = {choice.path: choice for choice in listed}  # LoRAs' folder may lie in the checkpoints' own
+        told = {path: self._told(choice) for path, choice in by_path.items()}
         self._known = {path: (state, said) for path, (state, said) in told.items() if state is not None}
         return [_entry(choice, told[choice.path][1], hashes.get(choice.path)) for choice in listed]
 

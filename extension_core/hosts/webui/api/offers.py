@@ -67,16 +67,13 @@ class Offers:
 
     def __init__(self, host: Host, known: KnownFiles | None = None) -> None:
         self._host, self._known = host, known or KnownFiles()
-        self._has_looked = False
 
     def as_json(self, loaded_is: str, checkpoint: str = LOADED) -> dict[str, Any]:
         """Args:
         loaded_is: as the option of that name.
         checkpoint: `LOADED` or `CHOSEN`.
         """
-        if not self._has_looked:  # the page has, and its refresh button does; walking folders each time would be slow
-            choices.look_for_unets()
-            self._has_looked = True
+        choices.look_again()
         is_loaded = (at_next_image(self._host) if checkpoint == CHOSEN else self._host).is_loaded()
         loaded = loaded_checkpoint() if is_loaded else chosen_checkpoint()
         listed = choices.choices()

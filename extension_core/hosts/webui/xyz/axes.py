@@ -52,7 +52,7 @@ def _refusing(inner: Callable[..., Any]) -> Callable[..., Any]:
 def _choices(axis: Axis) -> list[str]:
     kind = axis.spec.kind
     if kind == "model":
-        choices.look_for_unets()
+        choices.look_again()
         return ["None", *(choice.label for choice in choices.choices())]
     if kind == "sampler":
         return ["same", *(sampler.name for sampler in sd_samplers.visible_samplers())]
