@@ -13,8 +13,8 @@ export class Files {
     #list = null;
     #below = null;
     #told = null;
-    #isOld = false; // gradio's list has other files than the folders
-    #returned = () => this.#offers.ask(); // who comes back to the page may have been away for a file
+    #isOld = false; // gradio's list may have other files than the folders
+    #returned = () => this.#renewLater(); // who comes back to the page may have been away for a file
     #unsure = "";
 
     // prefix: of the ids of this tab's elements. changed() has gradio's list made anew.
@@ -61,10 +61,17 @@ export class Files {
     }
 
     #answered(told) {
-        this.#isOld ||= this.#told !== null && !sameNames(this.#told, told);
+        const others = this.#told !== null && !sameNames(this.#told, told);
         this.#told = told;
         this.#list?.show(told);
         this.#say();
+        if (others) {
+            this.#renewLater();
+        }
+    }
+
+    #renewLater() {
+        this.#isOld = true;
         this.#renew();
     }
 

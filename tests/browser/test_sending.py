@@ -90,7 +90,7 @@ class TestOwnSettings:
 
     def expect_told(self, tab: Tab, *parts: str) -> None:
         """The server has seen the page so, and its answer is there: whatever led to it is over."""
-        told = tab.accordion.block.locator(".diversity-told")
+        told = tab.accordion.told
         for part in parts:
             expect(told).to_have_attribute("data-state", re.compile(re.escape(part)))
 

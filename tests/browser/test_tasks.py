@@ -67,6 +67,7 @@ def begin(open_page: Callable[..., Page]) -> Callable[[str], tuple[Task, Tab]]:
         page = open_page(fewer_drawings=False)
         tab = Tab(page, "txt2img")
         tab.settings(width=64, height=64, seed=1)
+        expect(tab.accordion.told).to_be_attached()  # with it the page has the files of now
         page.evaluate(_COUNT)
         return Task(page, name, time.monotonic()), tab
 

@@ -74,6 +74,11 @@ class Accordion:
         return self.block.locator("> .label-wrap")
 
     @property
+    def told(self) -> Locator:
+        """What the server has said of the panel; there from its first answer on."""
+        return self.block.locator(".diversity-told")
+
+    @property
     def state(self) -> Locator:
         """What stands right of the box."""
         return self.header.locator(".diversity-state")

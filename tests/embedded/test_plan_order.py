@@ -65,9 +65,10 @@ def test_a_page_gets_a_list_of_files_only_where_it_has_another(host: Host) -> No
     from extension_core.hosts.webui.following import Asked, Files, and_files
 
     offered = ["None", "old"]
-    files = Files(list(offered), lambda ticked: [*offered, *(["new"] if ticked else [])], lambda: {"choices": ["sent"]})
+    files = Files(list(offered), lambda: offered, lambda: {"choices": ["sent"]})
     asked = Asked(files="None\nold")
-    shown = and_files(lambda _asked, ticked: (ticked,), files, 2)
-    assert shown(asked, False) == (False, gr.update(), gr.update())
-    assert shown(asked, True) == (True, *[gr.update(choices=["sent"])] * 2)
-    assert shown(asked, True) == (True, gr.update(), gr.update())
+    shown = and_files(lambda _asked: ("plan",), files, 2)
+    assert shown(asked) == ("plan", gr.update(), gr.update())
+    offered.append("new")
+    assert shown(asked) == ("plan", *[gr.update(choices=["sent"])] * 2)
+    assert shown(asked) == ("plan", gr.update(), gr.update())

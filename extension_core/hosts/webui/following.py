@@ -119,12 +119,12 @@ class Files:
 
     Attributes:
         built: what they were built with.
-        listed: whether the box is ticked -> what they offer by now.
+        listed: what they offer by now.
         update: the same as gradio takes it.
     """
 
     built: Sequence[str]
-    listed: Callable[[bool], Sequence[str]]
+    listed: Callable[[], Sequence[str]]
     update: Callable[[], dict[str, Any]]
 
 
@@ -169,7 +169,7 @@ def and_files(answer: Callable[..., Any], files: Files, count: int) -> Callable[
 
     def shown(asked: Asked, *values: Any) -> Any:
         answered = answer(asked, *values)
-        offered = _as_text(files.listed(bool(values[0])))
+        offered = _as_text(files.listed())
         update = {} if asked.files == offered else files.update()
         asked.files = offered
         return (*answered, *(gr.update(**update) for _ in range(count)))

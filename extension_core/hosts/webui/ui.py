@@ -35,7 +35,7 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
     script.paste_field_names = infotext.sent_along(script.infotext_fields)
     own_settings.give_back(built.components[0], host_settings, tab)
     shown_on = shown.Tab(host, script.is_img2img, script.elem_id(""))
-    files = following.Files(parts.models(), _offered_files, refreshed)
+    files = following.Files(parts.models(), _labels, refreshed)
     following.keep_current(shown_on.shown, built, host_settings, script.is_img2img, files)
     return in_positions(built.components, preview.build(parts, tab))
 
@@ -50,11 +50,6 @@ def refreshed() -> dict[str, Any]:
     """
     labels = ["None", *_listed()]
     return {"choices": [(label, label) for label in labels] if hasattr(gr, "on") else labels}
-
-
-def _offered_files(ticked: bool) -> list[str]:
-    """What came into the folders since is offered to whoever ticks the box."""
-    return _labels() if ticked else _listed()
 
 
 def _labels() -> list[str]:
