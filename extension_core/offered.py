@@ -111,10 +111,10 @@ def none_found(
     looked = ", ".join(f"'{folder}'" for folder in folders)
     of = f" for {architecture}" if architecture else ""
     if part is Phase.BASE:
-        return f"No other checkpoint{of} was found in {looked}; put the base into one of these and refresh the list."
+        return f"No other checkpoint{of} was found in {looked}; put the base into one of these."
     known = PUBLIC_FILES.get(architecture, ())
     public = f"; public ones are {', '.join(known[:_LONGEST_LIST])}" if known else ""
     return (
-        f"No few-step file{of} was found in {looked}{public}; put one there and refresh the list, or choose a file "
+        f"No few-step file{of} was found in {looked}{public}; put one there, or choose a file "
         "that you know to be one and say its Family."
     )

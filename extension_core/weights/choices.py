@@ -226,8 +226,8 @@ def not_found(name: str, choices: Sequence[Choice]) -> DiversityError:
     label = _nearest(name, [choice.label for choice in choices])
     hint = f"the nearest is '{label}'" if label else "it lists none at all"
     return DiversityError(
-        f"The distilled model '{name}' is not among the host's checkpoints, U-Nets and LoRAs; {hint}; refresh the list "
-        "or choose another."
+        f"The distilled model '{name}' is not among the host's checkpoints, U-Nets and LoRAs; {hint}; choose "
+        "another, or put the file there."
     )
 
 
