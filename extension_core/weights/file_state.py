@@ -6,7 +6,7 @@ import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from extension_core.errors import DiversityError
@@ -23,11 +23,13 @@ class FileState:
         size: in bytes.
         written: when, in ns, as far as whoever wrote it wants it to be known.
         touched: when the file system last noted a change, in ns; no copying program can set it back.
+        number: the file system's own for this file. Network drives may give it anew, so it is no part of what is equal.
     """
 
     size: int
     written: int
     touched: int
+    number: int = field(default=0, compare=False)
 
 
 def state_of(path: Path) -> FileState:
@@ -41,20 +43,22 @@ def state_of(path: Path) -> FileState:
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "no ordinary file"
         raise unreadable(path, f"it is {what}", _CHOOSE)
-    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def check_unchanged(path: Path, state: FileState) -> None:
     """Refuse a file that is not what it was when a request was settled on it.
 
-    Whoever writes to a file while it is read moves its time on; what else a file system may note of it (a virus scanner
+    Whoever writes to a file while it is read moves its time on, and another file in its place, of the same size and time
+    too, has another number and was touched at another time. What else a file system may note of a file (a virus scanner
     was there) is no reason to refuse, only one to read it anew for the next request.
 
     Raises:
         DiversityError: it was changed, or is gone.
     """
     now = state_of(path)
-    if (now.size, now.written) != (state.size, state.written):
+    replaced = now.number != state.number and now.touched != state.touched
+    if replaced or (now.size, now.written) != (state.size, state.written):
         raise DiversityError(
             f"The distilled model '{path.name}' was changed on the disk while it was about to be read; try again once "
             "it is copied or downloaded."

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,25 @@ def test_a_file_that_changes_between_its_check_and_its_end(path: Path, change: s
     with pytest.raises(DiversityError, match=r"'model\.safetensors' was changed on the disk while it was about to be"):
         whole()
     assert len(read) == (moment == "meanwhile")
+
+
+def test_another_file_of_the_same_size_and_time_is_another(path: Path) -> None:
+    """As two downloads finished in one tick of a coarse clock, or a copy that keeps the time."""
+    state, other = state_of(path), path.with_name("other.safetensors")
+    later_than(path)
+    save_file(OTHERS, other)
+    os.utime(other, ns=(state.written, state.written))
+    other.replace(path)
+    assert (state_of(path).size, state_of(path).written) == (state.size, state.written)
+    with pytest.raises(DiversityError, match="was changed on the disk"):
+        check_unchanged(path, state)
+
+
+def test_a_number_that_changes_by_itself_is_no_other_file(path: Path) -> None:
+    """Some network drives number their files anew at every look."""
+    state = replace(state_of(path), number=state_of(path).number + 1)
+    assert state == state_of(path)
+    check_unchanged(path, state)
 
 
 def test_an_origin_is_named_as_such(path: Path) -> None:
