@@ -49,9 +49,9 @@ def state_of(path: Path) -> FileState:
 def check_unchanged(path: Path, state: FileState) -> None:
     """Refuse a file that is not what it was when a request was settled on it.
 
-    Whoever writes to a file while it is read moves its time on, and another file in its place, of the same size and time
-    too, has another number and was touched at another time. What else a file system may note of a file (a virus scanner
-    was there) is no reason to refuse, only one to read it anew for the next request.
+    Whoever writes to a file while it is read moves its time on, and another file in its place, even one of the same
+    size and time, has another number and was touched at another time. What else a file system may note of a file (a
+    virus scanner was there) is no reason to refuse, only one to read it anew for the next request.
 
     Raises:
         DiversityError: it was changed, or is gone.
