@@ -12,7 +12,7 @@ function part(name) {
 const NAMES = [
     ...["dt_elements", "dt_polling"],
     ...["panel_asking", "panel_fold", "panel_controls", "panel_host", "panel_own"],
-    ...["panel_offers", "panel_list", "panel_asks", "panel_files", "panel_tab"],
+    ...["panel_offers", "panel_list", "panel_whole", "panel_asks", "panel_files", "panel_tab"],
 ];
 const parts = Object.assign({}, ...(await Promise.all(NAMES.map(part))));
 const tabs = new Map();

@@ -18,6 +18,7 @@ export class Tab {
     #previewFold = null;
     #groups = new Map();
     #controls = new Map();
+    #lists = new Map();
     #notes;
     #files;
     #refused = null;
@@ -60,6 +61,7 @@ export class Tab {
         this.#fold?.close();
         this.#previewFold?.close();
         this.#groups.forEach((group) => group.close());
+        this.#lists.forEach((list) => list.close());
         this.#notes.close();
         this.#files.close();
     }
@@ -115,9 +117,17 @@ export class Tab {
             const refresh = document.getElementById(`${element.id}_refresh`);
             if (refresh !== null) {
                 this.#parts.nameRefresh(refresh, element);
+                this.#keepWhole(element);
             }
             const top = state.tops[name] ?? null;
             this.#controls.get(element.id).show(state.idle[name] ?? "", state.found[name] ?? "", top);
+        }
+    }
+
+    #keepWhole(element) {
+        if (!this.#lists.get(element.id)?.isConnected) {
+            this.#lists.get(element.id)?.close();
+            this.#lists.set(element.id, new this.#parts.WholeList(element));
         }
     }
 

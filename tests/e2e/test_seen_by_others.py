@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import Pair, WebUI
+from tests.e2e.test_api import PREFIX, plan
 from tests.e2e.test_equalities import settings
 
 ROUNDS = int(os.environ.get("DD_POLLS", "2000")) // 20
@@ -92,6 +93,31 @@ def test_settings_saves_and_reads_under_requests(webui: WebUI, pair: Pair) -> No
                 assert strict(path.read_text()) == {**file_before, SAVED: value}
         assert set(made.result()) == {200}
     assert webui.generate(pair.base).same_as(plain)
+
+
+def test_questions_while_the_checkpoint_changes(webui: WebUI, pair: Pair) -> None:
+    """Between two checkpoints a host has none for a moment: the plan is of one of them, or says that there is none."""
+    webui.generate(pair.base).must_work()
+    changing = threading.Event()
+    changing.set()
+
+    def change() -> None:
+        try:
+            for made in range(max(ROUNDS // 10, 4)):
+                webui.generate((pair.distilled, pair.base)[made % 2]).must_work()
+        finally:
+            changing.clear()
+
+    answers = []
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(change)
+        while changing.is_set():
+            answers.append(plan(webui, settings(pair)))
+            answers.append(webui.call(f"{PREFIX}/choices"))
+        changed.result()
+    wrong = [(status, str(told)[:300]) for status, told in answers if status not in (200, 409)]
+    assert not wrong
+    assert len(answers) > 10
 
 
 @pytest.mark.a1111

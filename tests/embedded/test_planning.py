@@ -256,3 +256,38 @@ def run(sampler: Any, model: Recorded, levels: tuple[float, ...], arguments: dic
     if "noise_sampler" in parameters:
         ours["noise_sampler"] = lambda *_levels: torch.zeros_like(x)
     sampler.func(model, x, **ours)
+
+
+def test_a_question_that_a_change_of_checkpoint_came_into_is_asked_again(host: Host) -> None:
+    """Whether it failed by that or not; what fails without one is its asker's."""
+    load_model(host)
+    from modules import sd_models
+
+    from extension_core.hosts.webui.loaded_checkpoint import of_one_checkpoint
+
+    model, seen = sd_models.model_data.sd_model, []
+
+    def ask() -> str:
+        seen.append(sd_models.model_data.sd_model)
+        if len(seen) == 1:
+            sd_models.model_data.sd_model = None
+        if len(seen) == 2:
+            sd_models.model_data.sd_model = model
+            return "before it was there"
+        return sd_models.model_data.sd_model.sd_checkpoint_info.name
+
+    try:
+        assert of_one_checkpoint(ask) == model.sd_checkpoint_info.name
+    finally:
+        sd_models.model_data.sd_model = model
+    assert seen == [model, None, model]
+
+    asked = []
+
+    def fail() -> None:
+        asked.append(True)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        of_one_checkpoint(fail)
+    assert len(asked) == 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from modules import sd_models, shared
 
 from extension_core.sampling.families import Detection, detect_family
 from extension_core.sampling.roles import Side
+
+T = TypeVar("T")
+# How often something is asked of a checkpoint that another one takes the place of meanwhile.
+_TIMES = 5
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,31 @@ def is_of_next_image(name: str = "") -> bool:
     """
     chosen = chosen_checkpoint(name)
     return chosen is None or chosen.path == loaded_checkpoint().path
+
+
+def of_one_checkpoint(ask: Callable[[], T]) -> T:
+    """What is asked beside a running host, asked again if the host has changed its checkpoint meanwhile.
+
+    Hosts do that in a thread of their own, and between the two there is none: Forge lets the old one go first
+    (`forge_model_reload` in modules/sd_models.py, dfdcbab6), A1111 too unless it keeps several.
+    """
+    for _ in range(_TIMES - 1):
+        before = _loaded()
+        try:
+            answer = ask()
+        except Exception:
+            if _loaded() == before:
+                raise
+        else:
+            if _loaded() == before:
+                return answer
+    return ask()
+
+
+def _loaded() -> tuple[int, str]:
+    """Tells one loaded checkpoint from the next; A1111 puts a like one into the same model."""
+    model = sd_models.model_data.sd_model
+    return id(model), str(getattr(getattr(model, "sd_checkpoint_info", None), "filename", ""))
 
 
 def _of(info: Any) -> LoadedCheckpoint:

@@ -12,6 +12,7 @@ from extension_core.arguments import options_of_page
 from extension_core.errors import DiversityError
 from extension_core.hosts.webui import files, own_settings, pasting
 from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.loaded_checkpoint import of_one_checkpoint
 from extension_core.hosts.webui.planned import Planned, planned, request_of
 from extension_core.hosts.webui.preview import comparing
 from extension_core.hosts.webui.unloaded import NotLoaded, at_next_image
@@ -51,6 +52,9 @@ class Tab:
         Args:
             names: the host's settings that follow the options in `values`.
         """
+        return of_one_checkpoint(lambda: self._shown(names, values))
+
+    def _shown(self, names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[str, str]:
         settings = dict(zip(names, values[len(FIELDS) :], strict=True))
         request = request_of(settings, self.is_img2img)
         tab = "img2img" if self.is_img2img else "txt2img"

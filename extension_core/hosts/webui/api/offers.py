@@ -13,7 +13,12 @@ from extension_core.errors import DiversityError, sayable
 from extension_core.hosts.webui import choices
 from extension_core.hosts.webui.host import Host
 from extension_core.hosts.webui.known_files import KnownFiles, Seen
-from extension_core.hosts.webui.loaded_checkpoint import LoadedCheckpoint, chosen_checkpoint, loaded_checkpoint
+from extension_core.hosts.webui.loaded_checkpoint import (
+    LoadedCheckpoint,
+    chosen_checkpoint,
+    loaded_checkpoint,
+    of_one_checkpoint,
+)
 from extension_core.hosts.webui.openapi import FLAG, TEXT, WHOLE, list_of, of, or_null
 from extension_core.hosts.webui.unloaded import at_next_image
 from extension_core.offered import Offer, best_first, heading, none_found
@@ -74,6 +79,9 @@ class Offers:
         checkpoint: `LOADED` or `CHOSEN`.
         """
         choices.look_again()
+        return of_one_checkpoint(lambda: self._as_json(loaded_is, checkpoint))
+
+    def _as_json(self, loaded_is: str, checkpoint: str) -> dict[str, Any]:
         is_loaded = (at_next_image(self._host) if checkpoint == CHOSEN else self._host).is_loaded()
         loaded = loaded_checkpoint() if is_loaded else chosen_checkpoint()
         listed = choices.choices()

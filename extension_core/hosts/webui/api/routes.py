@@ -17,6 +17,7 @@ from extension_core.hosts.webui.api.listing import MODELS, Listing
 from extension_core.hosts.webui.api.offers import CHOSEN, LOADED, OFFERS, Offers
 from extension_core.hosts.webui.api.told import PLAN, plan_as_json
 from extension_core.hosts.webui.host import Host
+from extension_core.hosts.webui.loaded_checkpoint import of_one_checkpoint
 from extension_core.hosts.webui.notes import notes_on
 from extension_core.hosts.webui.openapi import Answer, Operation, Parameter, described, of
 from extension_core.hosts.webui.planned import planned, request_of
@@ -146,11 +147,14 @@ class _Routes:
     def _plan(self, body: bytes) -> Response:
         try:
             asked = Asked.read(body)
-            if not self._host.is_loaded():
-                return json_answer({"detail": _NOT_LOADED}, 409)
-            found = planned(self._host, asked.options, request_of(asked.request, asked.img2img))
-            minded = (caution.sentence for caution in found.warnings if caution.on_image)
-            notes = (*found.names, *found.plan.notes, *minded, *notes_on(self._host, found.models))
+            return of_one_checkpoint(lambda: self._plan_of(asked))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
+
+    def _plan_of(self, asked: Asked) -> Response:
+        if not self._host.is_loaded():
+            return json_answer({"detail": _NOT_LOADED}, 409)
+        found = planned(self._host, asked.options, request_of(asked.request, asked.img2img))
+        minded = (caution.sentence for caution in found.warnings if caution.on_image)
+        notes = (*found.names, *found.plan.notes, *minded, *notes_on(self._host, found.models))
         return json_answer(plan_as_json(found, loaded_name(), tuple(dict.fromkeys(notes))))
