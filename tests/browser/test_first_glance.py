@@ -14,7 +14,9 @@ from tests.browser.conftest import Site
 from tests.browser.contrast import expect_contrast
 from tests.browser.webpage import Tab, type_number
 
-TOP = "element => Math.round(element.getBoundingClientRect().top + window.scrollY)"
+# How far below the top of the host's settings something is; what is above them moves by itself, as prompts do.
+TOP = """element => Math.round(
+    element.getBoundingClientRect().top - element.closest("[id$=img_settings]").getBoundingClientRect().top)"""
 
 
 def note(page: Page, tab: str, place: str) -> Locator:
