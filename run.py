@@ -79,7 +79,7 @@ def choose_port(wanted: int | None, headless: bool) -> int:
 @contextlib.contextmanager
 def webui(python: Path, flavour: str, port: int, headless: bool) -> Iterator[subprocess.Popen[str]]:
     """Start the embedded WebUI, wait until it answers, and end it at the end, however that comes."""
-    command = [str(python), "-m", "extension_core.embedded", "--flavour", flavour, "--port", str(port)]
+    command = [str(python), "-m", "embedded", "--flavour", flavour, "--port", str(port)]
     command += ["--headless"] if headless else []
     printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
     ready, ended = threading.Event(), threading.Event()
@@ -104,15 +104,15 @@ def webui(python: Path, flavour: str, port: int, headless: bool) -> Iterator[sub
 
 
 def flavours_built() -> tuple[str, ...]:
-    """Return the flavours that extension_core/embedded offers, read without importing it (it needs an environment)."""
-    tree = ast.parse((ROOT / "extension_core" / "embedded" / "start.py").read_text(encoding="utf-8"))
+    """Return the flavours that embedded offers, read without importing it (it needs an environment)."""
+    tree = ast.parse((ROOT / "embedded" / "start.py").read_text(encoding="utf-8"))
     for node in tree.body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         if any(isinstance(t, ast.Name) and t.id == "FLAVOURS" for t in targets):
             return tuple(ast.literal_eval(node.value))  # type: ignore[union-attr]
-    raise Refusal("extension_core/embedded/start.py names no FLAVOURS; the checkout is damaged, clone it again.")
+    raise Refusal("embedded/start.py names no FLAVOURS; the checkout is damaged, clone it again.")
 
 
 def check_flavour(flavour: str) -> None:
@@ -129,7 +129,7 @@ def demo(args: argparse.Namespace, rest: list[str]) -> int:
     with webui(python, args.flavour, port, args.headless) as server:
         if args.headless:
             out = args.out.resolve()
-            command = [str(python), "-m", "extension_core.demo", "--url", url, "--out", str(out), *rest]
+            command = [str(python), "-m", "embedded.demo", "--url", url, "--out", str(out), *rest]
             return run(command, child_environ())
         say(f"the page is {url}; press Ctrl-C to end")
         if not args.no_browser:

@@ -13,8 +13,8 @@ import safetensors
 import torch
 from safetensors.torch import save_file
 
-from extension_core.distill.export import TEXT_FOLDER, build_model, write_text_folder, write_yaml
-from extension_core.distill.recipe import Networks
+from embedded.distill.export import TEXT_FOLDER, build_model, write_text_folder, write_yaml
+from embedded.distill.recipe import Networks
 
 UNET = "model.diffusion_model."
 

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save
 
 from benches.apart import parser, tell
 from benches.parts import _group
-from extension_core.distill.export import random_checkpoint
+from embedded.distill.export import random_checkpoint
 
 LORAS, CHECKPOINTS = 5_000, 300
 QUICK = 40
@@ -100,7 +100,7 @@ class Start:
 def running(start: Start, *extra: str) -> Iterator[tuple[str, Clock, tuple[float, float]]]:
     """(URL of a host with this folder, its clock, its times until it answered)."""
     folder = start.folder
-    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", start.flavour, "--port", str(start.port)]
+    command = [sys.executable, "-m", "embedded", "--flavour", start.flavour, "--port", str(start.port)]
     command += ["--default-config", str(start.config)]
     command += ["--ckpt", str(folder / "models" / "pair_base.safetensors")]
     command += ["--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]

@@ -13,7 +13,7 @@ import torch
 
 from benches.checkpoints import Files
 from benches.timing import Clock, Seconds
-from extension_core.embedded.start import prepare
+from embedded.start import prepare
 
 TITLE = "Diversity Distillation"
 _REQUEST = {"prompt": "a monster", "seed": 1, "steps": 4, "cfg_scale": 1.0, "sampler_name": "LCM"}

@@ -18,8 +18,8 @@ import torch
 from benches import checkpoints
 from benches.host import Host
 from benches.timing import return_free_memory
-from extension_core.distill.export import build_model
-from extension_core.distill.low_rank import UnetLora
+from embedded.distill.export import build_model
+from embedded.distill.low_rank import UnetLora
 
 # What each host calls for every layer that it puts networks into.
 MERGING = {

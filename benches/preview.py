@@ -24,7 +24,7 @@ from benches import checkpoints
 from benches.apart import HOSTS, parser, tell
 from benches.host import Host
 from benches.sampling import Calls
-from extension_core.embedded.networks.previews import taesd_decoder
+from embedded.networks.previews import taesd_decoder
 from extension_core.trajectory.frames import Position, Section, Tag
 from extension_core.trajectory.recorder import MIB, Recorder
 

@@ -21,7 +21,7 @@ from benches import checkpoints
 from benches.apart import HOSTS, parser, tell
 from benches.host import Host
 from benches.timing import Clock
-from extension_core.distill.export import build_model
+from embedded.distill.export import build_model
 from extension_core.weights.eight_bit import packed_bytes
 from extension_core.weights.transfer import DirectLane
 

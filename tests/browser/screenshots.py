@@ -22,7 +22,7 @@ from tests.browser.webpage import Tab, prose
 from tests.e2e.client import WebUI
 from tests.e2e.embedded_host import ROOT, running_embedded
 
-PAIR = ROOT / "extension_core" / "embedded" / "pair"
+PAIR = ROOT / "embedded" / "pair"
 NAME = "monsters"
 PROMPT = "a monster"
 IMAGES = 4

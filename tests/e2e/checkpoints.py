@@ -10,7 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from extension_core.distill.export import random_checkpoint
+from embedded.distill.export import random_checkpoint
 
 _UNET = "model.diffusion_model."
 _TEXT = "cond_stage_model.transformer."

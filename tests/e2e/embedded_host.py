@@ -37,7 +37,7 @@ def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
     make_forms(*pair, config, models, unets, folder / "Lora")
     shutil.copytree(ROOT / "tests" / "e2e" / "faults", folder / "extensions" / "faults", dirs_exist_ok=True)
     port = free_port()
-    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]
+    command = [sys.executable, "-m", "embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]
     command += ["--port", str(port), "--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]
     command += ["--embeddings-dir", str(folder / "embeddings")]
     if os.environ.get("DD_FLAVOUR") == "forge":

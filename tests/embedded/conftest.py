@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extension_core.distill.export import random_checkpoint
-from extension_core.embedded.start import prepare
+from embedded.distill.export import random_checkpoint
+from embedded.start import prepare
 from tests.e2e.checkpoints import make_lora
 
 HERE = Path(__file__).parent

@@ -39,7 +39,7 @@ S = TypeVar("S", bound=Server)
 @contextmanager
 def serving(kind: type[S], folder: Path, flavour: str, *arguments: str) -> Iterator[S]:
     """Start one, its data in a folder, and end it however the tests end."""
-    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", flavour]
+    command = [sys.executable, "-m", "embedded", "--flavour", flavour]
     with started(kind, [*command, "--data-dir", str(folder / "data"), *arguments], folder) as server:
         yield server
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from extension_core.distill.export import EMBEDDED_PAIR
+from embedded.distill.export import EMBEDDED_PAIR
 from tests.e2e.checkpoints import make_pairs
 from tests.e2e.embedded_host import ROOT
 from tests.embedded.servers import Server, started
@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models, loras = folder / "models", folder / "Lora"
     shutil.copytree(EMBEDDED_PAIR, models)
     loras.mkdir()
-    command = [*PYTHON, "-m", "extension_core.embedded", "--flavour", FLAVOUR, "--ckpt-dir", str(models)]
+    command = [*PYTHON, "-m", "embedded", "--flavour", FLAVOUR, "--ckpt-dir", str(models)]
     command += ["--lora-dir", str(loras), "--headless", "--data-dir", str(folder / "data"), "--threads", "1"]
     with started(Server, command, folder) as server:
         yield server.url
@@ -60,14 +60,14 @@ def test_the_headless_demo_writes_what_it_promises(tmp_path: Path) -> None:
 
 @pytest.mark.once
 def test_what_asks_a_running_webui(trained: str, tmp_path: Path) -> None:
-    run("-m", "extension_core.demo.residency", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
+    run("-m", "embedded.demo.residency", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
     assert "hybrid" in (tmp_path / "table.md").read_text()
-    run("-m", "extension_core.demo.schedules", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
+    run("-m", "embedded.demo.schedules", "--url", trained, "--out", str(tmp_path), "--seeds", "8")
     grids = json.loads((tmp_path / "schedules.json").read_text())
     for mode in ("distilled", "hybrid", "hybrid_k2"):
         assert 0 < grids[mode]["dissimilarity_same_seed"] < grids[mode]["dissimilarity_between_seeds"]
     asked = ("--url", trained, "--out", str(tmp_path / "transfer"))
-    said = run("-m", "extension_core.demo.transfer", *asked, status=1)  # whole against a server in test_demo.py
+    said = run("-m", "embedded.demo.transfer", *asked, status=1)  # whole against a server in test_demo.py
     assert "transfer: the WebUI does not list the LoRA" in said.replace(trained, "the WebUI")
     folder = ("--url", trained, "--distilled", "monsters_distilled", "--json", str(tmp_path / "folder.json"))
     run("-m", "benches.folder", *folder)

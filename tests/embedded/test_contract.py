@@ -26,7 +26,7 @@ COMMON_FILES = [
 
 
 def _embedded(flavour: str) -> HostTree:
-    return HostTree(*(ROOT / "extension_core" / "embedded" / name for name in (flavour, "common")))
+    return HostTree(*(ROOT / "embedded" / name for name in (flavour, "common")))
 
 
 def _capabilities(flavour: str) -> list[Use]:

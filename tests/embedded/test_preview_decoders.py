@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from extension_core.distill.data import to_float
-from extension_core.distill.export import EMBEDDED_PAIR
-from extension_core.embedded.networks import load_checkpoint
-from extension_core.embedded.networks.previews import taesd_decoder
-from extension_core.monsters import make_dataset
+from embedded.distill.data import to_float
+from embedded.distill.export import EMBEDDED_PAIR
+from embedded.monsters import make_dataset
+from embedded.networks import load_checkpoint
+from embedded.networks.previews import taesd_decoder
 from tests.embedded.conftest import FLAVOUR, Host
 from tests.embedded.previews import host_decoding, load_model, open_recording
 from tests.unit.trajectory import Clock

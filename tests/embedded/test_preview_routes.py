@@ -15,7 +15,7 @@ import pytest
 from fastapi import Request
 from PIL import Image
 
-from extension_core.distill.export import EMBEDDED_PAIR
+from embedded.distill.export import EMBEDDED_PAIR
 from tests.embedded.conftest import Host
 from tests.embedded.previews import (
     PREFIX,

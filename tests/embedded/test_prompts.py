@@ -70,7 +70,7 @@ _SYNTAX = st.text(alphabet="ab ()[]:|.\\1-", max_size=24)
 
 @given(prompt=_SYNTAX, steps=st.integers(1, 30))
 def test_any_prompt_has_a_schedule_to_the_last_step(prompt: str, steps: int) -> None:
-    from extension_core.embedded.a1111.modules import prompt_schedule
+    from embedded.a1111.modules import prompt_schedule
 
     schedule = prompt_schedule.get_learned_conditioning_prompt_schedules([prompt], steps)[0]
     ends = [end for end, _ in schedule]

@@ -81,7 +81,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder, port = tmp_path_factory.mktemp("serving"), free_port()
-    command = [sys.executable, "-m", "extension_core.embedded", "--flavour", FLAVOUR, "--port", str(port)]
+    command = [sys.executable, "-m", "embedded", "--flavour", FLAVOUR, "--port", str(port)]
     command += ["--ckpt-dir", str(model_folder), "--data-dir", str(folder / "data"), "--without-self"]
     command += ["--gradio-auth", "user:secret,other:word", "--api-server-stop", "--cors-allow-origins", FRIEND]
     log = folder / "log.txt"

@@ -26,7 +26,7 @@ from benches.folder import QUICK
 from benches.page import Unwell, watch
 from benches.parts import PartFailed, _group, _show_where_it_stands, figures_of
 from benches.targets import AT_LEAST, AT_MOST, EXACTLY, table
-from extension_core.embedded.networks import UNetModel
+from embedded.networks import UNetModel
 from tests.e2e.embedded_host import free_port
 from tests.waiting import PATIENCE
 

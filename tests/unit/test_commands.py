@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from extension_core.distill import __main__ as distill
-from extension_core.distill import evaluate
-from extension_core.distill.control import CONTROLS, CUSTOM, ROLES, file_name
-from extension_core.distill.export import EMBEDDED_PAIR, PAIR_NAMES
-from extension_core.distill.recipe import ControlTraining
+from embedded.distill import __main__ as distill
+from embedded.distill import evaluate
+from embedded.distill.control import CONTROLS, CUSTOM, ROLES, file_name
+from embedded.distill.export import EMBEDDED_PAIR, PAIR_NAMES
+from embedded.distill.recipe import ControlTraining
 from tests.unit.test_distill import TINY as RUN
 from tests.unit.test_previews import TINY as PREVIEWS
 
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "extension_core").rglob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    *(page for folder in ("docs", "embedded") for page in sorted((ROOT / folder).rglob("*.md"))),
+)
 SERVED, BENCHES = "tests/embedded/test_commands.py", "tests/unit/test_benches.py"
 # Command, without what stands for a user's own folders, addresses and choices -> the test that runs it.
 HELD = {
@@ -40,18 +43,18 @@ HELD = {
     "pytest tests/e2e/test_xyz.py -k reads_nothing -s": (
         "tests/e2e/test_xyz.py::test_a_sweep_over_seeds_reads_nothing_and_merges_nothing_again"
     ),
-    "extension_core.embedded": f"{SERVED}::test_what_asks_a_running_webui",
-    "extension_core.demo.residency": f"{SERVED}::test_what_asks_a_running_webui",
-    "extension_core.demo.schedules": f"{SERVED}::test_what_asks_a_running_webui",
-    "extension_core.demo.transfer": f"{SERVED}::test_what_asks_a_running_webui",
+    "embedded": f"{SERVED}::test_what_asks_a_running_webui",
+    "embedded.demo.residency": f"{SERVED}::test_what_asks_a_running_webui",
+    "embedded.demo.schedules": f"{SERVED}::test_what_asks_a_running_webui",
+    "embedded.demo.transfer": f"{SERVED}::test_what_asks_a_running_webui",
     "tests.embedded.compare": f"{SERVED}::test_what_asks_a_running_webui",
     "tests.browser.page_load": "tests/browser/test_page_load.py::test_a_page_beside_itself_adds_nothing",
     "tests.e2e.forms": f"{SERVED}::test_forms_are_written_beside_a_pair",
-    "extension_core.distill install-pair": "tests/unit/test_commands.py::test_the_pair_is_installed",
-    "extension_core.distill train": "tests/unit/test_commands.py::test_a_pair_is_trained",
-    "extension_core.distill evaluate": "tests/unit/test_commands.py::test_a_pair_is_measured",
-    "extension_core.distill controls": "tests/unit/test_commands.py::test_controls_are_trained",
-    "extension_core.distill previews": "tests/unit/test_commands.py::test_preview_decoders_are_trained",
+    "embedded.distill install-pair": "tests/unit/test_commands.py::test_the_pair_is_installed",
+    "embedded.distill train": "tests/unit/test_commands.py::test_a_pair_is_trained",
+    "embedded.distill evaluate": "tests/unit/test_commands.py::test_a_pair_is_measured",
+    "embedded.distill controls": "tests/unit/test_commands.py::test_controls_are_trained",
+    "embedded.distill previews": "tests/unit/test_commands.py::test_preview_decoders_are_trained",
 }
 TINY = replace(
     RUN,
@@ -84,7 +87,7 @@ def _short(command: str) -> str:
             kept.append(word)
         elif word.startswith("-"):
             raise AssertionError(f"{command}: say of {word} whether its test has it, too")
-    if kept[0] == "extension_core.embedded":  # with its page or without: its tests have both
+    if kept[0] == "embedded":  # with its page or without: its tests have both
         kept = [word for word in kept if word != "--headless"]
     return " ".join(kept)
 

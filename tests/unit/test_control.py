@@ -13,13 +13,13 @@ from peft.mapping import inject_adapter_in_model
 from peft.tuners.lora import LoraConfig
 from safetensors.torch import load_file
 
-from extension_core.distill.control import CONTROLS, Trainer, captioned, file_name, train_lora, tune_base
-from extension_core.distill.export import EMBEDDED_PAIR
-from extension_core.distill.low_rank import UnetLora
-from extension_core.distill.recipe import ControlTraining, Recipe
-from extension_core.distill.sampling import ALPHAS
-from extension_core.embedded.networks import LatentDiffusion, load_checkpoint
-from extension_core.monsters import from_labels, parse_prompt
+from embedded.distill.control import CONTROLS, Trainer, captioned, file_name, train_lora, tune_base
+from embedded.distill.export import EMBEDDED_PAIR
+from embedded.distill.low_rank import UnetLora
+from embedded.distill.recipe import ControlTraining, Recipe
+from embedded.distill.sampling import ALPHAS
+from embedded.monsters import from_labels, parse_prompt
+from embedded.networks import LatentDiffusion, load_checkpoint
 
 pytestmark = pytest.mark.once
 

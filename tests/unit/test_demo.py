@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embedded.demo import compared
+from embedded.demo.__main__ import demo
+from embedded.demo.client import DemoError, WebUI, infotext_total
+from embedded.demo.modes import MODES, SCRIPT
+from embedded.demo.residency import IN_8_BITS
+from embedded.demo.transfer import STRENGTHS, Pictures, change, control_table, transfer
+from embedded.distill.control import CONTROLS, CUSTOM, ROLES, file_name
+from embedded.monsters import draw, from_labels, parse_prompt, sample_attributes
 from extension_core.arguments import Arguments
-from extension_core.demo import compared
-from extension_core.demo.__main__ import demo
-from extension_core.demo.client import DemoError, WebUI, infotext_total
-from extension_core.demo.modes import MODES, SCRIPT
-from extension_core.demo.residency import IN_8_BITS
-from extension_core.demo.transfer import STRENGTHS, Pictures, change, control_table, transfer
-from extension_core.distill.control import CONTROLS, CUSTOM, ROLES, file_name
-from extension_core.monsters import draw, from_labels, parse_prompt, sample_attributes
 from extension_core.options import Options
 
 SCARCE = {"hybrid": {"body": "round"}, "distilled": {"body": "round", "background": "sea", "mouth": "smile"}}

@@ -15,13 +15,13 @@ from diffusers import DDIMScheduler, LCMScheduler
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
-from extension_core.distill import base, data, evaluate, export, sampling, student, text, vae
-from extension_core.distill.loop import EMA, Progress, cosine_rate, make_optimizer
-from extension_core.distill.recipe import BaseTraining, Networks, Recipe, StudentTraining, TextTraining, VAETraining
-from extension_core.distill.run import Run
-from extension_core.distill.tokenizer import learn_merges, write_tokenizer
-from extension_core.embedded.networks import AutoencoderKL, load_checkpoint
-from extension_core.monsters import ATTRIBUTES, VOCABULARY
+from embedded.distill import base, data, evaluate, export, sampling, student, text, vae
+from embedded.distill.loop import EMA, Progress, cosine_rate, make_optimizer
+from embedded.distill.recipe import BaseTraining, Networks, Recipe, StudentTraining, TextTraining, VAETraining
+from embedded.distill.run import Run
+from embedded.distill.tokenizer import learn_merges, write_tokenizer
+from embedded.monsters import ATTRIBUTES, VOCABULARY
+from embedded.networks import AutoencoderKL, load_checkpoint
 
 pytestmark = pytest.mark.once
 

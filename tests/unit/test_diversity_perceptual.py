@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
+from embedded.monsters import Attributes, draw, make_dataset
 from extension_core.diversity import available_measures, distance_matrix, paired_distances, pairwise_mean
 from extension_core.diversity.perceptual import MEASURES, pairwise_means
-from extension_core.monsters import Attributes, draw, make_dataset
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

@@ -10,6 +10,7 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
+from embedded.monsters import ATTRIBUTES, draw, free_attributes, sample_attributes
 from extension_core.diversity import (
     PromptImages,
     bootstrap,
@@ -20,7 +21,6 @@ from extension_core.diversity import (
     share_of_gap,
     text_table,
 )
-from extension_core.monsters import ATTRIBUTES, draw, free_attributes, sample_attributes
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

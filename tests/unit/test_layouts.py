@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from safetensors.torch import save_file
 
-from extension_core.embedded.networks import UNetModel
+from embedded.networks import UNetModel
 from extension_core.errors import DiversityError
 from extension_core.weights.compatibility import check_unet, extra_tensors_note
 from extension_core.weights.layouts import (

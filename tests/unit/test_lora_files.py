@@ -14,7 +14,7 @@ from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from extension_core.embedded.networks import UNetModel
+from embedded.networks import UNetModel
 from extension_core.errors import DiversityError
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
 from extension_core.weights.lora import LoraFile, is_lora, lora_tensors, read_lora, uses_text_encoder

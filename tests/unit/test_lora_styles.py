@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from extension_core.embedded.networks import UNetModel
+from embedded.networks import UNetModel
 from extension_core.errors import DiversityError
 from extension_core.weights.architectures import other_architecture
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table

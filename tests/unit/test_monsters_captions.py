@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extension_core.monsters import (
+from embedded.monsters import (
     ATTRIBUTES,
     VOCABULARY,
     Attributes,

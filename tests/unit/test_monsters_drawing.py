@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from extension_core.monsters import (
+from embedded.monsters import (
     ATTRIBUTES,
     Attributes,
     draw,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from extension_core.monsters import ATTRIBUTES, make_dataset
-from extension_core.monsters.augment import damage, recompress
-from extension_core.monsters.check_reader import accuracy, damaged_copy, rejected, through
-from extension_core.monsters.reader import LEGIBLE, READER_FILE, Reader, ReaderNetwork, load_reader, to_tensor
-from extension_core.monsters.train_reader import save, train
+from embedded.monsters import ATTRIBUTES, make_dataset
+from embedded.monsters.augment import damage, recompress
+from embedded.monsters.check_reader import accuracy, damaged_copy, rejected, through
+from embedded.monsters.reader import LEGIBLE, READER_FILE, Reader, ReaderNetwork, load_reader, to_tensor
+from embedded.monsters.train_reader import save, train
 
 pytestmark = pytest.mark.once
 

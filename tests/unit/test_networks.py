@@ -13,9 +13,9 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from safetensors.torch import load_file, save_file
 
-from extension_core.distill.export import random_checkpoint, write_text_folder
-from extension_core.distill.recipe import Networks
-from extension_core.embedded.networks import AutoencoderKL, TextEncoder, UNetModel, load_checkpoint, noise
+from embedded.distill.export import random_checkpoint, write_text_folder
+from embedded.distill.recipe import Networks
+from embedded.networks import AutoencoderKL, TextEncoder, UNetModel, load_checkpoint, noise
 
 SMALL = Networks(unet_channels=32, text_width=64, text_heads=2)
 

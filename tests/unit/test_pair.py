@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from extension_core.distill.evaluate import Pair, four_steps
-from extension_core.distill.export import EMBEDDED_PAIR, PAIR_NAMES
-from extension_core.embedded.networks import load_checkpoint
+from embedded.distill.evaluate import Pair, four_steps
+from embedded.distill.export import EMBEDDED_PAIR, PAIR_NAMES
+from embedded.networks import load_checkpoint
 
 LIMIT_BYTES = 24 * 2**20
 

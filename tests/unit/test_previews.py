@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from extension_core.distill import previews
-from extension_core.distill.export import EMBEDDED_PAIR
-from extension_core.distill.previews import Examples
-from extension_core.distill.recipe import PreviewTraining, Recipe
-from extension_core.embedded.networks.previews import VAEApprox, taesd_decoder, taesd_decoder_of
+from embedded.distill import previews
+from embedded.distill.export import EMBEDDED_PAIR
+from embedded.distill.previews import Examples
+from embedded.distill.recipe import PreviewTraining, Recipe
+from embedded.networks.previews import VAEApprox, taesd_decoder, taesd_decoder_of
 
 TINY = replace(Recipe(), previews=PreviewTraining(latents=8, held_out=4, width=8, batch=2, updates=2))
 

@@ -60,6 +60,15 @@ def test_the_stacks_bring_what_the_extension_needs_and_agree_with_the_test_tools
     assert shared == {name: pins[name] for name in shared}
 
 
+@pytest.mark.parametrize("folder", ["common", "a1111", "forge"])
+def test_the_embedded_webui_is_an_independent_witness(folder: str) -> None:
+    """Its packages have the hosts' names, by which import rules do not find them."""
+    files = sorted((ROOT / "embedded" / folder).rglob("*.py"))
+    assert files
+    borrowed = re.compile(r"^\s*(from|import) (extension_core|embedded\.(demo|distill|monsters))\b", re.MULTILINE)
+    assert [file.name for file in files if borrowed.search(file.read_text(encoding="utf-8"))] == []
+
+
 def test_ci_runs_the_readmes_test_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.name == "nt" or os.access(script, os.X_OK)

@@ -70,8 +70,8 @@ class Project:
             make_wheel(wheels, name, version, ("ddabsent",) if name == "ddbare" else ())
         shutil.copytree(ROOT / "tools", self.root / "tools")
         shutil.copy(ROOT / "run.py", self.root)
-        embedded = self.root / "extension_core" / "embedded"
-        demo = self.root / "extension_core" / "demo"
+        embedded = self.root / "embedded"
+        demo = self.root / "embedded" / "demo"
         benches = self.root / "benches"
         for package, main in ((embedded, SERVER), (demo, CLIENT), (benches, BENCHES)):
             package.mkdir(parents=True)
@@ -168,7 +168,7 @@ def test_headless_demo_runs_server_and_client_and_ends_the_server(project: Proje
     status, out, err = project.run("demo", "--headless", "--out", str(tmp_path / "good"))
     assert (status, err) == (0, "")
     assert "Running on local URL:" in out
-    embedded = project.root / "extension_core" / "embedded"
+    embedded = project.root / "embedded"
     assert "--flavour a1111" in (embedded / "argv").read_text()
     assert "--headless" in (embedded / "argv").read_text()
     assert "--url http://127.0.0.1:" in (tmp_path / "good" / "demo.json").read_text()
@@ -177,7 +177,7 @@ def test_headless_demo_runs_server_and_client_and_ends_the_server(project: Proje
 
 
 def test_a_server_that_ends_early_is_one_sentence(project: Project, tmp_path: Path) -> None:
-    broken = project.root / "extension_core" / "embedded" / "broken"
+    broken = project.root / "embedded" / "broken"
     broken.touch()
     status, _, err = project.run("demo", "--headless", "--out", str(tmp_path))
     broken.unlink()
@@ -187,7 +187,7 @@ def test_a_server_that_ends_early_is_one_sentence(project: Project, tmp_path: Pa
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_page_and_its_server(project: Project, sent: signal.Signals) -> None:
-    pid = project.root / "extension_core" / "embedded" / "pid"
+    pid = project.root / "embedded" / "pid"
     pid.unlink(missing_ok=True)
     process = project.start("demo", "--no-browser")
     wait_for(lambda: pid.is_file() and pid.read_text() != "")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from extension_core.embedded.networks import UNetModel
+from embedded.networks import UNetModel
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
 
 Shapes = dict[str, tuple[int, ...]]

@@ -34,7 +34,7 @@ from extension_core.trajectory.store import Generation, State, Store, Update
 from tests.e2e.embedded_host import ROOT
 from tests.waiting import PATIENCE, joined
 
-HOST_SCRIPTS = ROOT / "extension_core" / "embedded" / "common" / "javascript"
+HOST_SCRIPTS = ROOT / "embedded" / "common" / "javascript"
 OUR_SCRIPTS = ROOT / "javascript"
 mimetypes.add_type("application/javascript", ".mjs")
 

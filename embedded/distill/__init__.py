@@ -1,0 +1,1 @@
+"""Training of small latent diffusion models and of few-step students of them: ``python -m embedded.distill``."""

@@ -1,1 +1,0 @@
-"""Training of small latent diffusion models and of few-step students of them: ``python -m extension_core.distill``."""
