@@ -1,19 +1,23 @@
 """python -m tests.browser.screenshots --out docs
 
-Writes screenshot-light.png and screenshot-dark.png: the page of the embedded WebUI after a hybrid generation with the
-trained pair; dt-preview-light.png, dt-preview-dark.png and dt-preview-narrow.png: the strip of such a generation;
-dt-preview-compare.png: those of a comparison; try-it.png: the sheet of Try it.
+Writes screenshot-light.webp and screenshot-dark.webp: the page of the embedded WebUI after a hybrid generation with the
+trained pair; dt-preview-light.webp, dt-preview-dark.webp and dt-preview-narrow.webp: the strip of such a generation;
+dt-preview-compare.webp: those of a comparison; try-it.webp: the sheet of Try it.
+
+`--convert FILE ...` starts nothing and writes these pictures, a plot or a grid for example, as the docs keep theirs.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.chromium import launch
@@ -26,6 +30,7 @@ PAIR = ROOT / "embedded" / "pair"
 NAME = "monsters"
 PROMPT = "a monster"
 IMAGES = 4
+QUALITY = 75  # of WebP: small letters stay crisp in both themes, at a fifth of the size of PNG
 PREVIEW = "#script_txt2img_diversity_distillation_dt_preview"
 
 
@@ -35,19 +40,24 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--pair", type=Path, default=PAIR, help="folder with the pair's files")
     parser.add_argument("--name", default=NAME, help=f"of the pair: NAME_base and NAME_distilled (default: {NAME})")
     parser.add_argument("--url", help="a running WebUI that has the pair; without it the embedded one is started")
+    parser.add_argument("--convert", type=Path, nargs="+", metavar="FILE", help="pictures to write as WebP, instead")
     args = parser.parse_args(arguments)
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.convert:
+        for source in args.convert:
+            keep(source.read_bytes(), args.out / f"{source.stem}.webp")
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         host = nullcontext(args.url) if args.url else running_embedded(Path(folder), "--ckpt-dir", str(args.pair))
         with host as url, sync_playwright() as playwright, launch(playwright) as browser:
             WebUI(url).call("/sdapi/v1/options", {"sd_model_checkpoint": f"{args.name}_base"})
             for theme in ("light", "dark"):
-                take(filled_in(browser, url, theme, args.name), args.out / f"screenshot-{theme}.png")
-                take_preview(filled_in(browser, url, theme, args.name), args.out / f"dt-preview-{theme}.png")
+                take(filled_in(browser, url, theme, args.name), args.out / f"screenshot-{theme}.webp")
+                take_preview(filled_in(browser, url, theme, args.name), args.out / f"dt-preview-{theme}.webp")
             narrow = filled_in(browser, url, "light", args.name, width=400)
-            take_preview(narrow, args.out / "dt-preview-narrow.png")
-            take_comparison(filled_in(browser, url, "light", args.name), args.out / "dt-preview-compare.png")
-            take_trial(filled_in(browser, url, "light", args.name), args.out / "try-it.png")
+            take_preview(narrow, args.out / "dt-preview-narrow.webp")
+            take_comparison(filled_in(browser, url, "light", args.name), args.out / "dt-preview-compare.webp")
+            take_trial(filled_in(browser, url, "light", args.name), args.out / "try-it.webp")
     return 0
 
 
@@ -56,7 +66,7 @@ def take(tab: Tab, path: Path) -> None:
     tab.generate()
     expect(tab.infotext).to_contain_text("DD plan")
     page = at_rest(tab.page)
-    page.screenshot(path=path, full_page=True)
+    keep(page.screenshot(full_page=True), path)
     page.close()
 
 
@@ -86,13 +96,13 @@ def take_comparison(tab: Tab, path: Path) -> None:
 
 
 def take_trial(tab: Tab, path: Path) -> None:
-    """Try it; the sheet as it is."""
+    """Try it; the sheet alone."""
     tab.page.locator(f"#{tab.accordion.id('try')}").click()
     expect(prose(tab.page, "html_log_txt2img")).to_contain_text("Diversity of", timeout=120_000)
     tab.wait_until_idle()
     source = tab.pictures.first.get_attribute("src")
     assert source is not None
-    path.write_bytes(tab.page.request.get(source).body())
+    keep(tab.page.request.get(source).body(), path)
     tab.page.close()
 
 
@@ -129,8 +139,14 @@ def photograph(page: Page, path: Path) -> None:
     """The DT-preview's accordion, once the pictures in view have come; then the page is closed."""
     page.locator(f"{PREVIEW} .diversity-dt").scroll_into_view_if_needed()
     page.wait_for_timeout(2000)
-    at_rest(page).locator(PREVIEW).screenshot(path=path)
+    keep(at_rest(page).locator(PREVIEW).screenshot(), path)
     page.close()
+
+
+def keep(picture: bytes, path: Path) -> None:
+    """Write a picture, of any format that Pillow reads, as the docs keep theirs."""
+    with Image.open(io.BytesIO(picture)) as opened:
+        opened.convert("RGB").save(path, "WEBP", quality=QUALITY, method=6)
 
 
 if __name__ == "__main__":
