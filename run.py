@@ -35,7 +35,7 @@ from typing import IO, Any
 
 from tools.environments import ROOT, Refusal, Terminated, child, child_environ, environment, run, say, status, stop
 
-PYTHON = (3, 11)
+PYTHONS = ((3, 11), (3, 10))  # for which every pin has a wheel, the preferred one first
 FLAVOURS = ("a1111", "forge")
 READY = "Running on local URL:"
 START_SECONDS = 300
@@ -145,7 +145,7 @@ def find_chromium(python: Path) -> str:
         return named
     if found := next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None):
         return found
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+    if sys.platform != "win32" and os.geteuid() == 0 and shutil.which("apt-get"):
         say("installing the system's package chromium for the page tests")
         quiet = child_environ(DEBIAN_FRONTEND="noninteractive")
         fetched = run(["apt-get", "update", "-qq"], quiet) or run(["apt-get", "install", "-yqq", "chromium"], quiet)
@@ -351,25 +351,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def other_python() -> list[str] | None:
-    """Return a command for the Python that the pins need, where this one is another."""
-    wanted = ".".join(map(str, PYTHON))
-    candidates = [["py", f"-{wanted}"], ["python"]] if os.name == "nt" else [[f"python{wanted}"], ["python3"]]
-    for command in candidates:
-        if shutil.which(command[0]) is None:
-            continue
-        test = [*command, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
-        if subprocess.run(test, capture_output=True, text=True, check=False).stdout.strip() == wanted:
-            return command
+    """Return a command for a Python that the pins are for, where this one is another."""
+    for wanted in (".".join(map(str, version)) for version in PYTHONS):
+        candidates = [["py", f"-{wanted}"], ["python"]] if os.name == "nt" else [[f"python{wanted}"], ["python3"]]
+        for command in candidates:
+            if shutil.which(command[0]) is None:
+                continue
+            test = [*command, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+            if subprocess.run(test, capture_output=True, text=True, check=False).stdout.strip() == wanted:
+                return command
     return None
 
 
 def main(argv: list[str]) -> int:
-    if sys.version_info[:2] != PYTHON:
+    if sys.version_info[:2] not in PYTHONS:
         found = other_python()
         if found is None:
             raise Refusal(
-                f"the pinned versions need Python 3.11 and this is {platform.python_version()}; install Python 3.11 "
-                "beside it (the extension itself runs on your host's own Python)."
+                f"the pinned versions need Python 3.11 or 3.10 and this is {platform.python_version()}; install Python "
+                "3.11 beside it (the extension itself runs on your host's own Python)."
             )
         return run([*found, str(ROOT / "run.py"), *argv], dict(os.environ))
     if argv[:1] == ["python"]:

@@ -31,11 +31,25 @@ def say(text: str) -> None:
     print(f"run.py: {text}", flush=True)
 
 
-def pins() -> dict[str, list[str]]:
-    """Return the dependency groups of pyproject.toml, by name."""
-    import tomllib
+def project() -> dict[str, Any]:
+    """Return what stands in pyproject.toml."""
+    try:
+        import tomllib as toml
+    except ImportError:  # Python 3.10
+        from pip._vendor import tomli as toml
+    return toml.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+
+def pins(version: tuple[int, ...] = sys.version_info[:2]) -> dict[str, list[str]]:
+    """Return the dependency groups by name, as a Python of this version has them.
+
+    The pins of the group `python310` take the places of those of the same packages on Python 3.10.
+    """
+    groups = project()["dependency-groups"]
+    older = {pin.split("==")[0]: pin for pin in groups.pop("python310", ())}
+    if version >= (3, 11):
+        return groups
+    return {group: [older.get(pin.split("==")[0], pin) for pin in pinned] for group, pinned in groups.items()}
 
 
 def digest(*parts: object) -> str:
@@ -90,7 +104,8 @@ def build_stack(env: Path, stack: list[str], bare: list[str]) -> None:
         shutil.rmtree(env)  # what a killed run left; pip's own cache keeps the downloads
     if run([sys.executable, "-m", "venv", str(env)], child_environ()):
         raise Refusal(
-            f"{sys.executable} could not make {env}; on Debian or Ubuntu install the package python3.11-venv."
+            f"{sys.executable} could not make {env}; on Debian or Ubuntu install the package "
+            f"python3.{sys.version_info[1]}-venv."
         )
     index = os.environ.get("DD_TORCH_INDEX")
     if sys.platform == "linux" and not index:

@@ -47,7 +47,8 @@ def tar(path: Path) -> None:
 def with_member(name: str) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         torch.save(TENSORS, path)
-        with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings(action="ignore"):
+        with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             archive.writestr(name.format(archive.namelist()[0].split("/")[0]), b"")
 
     return write

@@ -9,14 +9,14 @@ import re
 from pathlib import Path
 
 import pytest
-import tomllib
 
 import extension_core
+from tools.environments import pins, project
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = project()
 GROUPS = PROJECT["dependency-groups"]
 AGPL_3_0 = "0d96a4ff68ad6d4b6f1f30f713b18d5184912ba8dd389f86aa7710db079abcb0"  # agpl-3.0.txt of gnu.org
 
@@ -58,6 +58,17 @@ def test_the_stacks_bring_what_the_extension_needs_and_agree_with_the_test_tools
     assert pins["torch"] == "torch==2.13.0"
     shared = {name_of(pin): pin for pin in GROUPS["test"] + GROUPS["lint"] if name_of(pin) in pins}
     assert shared == {name: pins[name] for name in shared}
+
+
+def test_what_python_3_10_has_instead_takes_a_pins_place() -> None:
+    newer, older = pins((3, 11)), pins((3, 10))
+    assert set(newer) == set(older) == set(GROUPS) - {"python310"}
+    assert newer == {group: GROUPS[group] for group in newer}
+    replaced = {now for group, pinned in newer.items() for now in pinned if now not in older[group]}
+    assert {name_of(pin) for pin in replaced} == {name_of(pin) for pin in GROUPS["python310"]}
+    for group, pinned in newer.items():
+        assert [name_of(pin) for pin in older[group]] == [name_of(pin) for pin in pinned]
+    assert {pin for pinned in older.values() for pin in pinned} >= set(GROUPS["python310"])
 
 
 @pytest.mark.parametrize("folder", ["common", "a1111", "forge"])
