@@ -1,8 +1,9 @@
-"""Every command that the README and the docs name runs in the suite, in a short form; this holds the list."""
+"""Every command that README, CONTRIBUTING and the docs name runs in the suite, in a short form; this holds the list."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     *(page for folder in ("docs", "embedded") for page in sorted((ROOT / folder).rglob("*.md"))),
 )
 SERVED, BENCHES = "tests/embedded/test_commands.py", "tests/unit/test_benches.py"
@@ -39,6 +41,8 @@ HELD = {
     "benches.residency": f"{BENCHES}::test_quick_benchmark",
     "benches.folder": f"{BENCHES}::test_quick_bench_of_a_large_folder",
     "benches.preview": f"{BENCHES}::test_quick_benchmark",
+    "pytest": "tests/unit/test_commands.py::test_a_newcomers_first_test_is_green",
+    "pytest tests/unit/test_every_option.py": "tests/unit/test_commands.py::test_a_newcomers_first_test_is_green",
     "pytest tests/e2e": f"{SERVED}::test_what_asks_a_running_webui",
     "pytest tests/e2e/test_xyz.py -k reads_nothing -s": (
         "tests/e2e/test_xyz.py::test_a_sweep_over_seeds_reads_nothing_and_merges_nothing_again"
@@ -112,6 +116,15 @@ def test_the_tests_are_there_and_run_every_time(test: str) -> None:
     found = re.search(rf"((?:^@.*\n)*)^def {name}\(", source, re.MULTILINE)
     assert found, f"{path} has no {name}"
     assert "slow" not in found[1], f"{test} is not run by `run.py test`"
+
+
+def test_a_newcomers_first_test_is_green() -> None:
+    command = [sys.executable, "run.py", "python", "-m", "pytest", "-q", "tests/unit/test_every_option.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    told = re.search(r"these (\d+) tests", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert told is not None
+    assert f"{told[1]} passed" in done.stdout
 
 
 def _distill(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:

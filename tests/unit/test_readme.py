@@ -1,4 +1,4 @@
-"""The README and the changelog keep up with the options."""
+"""The README keeps up with the options, CONTRIBUTING with the files."""
 
 from __future__ import annotations
 
@@ -52,6 +52,26 @@ def test_every_family_is_named(name: str) -> None:
 
 
 def test_every_link_inside_the_project_leads_somewhere() -> None:
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_contributing_names_what_is_there() -> None:
+    spans = set(re.findall(r"`([^`\s]+)`", CONTRIBUTING))
+    paths = {span for span in spans if re.fullmatch(r"[\w.-]+/[\w./-]*|[\w-]+\.(md|py|toml|css)", span)}
+    assert len(paths) > 40
+    assert {path for path in paths if not (ROOT / path).exists()} - {".envs/"} == set()
+    assert len(CONTRIBUTING.splitlines()) <= 120
+
+
+def test_contributing_says_of_each_name_where_it_stands() -> None:
+    """`NAME` in `path`."""
+    found = re.findall(r"`(\w+)`(?: \([^)]*\))? (?:of|in) `([\w./-]+\.py)`", CONTRIBUTING)
+    assert len(found) > 10
+    for name, path in found:
+        defined = rf"^\s*(?:def |class )?{name}\b(?: =|:|\()"
+        assert re.search(defined, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), f"{path} has no {name}"
