@@ -29,7 +29,7 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,11 +77,16 @@ def choose_port(wanted: int | None, headless: bool) -> int:
 
 
 @contextlib.contextmanager
-def webui(python: Path, flavour: str, port: int, headless: bool) -> Iterator[subprocess.Popen[str]]:
+def webui(python: Path, flavour: str, port: int, headless: bool) -> Generator[subprocess.Popen[str], None, None]:
     """Start the embedded WebUI, wait until it answers, and end it at the end, however that comes."""
     command = [str(python), "-m", "embedded", "--flavour", flavour, "--port", str(port)]
     command += ["--headless"] if headless else []
-    printed = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    printed: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "encoding": "utf-8",
+        "errors": "replace",
+    }
     ready, ended = threading.Event(), threading.Event()
 
     def echo(lines: Iterable[str]) -> None:
@@ -171,7 +176,7 @@ def lint_stages(python: Path) -> dict[str, list[str]]:
 
 def run_in_turn(stages: Stages) -> dict[str, int]:
     """Run every stage, also after one has failed; returns their statuses."""
-    codes = {}
+    codes: dict[str, int] = {}
     for name, (command, environ) in stages.items():
         say(name)
         codes[name] = run(command, environ)

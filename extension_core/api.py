@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from extension_core.arguments import POSITIONS, PREVIEW, Arguments
 from extension_core.fields import Field
@@ -81,17 +81,17 @@ def _bounds(spec: Field) -> Schema:
 def _as_json(spec: Field, default: Any) -> Any:
     if spec.kind == "frames" and default is None:
         return "all"
-    return list(default) if isinstance(default, tuple) else default
+    return list(cast("tuple[Any, ...]", default)) if isinstance(default, tuple) else default
 
 
-def for_openapi_3_0(schema: Any) -> Any:
+def for_openapi_3_0(schema: object) -> Any:
     """A schema as OpenAPI 3.0 writes it, which has no type `null` but says `nullable` beside another type."""
     if isinstance(schema, list):
-        return [for_openapi_3_0(item) for item in schema]
+        return [for_openapi_3_0(item) for item in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
-    turned = {key: for_openapi_3_0(value) for key, value in schema.items()}
-    kinds = turned.get("anyOf", [])
+    turned = {key: for_openapi_3_0(value) for key, value in cast("dict[str, Any]", schema).items()}
+    kinds: list[dict[str, Any]] = turned.get("anyOf", [])
     if NULL not in kinds:
         return turned
     rest = [_nullable(kind) for kind in kinds if kind != NULL]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from extension_core.errors import DiversityError
 from extension_core.options import BY_NAME, FIELDS, Options
@@ -95,7 +95,7 @@ class Arguments:
             DiversityError: a key is unknown or a value is not allowed.
         """
         if args and isinstance(args[0], Mapping):
-            return cls._from_mapping(args[0])
+            return cls._from_mapping(cast("Mapping[str, Any]", args[0]))
         if len(args) > len(POSITIONS):
             raise DiversityError(
                 f"Diversity Distillation takes at most {len(POSITIONS)} positional arguments but got {len(args)}; "
@@ -116,7 +116,7 @@ class Arguments:
         rest = {"enabled": True, **values}
         asked = rest.pop(PREVIEW, False)
         if isinstance(asked, Mapping):
-            asked = {"preview": True, **asked}
+            asked = {"preview": True, **cast("Mapping[str, Any]", asked)}
         elif isinstance(asked, bool):
             asked = {"preview": asked}
         else:

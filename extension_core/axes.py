@@ -94,8 +94,12 @@ class Axis:
         """As many as wanted, evenly; whole numbers are cut, as the host cuts them."""
         apart = (last - first) / max(count - 1, 1)
         whole = self.spec.kind != "number"
-        at = lambda i: first + i * apart  # noqa: E731
-        yield from self._bounded(Decimal(count), (lambda i: Decimal(int(at(i)))) if whole else at)
+
+        def at(index: int) -> Decimal:
+            value = first + index * apart
+            return Decimal(int(value)) if whole else value
+
+        yield from self._bounded(Decimal(count), at)
 
     def _bounded(self, count: Decimal, value: Callable[[int], Decimal]) -> Iterator[str]:
         if not 0 < count <= MOST_VALUES:

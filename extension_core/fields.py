@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from extension_core.errors import DiversityError
 
@@ -173,16 +173,16 @@ def _parse_numbers(spec: Field, value: Any) -> tuple[float, ...]:
         return ()
     if not isinstance(value, Sequence) or isinstance(value, bytes):
         raise _refusal(spec, value, f"a list of numbers from {spec.minimum:g} to {spec.maximum:g}")
-    return tuple(_parse_number(spec, one) for one in value)
+    return tuple(_parse_number(spec, one) for one in cast("Sequence[Any]", value))
 
 
 def _parse_frames(spec: Field, value: Any) -> tuple[int, ...] | None:
     """None stands for all of them; negative numbers count from the last one."""
     if value is None or (isinstance(value, str) and value.strip().lower() == "all"):
         return None
-    listed = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    if listed and all(_is_whole(one) for one in value):
-        return tuple(int(one) for one in value)
+    listed = list(cast("Sequence[Any]", value)) if isinstance(value, Sequence) else None
+    if listed is not None and not isinstance(value, (str, bytes)) and all(map(_is_whole, listed)):
+        return tuple(map(int, listed))
     raise _refusal(spec, value, '"all" or a list of whole numbers')
 
 

@@ -20,7 +20,8 @@ _UNDERSCORED = re.compile(rf"(?<![\w.-])({'|'.join(name for name in _NAMES.split
 
 def page_words(sentence: str) -> str:
     """A sentence without the API's names of options."""
-    parts, end = [], 0
+    parts: list[str] = []
+    end = 0
     for quoted in _QUOTED.finditer(sentence):
         parts += [_labelled(sentence[end : quoted.start()]), quoted.group()]
         end = quoted.end()

@@ -31,7 +31,7 @@ class PassCalls:
     """
 
     plan: PassPlan
-    made: list[Call] = field(default_factory=list)
+    made: list[Call] = field(default_factory=list[Call])
     started: bool = False
     ended_early: bool = False
 
@@ -40,7 +40,7 @@ class PassCalls:
 class Calls:
     """Calls of the denoiser in one run of `p.sample`, pass by pass."""
 
-    passes: list[PassCalls] = field(default_factory=list)
+    passes: list[PassCalls] = field(default_factory=list[PassCalls])
 
     def clear(self) -> None:
         """Another run begins."""
@@ -120,7 +120,7 @@ class Session:
     def infotext(self) -> dict[str, str]:
         """What was asked for and what the plan is, for the host's infotext."""
         defaults = Options()
-        result = {}
+        result: dict[str, str] = {}
         for name, value in self.options.as_mapping().items():
             key = BY_NAME[name].infotext_key
             if name == "distilled_model" and self.model_title:

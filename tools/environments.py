@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def say(text: str) -> None:
 def project() -> dict[str, Any]:
     """Return what stands in pyproject.toml."""
     try:
-        import tomllib as toml
+        import tomllib as toml  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:  # Python 3.10
         from pip._vendor import tomli as toml
     return toml.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def child_environ(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Generator[None, None, None]:
     """Hold a lock on `path` that ends with this process, so that two runs never build one environment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -171,7 +171,7 @@ def status(code: int) -> int:
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
+def _signals_held() -> Generator[None, None, None]:
     """A signal that comes meanwhile is delivered at the end: while a child is started it would leave it behind."""
     held: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -186,7 +186,9 @@ def _signals_held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def child(command: Sequence[str], environ: dict[str, str], interrupt: bool = False, **more: Any) -> Iterator[Any]:
+def child(
+    command: Sequence[str], environ: dict[str, str], interrupt: bool = False, **more: Any
+) -> Generator[Any, None, None]:
     """Start a child in the project's folder; it has ended when the block has, however that ends.
 
     Args:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from math import log
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-Values = Mapping[str, np.ndarray]
+Values = Mapping[str, NDArray[Any]]
 
 
-def entropies(values: np.ndarray, weights: np.ndarray, labels: int | None = None, corrected: bool = True) -> np.ndarray:
+def entropies(
+    values: NDArray[Any], weights: NDArray[Any], labels: int | None = None, corrected: bool = True
+) -> NDArray[Any]:
     """Entropies in nats, float [r], of r weighted sets of n observations.
 
     values int [n], each 0 or more; weights [r, n] say how often each observation counts (a bootstrap draw). The
@@ -30,12 +34,12 @@ def entropies(values: np.ndarray, weights: np.ndarray, labels: int | None = None
     return nats if labels is None else np.minimum(nats, log(labels))
 
 
-def entropy(values: np.ndarray, labels: int | None = None, corrected: bool = True) -> float:
+def entropy(values: NDArray[Any], labels: int | None = None, corrected: bool = True) -> float:
     """Entropy in nats of the distribution that n observations int [n] come from, as `entropies` estimates it."""
     return float(entropies(values, np.ones((1, len(values))), labels, corrected)[0])
 
 
-def attribute_entropies(values: Values, free_attributes: Mapping[str, int], weights: np.ndarray) -> np.ndarray:
+def attribute_entropies(values: Values, free_attributes: Mapping[str, int], weights: NDArray[Any]) -> NDArray[Any]:
     """`attribute_entropy` of r weighted sets, weights [r, n]: float [r]."""
     if not free_attributes:
         raise ValueError("no free attributes were given: a prompt that fixes everything has no diversity to measure")
@@ -58,7 +62,7 @@ def joint_entropy(values: Values, names: Collection[str], corrected: bool = Fals
     return entropy(np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1), corrected=corrected)
 
 
-def attribute_differences(values: Values, names: Collection[str]) -> np.ndarray:
+def attribute_differences(values: Values, names: Collection[str]) -> NDArray[Any]:
     """Share of the named attributes in which two images differ: float [n, n].
 
     Its mean over pairs is an estimate of the mean Gini-Simpson diversity without bias at any n.
@@ -67,7 +71,7 @@ def attribute_differences(values: Values, names: Collection[str]) -> np.ndarray:
     return (rows[:, None, :] != rows[None, :, :]).mean(axis=2)
 
 
-def adherence(values: Values, required: Mapping[str, int]) -> np.ndarray:
+def adherence(values: Values, required: Mapping[str, int]) -> NDArray[Any]:
     """Which images show every required attribute value: bool [n]; all of them when nothing is required."""
     if not values:
         raise ValueError("no attribute values were given, so adherence cannot be told")

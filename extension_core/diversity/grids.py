@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from .lettering import Colour, blank, line_of_text
@@ -17,7 +18,7 @@ def _text(words: str, height: int, ink: Colour) -> Image.Image:
 
 
 def image_grid(
-    images: np.ndarray, columns: int, title: str = "", note: str = "", labels: Sequence[str] = (), gap: int = 6
+    images: NDArray[Any], columns: int, title: str = "", note: str = "", labels: Sequence[str] = (), gap: int = 6
 ) -> Image.Image:
     """A grid of uint8 images [n, h, w, 3], row by row, with a title, a note below it and a label under each image."""
     n, height, width = images.shape[:3]

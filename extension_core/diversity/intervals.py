@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-Statistic = Callable[[np.ndarray], np.ndarray]
+Statistic = Callable[[NDArray[Any]], NDArray[Any]]
 """A measure of one prompt's images: weights float [r, n], how often each of n seeds counts, to r numbers [r]."""
 
 
@@ -36,7 +38,7 @@ class Replicates:
     """An estimate (mean over prompts) and what it was in each bootstrap draw, float [repeats]."""
 
     estimate: float
-    draws: np.ndarray
+    draws: NDArray[Any]
 
     def interval(self, level: float = 0.95) -> Interval:
         """Percentile interval of the draws, moved so that their mean is the estimate.
@@ -48,11 +50,12 @@ class Replicates:
         usable = self.draws[np.isfinite(self.draws)]
         if not len(usable):
             return Interval(self.estimate, float("nan"), float("nan"))
-        low, high = np.quantile(usable - usable.mean(), (tail, 1 - tail))
-        return Interval(self.estimate, self.estimate + float(low), self.estimate + float(high))
+        moved: NDArray[np.float64] = usable - usable.mean()
+        low, high = (float(np.quantile(moved, share)) for share in (tail, 1 - tail))
+        return Interval(self.estimate, self.estimate + low, self.estimate + high)
 
 
-def _mean_over_prompts(rows: list[np.ndarray], repeats: int) -> np.ndarray:
+def _mean_over_prompts(rows: list[NDArray[Any]], repeats: int) -> NDArray[Any]:
     """Mean over prompts of rows [prompts, r], leaving out those that are nan: [r]."""
     table = np.array(rows, dtype=np.float64).reshape(len(rows), repeats)
     measured = np.isfinite(table)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 MEASURES = ("structural", "lpips", "dreamsim")
@@ -25,7 +26,7 @@ def available_measures() -> tuple[str, ...]:
     return tuple(name for name in MEASURES if name == "structural" or find_spec(name) is not None)
 
 
-def _pictures(images: np.ndarray) -> torch.Tensor:
+def _pictures(images: NDArray[Any]) -> torch.Tensor:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images are {images.dtype} {images.shape}, but must be uint8 [n, height, width, 3]")
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
@@ -69,7 +70,7 @@ def _scaled(pictures: torch.Tensor, side: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _structural(images: np.ndarray) -> np.ndarray:
+def _structural(images: NDArray[Any]) -> NDArray[Any]:
     n = len(images)
     if n < 2:
         return np.zeros((n, n))
@@ -80,7 +81,7 @@ def _structural(images: np.ndarray) -> np.ndarray:
     return _symmetric(n, (total / len(_SCALES)).clamp(0, 1).numpy()[np.triu_indices(n, 1)])
 
 
-def _symmetric(n: int, upper: np.ndarray) -> np.ndarray:
+def _symmetric(n: int, upper: NDArray[Any]) -> NDArray[Any]:
     matrix = np.zeros((n, n), dtype=np.float64)
     matrix[np.triu_indices(n, 1)] = upper
     return matrix + matrix.T
@@ -94,13 +95,13 @@ def _dreamsim_network() -> Any:
     return import_module("dreamsim").dreamsim(pretrained=True, device="cpu")[0]
 
 
-def _dreamsim_features(network: Any, images: np.ndarray) -> torch.Tensor:
+def _dreamsim_features(network: Any, images: NDArray[Any]) -> torch.Tensor:
     pictures = functional.interpolate(_pictures(images), (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
     return functional.normalize(network.embed(pictures), dim=1)
 
 
 @torch.inference_mode()
-def _lpips(images: np.ndarray) -> np.ndarray:
+def _lpips(images: NDArray[Any]) -> NDArray[Any]:
     network = _lpips_network()
     pictures = _pictures(images) * 2 - 1
     rows, columns = np.triu_indices(len(images), 1)
@@ -112,14 +113,14 @@ def _lpips(images: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _dreamsim(images: np.ndarray) -> np.ndarray:
+def _dreamsim(images: NDArray[Any]) -> NDArray[Any]:
     network = _dreamsim_network()
     features = torch.cat([_dreamsim_features(network, images[i : i + 16]) for i in range(0, len(images), 16)])
     upper = (1 - features @ features.T)[np.triu_indices(len(images), 1)]
     return _symmetric(len(images), upper.numpy())
 
 
-def distance_matrix(images: np.ndarray, measure: str = "structural") -> np.ndarray:
+def distance_matrix(images: NDArray[Any], measure: str = "structural") -> NDArray[Any]:
     """Distances between uint8 images [n, h, w, 3]: float64 [n, n], symmetric, 0 on the diagonal.
 
     "structural": mean over the scales 64, 32 and 16 pixels of (1 - SSIM) / 2 on RGB, window 7 x 7, in 0..1; SSIM as
@@ -137,7 +138,7 @@ def _check_measure(measure: str) -> None:
         raise ValueError(f"perceptual measure {measure!r} needs the Python package {measure!r}, which is not installed")
 
 
-def _structural_pairs(first: np.ndarray, second: np.ndarray) -> torch.Tensor:
+def _structural_pairs(first: NDArray[Any], second: NDArray[Any]) -> torch.Tensor:
     pictures = _pictures(first), _pictures(second)
     total = torch.zeros(len(first))
     for side in _SCALES:
@@ -145,7 +146,7 @@ def _structural_pairs(first: np.ndarray, second: np.ndarray) -> torch.Tensor:
     return (total / len(_SCALES)).clamp(0, 1)
 
 
-def _pair_function(measure: str) -> Callable[[np.ndarray, np.ndarray], torch.Tensor]:
+def _pair_function(measure: str) -> Callable[[NDArray[Any], NDArray[Any]], torch.Tensor]:
     if measure == "lpips":
         lpips = _lpips_network()
         return lambda first, second: lpips(_pictures(first) * 2 - 1, _pictures(second) * 2 - 1).flatten()
@@ -158,7 +159,7 @@ def _pair_function(measure: str) -> Callable[[np.ndarray, np.ndarray], torch.Ten
 
 
 @torch.inference_mode()
-def paired_distances(first: np.ndarray, second: np.ndarray, measure: str = "structural") -> np.ndarray:
+def paired_distances(first: NDArray[Any], second: NDArray[Any], measure: str = "structural") -> NDArray[Any]:
     """Distance of first[i] to second[i % len(second)], uint8 [n, h, w, 3] and [m, h, w, 3], n a multiple of m: [n].
 
     By a measure of `distance_matrix`, float64; takes as long as n pairs, where the matrix takes n * n. Raises
@@ -173,7 +174,7 @@ def paired_distances(first: np.ndarray, second: np.ndarray, measure: str = "stru
     return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
 
-def pairwise_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def pairwise_means(distances: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     """Mean over pairs of different images of a matrix [n, n], for r weighted sets, weights [r, n]: float [r].
 
     Weights say how often each image counts (a bootstrap draw); an image's pairs with itself never do. No pair: nan.
@@ -184,6 +185,6 @@ def pairwise_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return sums / np.where(pairs > 0, pairs, np.nan)
 
 
-def pairwise_mean(distances: np.ndarray) -> float:
+def pairwise_mean(distances: NDArray[Any]) -> float:
     """Mean over pairs of different images of a matrix [n, n]; nan with fewer than two images."""
     return float(pairwise_means(distances, np.ones((1, len(distances))))[0])

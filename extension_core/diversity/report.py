@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .attributes import Values, adherence, attribute_differences, attribute_entropies
 from .intervals import Replicates, Statistic, bootstrap, share_of_gap
@@ -22,12 +24,12 @@ class PromptImages:
     """
 
     prompt: str
-    images: np.ndarray
+    images: NDArray[Any]
     values: Values
     required: Mapping[str, int]
     free: Mapping[str, int]
 
-    def follows(self) -> np.ndarray:
+    def follows(self) -> NDArray[Any]:
         """Which images are legible and show all that the prompt asks for: bool [n]."""
         legible = {"legible": 1} if "legible" in self.values else {}
         return adherence(self.values, {**self.required, **legible})
@@ -54,16 +56,16 @@ class Measured:
         return {"prompts": self.prompts, "images": self.images, **intervals}
 
 
-def _chosen_values(values: Values, chosen: np.ndarray) -> dict[str, np.ndarray]:
+def _chosen_values(values: Values, chosen: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {name: column[chosen] for name, column in values.items()}
 
 
-def _entropies_of(values: Values, free: Mapping[str, int], weights: np.ndarray) -> np.ndarray:
+def _entropies_of(values: Values, free: Mapping[str, int], weights: NDArray[Any]) -> NDArray[Any]:
     several = (weights > 0).sum(axis=1) > 1
     return np.where(several, attribute_entropies(values, free, weights), np.nan)
 
 
-def _shares_of(flags: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _shares_of(flags: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     return weights @ flags.astype(np.float64) / weights.sum(axis=1)
 
 

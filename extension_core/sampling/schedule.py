@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 Unit = Literal["sigma", "timestep"]
 Levels = tuple[float, ...]
@@ -29,10 +30,10 @@ class NoiseSchedule:
         sigmas: [T] float64, ascending; `sigmas[t]` is the noise level of timestep t.
     """
 
-    sigmas: np.ndarray
+    sigmas: NDArray[np.float64]
 
     @classmethod
-    def from_alphas_cumprod(cls, alphas_cumprod: Sequence[float] | np.ndarray) -> NoiseSchedule:
+    def from_alphas_cumprod(cls, alphas_cumprod: Sequence[float] | NDArray[np.float64]) -> NoiseSchedule:
         """From [T] cumulative alphas, descending: sigma = sqrt((1 - a) / a)."""
         alphas = np.asarray(alphas_cumprod, dtype=np.float64)
         return cls(np.sqrt((1.0 - alphas) / alphas))

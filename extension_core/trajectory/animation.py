@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from extension_core.diversity.lettering import blank
@@ -69,9 +71,9 @@ def _played(frame: Callable[[int], Image.Image], length: int) -> Image.Image:
     return canvas
 
 
-def _sequences(strips: Sequence[Strip]) -> list[list[np.ndarray]]:
+def _sequences(strips: Sequence[Strip]) -> list[list[NDArray[Any]]]:
     """For each image of each batch its pictures uint8 [h, w, 3], in order of passes."""
-    batches: dict[int, list[list[np.ndarray]]] = {}
+    batches: dict[int, list[list[NDArray[Any]]]] = {}
     for strip in strips:
         images = batches.setdefault(strip.frames[0].tag.section.batch, [])
         for image in range(strip.pictures.shape[1]):
@@ -81,7 +83,7 @@ def _sequences(strips: Sequence[Strip]) -> list[list[np.ndarray]]:
     return [sequence for images in batches.values() for sequence in images]
 
 
-def _cell(sequences: Sequence[Sequence[np.ndarray]], columns: int, length: int) -> tuple[int, int]:
+def _cell(sequences: Sequence[Sequence[NDArray[Any]]], columns: int, length: int) -> tuple[int, int]:
     """Width and height of an image in the grid, so small that the grid keeps within its longest side."""
     height, width = (max(picture.shape[axis] for pictures in sequences for picture in pictures) for axis in (0, 1))
     enlarged = max(1.0, LEAST_CELL / max(height, width))
@@ -92,7 +94,7 @@ def _cell(sequences: Sequence[Sequence[np.ndarray]], columns: int, length: int) 
     return max(1, int(width * shrunk) - (shrunk < 1) * _GAP), max(1, int(height * shrunk) - (shrunk < 1) * _GAP)
 
 
-def _grid(pictures: Sequence[np.ndarray], columns: int, cell: tuple[int, int]) -> Image.Image:
+def _grid(pictures: Sequence[NDArray[Any]], columns: int, cell: tuple[int, int]) -> Image.Image:
     width, height = cell
     rows = -(-len(pictures) // columns)
     grid = blank(columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP, PAPER)

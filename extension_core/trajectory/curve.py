@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from extension_core.diversity import available_measures, paired_distances
 from extension_core.diversity.perceptual import MEASURES
@@ -24,7 +25,7 @@ class Curve:
     """
 
     measure: str
-    distances: np.ndarray
+    distances: NDArray[Any]
     note: str = ""
 
 
@@ -34,7 +35,7 @@ def best_measure() -> str:
     return next((name for name in MEASURES if name != BUILT_IN and name in here), BUILT_IN)
 
 
-def structure_curve(pictures: np.ndarray, measure: str | None = None) -> Curve:
+def structure_curve(pictures: NDArray[Any], measure: str | None = None) -> Curve:
     """Distance of each of a section's frames to its last one, uint8 [steps, n, h, w, 3], for each image.
 
     Without a measure the best one is taken, and the built-in one where that cannot fetch its weights.
@@ -55,7 +56,7 @@ def structure_curve(pictures: np.ndarray, measure: str | None = None) -> Curve:
         return Curve(BUILT_IN, _to_last(pictures, BUILT_IN), f"{best} cannot be used: {first_line(error)}.")
 
 
-def _to_last(pictures: np.ndarray, measure: str) -> np.ndarray:
+def _to_last(pictures: NDArray[Any], measure: str) -> NDArray[Any]:
     steps, n = pictures.shape[:2]
     distances = paired_distances(pictures.reshape(steps * n, *pictures.shape[2:]), pictures[-1], measure)
     return distances.reshape(steps, n).T

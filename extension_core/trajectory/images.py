@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from extension_core.errors import DiversityError, reason
@@ -166,7 +167,7 @@ class Pictures:
 
     def pixels(
         self, frames: Sequence[Frame], decoder: Decoder, kind: Kind = "guided", side: int = PANEL_SIDE
-    ) -> np.ndarray:
+    ) -> NDArray[Any]:
         """A section's frames: uint8 [steps, n, h, w, 3], `side` pixels on the longest side or fewer.
 
         Made of the panel's pictures, so what somebody looked at is not decoded again.
@@ -183,7 +184,7 @@ class Pictures:
             raise ValueError(f"{len(rows)} frames do not make a section: give at least one, all with the same images")
         return np.stack([np.stack(row) for row in rows])
 
-    def _small(self, frame: Frame, view: View, decoder: Decoder, side: int) -> np.ndarray:
+    def _small(self, frame: Frame, view: View, decoder: Decoder, side: int) -> NDArray[Any]:
         return np.asarray(_reduced(self.get(frame, view, decoder).opened(), side))
 
     def _refuse_what_failed(self, key: Key) -> None:

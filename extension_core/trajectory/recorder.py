@@ -223,7 +223,7 @@ class Recorder:
     def missing(self) -> str:
         """What is missing that was asked for, in sentences; "" if nothing."""
         with self._lock:
-            sentences = []
+            sentences: list[str] = []
             if self._dropped:
                 limit = f"{self.limits.frames} frames and {self.limits.nbytes / MIB:.0f} MiB"
                 sentences.append(f"The oldest {_frames(self._dropped)} dropped, as at most {limit} are kept.")

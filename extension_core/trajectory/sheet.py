@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from extension_core.diversity.lettering import Colour, blank, fitting_line, line_of_text, wrapped
@@ -40,7 +41,7 @@ class Strip:
     """
 
     frames: Sequence[FrameInfo]
-    pictures: np.ndarray
+    pictures: NDArray[Any]
 
     def __post_init__(self) -> None:
         if not len(self.frames) == len(self.pictures) > 0:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingTypeStubs]
 
 from extension_core.errors import DiversityError
 from extension_core.fields import Field, parse_value
@@ -59,7 +59,7 @@ def component(spec: Field, default: Any, host: HostParts, elem_id: str, reach: R
     if host.is_page and spec.on_page is not None:
         default = spec.on_page
     default = _saved_before(spec, default, host)
-    common = {"label": spec.label, "elem_id": host.elem_id(elem_id), **host.tooltip(spec.tooltip)}
+    common: dict[str, Any] = {"label": spec.label, "elem_id": host.elem_id(elem_id), **host.tooltip(spec.tooltip)}
     common["elem_classes"] = ["diversity-control"]
     if spec.kind == "flag":
         return gr.Checkbox(value=default, **common)

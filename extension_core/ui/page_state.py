@@ -38,15 +38,15 @@ class PageState:
     ticked: bool = False
     line: str = ""
     refused: bool = False
-    groups: Mapping[str, str] = field(default_factory=dict)
-    idle: Mapping[str, str] = field(default_factory=dict)
-    found: Mapping[str, str] = field(default_factory=dict)
-    tops: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict[str, str])
+    idle: Mapping[str, str] = field(default_factory=dict[str, str])
+    found: Mapping[str, str] = field(default_factory=dict[str, str])
+    tops: Mapping[str, float] = field(default_factory=dict[str, float])
     loaded: str = ""
     loaded_is: str = ""
     unsure: str = ""
-    host: Mapping[str, str] = field(default_factory=dict)
-    own: Mapping[str, Any] = field(default_factory=dict)
+    host: Mapping[str, str] = field(default_factory=dict[str, str])
+    own: Mapping[str, Any] = field(default_factory=dict[str, Any])
     compare: str = ""
     trial: str = ""
     folder: str = ""

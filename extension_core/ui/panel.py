@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingTypeStubs]
 
 from extension_core.options import BY_NAME, FIELDS, Options
 from extension_core.ui.components import HostParts, Reach, component

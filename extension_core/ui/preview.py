@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-import gradio as gr
+import gradio as gr  # pyright: ignore[reportMissingTypeStubs]
 
 from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
 from extension_core.ui.components import HostParts, Reach, component

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,10 +68,10 @@ class _Layer:
 
     module: torch.nn.Module
     merge: Merge
-    parameters: list[torch.nn.Parameter] = field(default_factory=list)
-    packed: list[Packed] = field(default_factory=list)
-    notes: dict[str, Any] = field(default_factory=dict)
-    replaced: list[torch.Tensor] = field(default_factory=list)
+    parameters: list[torch.nn.Parameter] = field(default_factory=list[torch.nn.Parameter])
+    packed: list[Packed] = field(default_factory=list[Packed])
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    replaced: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
     has_notes: bool = False
 
     def enter(self) -> None:
@@ -124,7 +124,7 @@ class EightBit:
         return all(id(module) in self._layers for module in modules)
 
     @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> Generator[None, None, None]:
         """Layers compute from these values, each unpacked while it is called."""
         with ExitStack() as stack:
             for layer in self._layers.values():
@@ -134,9 +134,9 @@ class EightBit:
             yield
 
 
-def _entering(layer: _Layer) -> Any:
+def _entering(layer: _Layer) -> Callable[[torch.nn.Module, Any], None]:
     return lambda _module, _args: layer.enter()
 
 
-def _leaving(layer: _Layer) -> Any:
+def _leaving(layer: _Layer) -> Callable[[torch.nn.Module, Any, Any], None]:
     return lambda _module, _args, _output: layer.leave()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +66,7 @@ def check_unchanged(path: Path, state: FileState) -> None:
 
 
 @contextmanager
-def unchanged(path: Path, state: FileState) -> Iterator[None]:
+def unchanged(path: Path, state: FileState) -> Generator[None, None, None]:
     """While a file is read that was looked at before.
 
     Raises:
@@ -78,7 +78,7 @@ def unchanged(path: Path, state: FileState) -> Iterator[None]:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Generator[None, None, None]:
     """While the system is asked for a model file: what it says of that is no sentence for users.
 
     Raises:

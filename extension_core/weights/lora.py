@@ -82,7 +82,9 @@ def read_lora(header: Header, unet_names: Collection[str]) -> LoraFile:
     Raises:
         DiversityError: it states rank and alpha in a form that cannot be read.
     """
-    names, places, unknown = Names(unet_names), {}, []
+    names = Names(unet_names)
+    places: dict[str, Place] = {}
+    unknown: list[str] = []
     for key in header.shapes:
         if key.startswith(_EMBEDDINGS):
             continue

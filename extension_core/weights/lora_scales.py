@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from extension_core.errors import DiversityError
 from extension_core.weights.lora_names import FIRST_TEXT, SECOND_TEXT, UNET
@@ -124,7 +124,7 @@ def _config(header: Header) -> dict[str, Any]:
         raise _unreadable(header) from error
     if not isinstance(parsed, dict):
         raise _unreadable(header)
-    return parsed
+    return cast("dict[str, Any]", parsed)
 
 
 def _unreadable(header: Header) -> DiversityError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
@@ -82,7 +83,7 @@ def named_parameters(module: torch.nn.Module, prefix: str) -> Iterator[NamedPara
     Hosts wrap text encoders and embeddings in modules called `wrapped` (modules/sd_hijack.py, A1111 1.10.1); files do
     not know of them.
     """
-    modules = dict(module.named_modules())
+    modules = dict(cast("Iterator[tuple[str, torch.nn.Module]]", module.named_modules()))
     for path, owner in modules.items():
         cleaned = "".join(f"{part}." for part in path.split(".") if part and part != "wrapped")
         parent = modules.get(path.rpartition(".")[0])

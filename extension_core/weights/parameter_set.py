@@ -50,9 +50,9 @@ class Layer:
     """A module with at least one slot, its host bookkeeping, and the parameters both sets share."""
 
     module: torch.nn.Module
-    slots: list[Slot] = field(default_factory=list)
-    shared: list[NamedParameter] = field(default_factory=list)
-    notes: dict[str, Any] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list[Slot])
+    shared: list[NamedParameter] = field(default_factory=list[NamedParameter])
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def prepare(self, bus: Bus | None) -> None:
         """Everything that may fail for want of memory, before anything is swapped."""

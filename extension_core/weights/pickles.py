@@ -15,7 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -47,13 +47,16 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     with told(path), path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     _check_archive(path, zipped)
-    loaded = _by_torch(path, zipped)
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    state = state if isinstance(state, dict) else {}
+    loaded = _dict(_by_torch(path, zipped))
+    state = _dict(loaded.get("state_dict", loaded))
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
     if not tensors:
         raise unreadable(path, "it holds no tensors")
     return tensors
+
+
+def _dict(found: object) -> dict[object, object]:
+    return cast("dict[object, object]", found) if isinstance(found, dict) else {}
 
 
 def _check_archive(path: Path, zipped: bool) -> None:

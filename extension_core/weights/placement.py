@@ -118,9 +118,10 @@ class Lives:
 def lives(choice: Choice, device: str) -> Lives:
     """A choice in words, for a host that computes on `device`."""
     if choice.placement is Placement.BOTH:
-        return Lives(*[f"on {device}"] * 2, choice.why)
+        return Lives(f"on {device}", f"on {device}", choice.why)
     if choice.placement is Placement.RAM:
-        return Lives(*[f"on {device} for its steps, else in RAM"] * 2, choice.why)
+        either = f"on {device} for its steps, else in RAM"
+        return Lives(either, either, choice.why)
     return Lives(f"on {device} in 8 bits, its own values in RAM", f"on {device}", choice.why)
 
 

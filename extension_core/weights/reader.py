@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard, cast
 
 import safetensors
 import torch
@@ -20,6 +20,8 @@ from extension_core.weights.pickles import load_tensors
 from extension_core.weights.scaled import Stored, scales_in, unscaled
 
 _LONGEST_HEADER = 100_000_000  # bytes; the library's own limit (safetensors/src/tensor.rs, 0.4.5)
+# What the library raises of a damaged file; its types leave it out.
+_DAMAGED: type[Exception] = vars(safetensors)["SafetensorError"]
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".bin", ".pth")
 
 
@@ -52,7 +54,7 @@ class Header:
 
 
 @contextmanager
-def open_tensors(file: Path | Header) -> Iterator[TensorSource]:
+def open_tensors(file: Path | Header) -> Generator[TensorSource, None, None]:
     """Open a model file for reading.
 
     Args:
@@ -74,12 +76,12 @@ def open_tensors(file: Path | Header) -> Iterator[TensorSource]:
         return
     parsed = _whole_header(file)
     try:
-        handle = safetensors.safe_open(file, framework="pt", device="cpu")
-    except (safetensors.SafetensorError, OSError, ValueError) as error:  # pyright: ignore[reportAttributeAccessIssue]
+        handle: Any = safetensors.safe_open(file, framework="pt", device="cpu")
+    except (_DAMAGED, OSError, ValueError) as error:
         state_of(file)
         raise unreadable(file, "it is no complete safetensors file (its header contradicts itself)") from error
-    with handle as opened:  # pyright: ignore[reportGeneralTypeIssues]
-        yield _Safetensors(opened, file, parsed)
+    with handle as tensors:
+        yield _Safetensors(tensors, file, parsed)
 
 
 def read_header(path: Path) -> Header:
@@ -126,7 +128,7 @@ def _parsed(path: Path) -> tuple[dict[str, Any], int, int]:
         raise unreadable(path, "it is no complete safetensors file (its header is no JSON)") from error
     if not isinstance(parsed, dict):
         raise unreadable(path, "it is no complete safetensors file (its header names no tensors)")
-    return parsed, 8 + length, size
+    return cast("dict[str, Any]", parsed), 8 + length, size
 
 
 def _whole_header(path: Path) -> dict[str, Any]:
@@ -136,9 +138,9 @@ def _whole_header(path: Path) -> dict[str, Any]:
         DiversityError: it is still being copied; how much of it is there.
     """
     parsed, begin, size = _parsed(path)
-    entries = [entry for name, entry in parsed.items() if name != "__metadata__" and isinstance(entry, dict)]
-    ends = [entry["data_offsets"][1] for entry in entries if _is_span(entry.get("data_offsets"))]
-    whole = begin + max(ends, default=0)
+    entries = [cast("object", entry) for name, entry in parsed.items() if name != "__metadata__"]
+    spans = [cast("dict[str, object]", entry).get("data_offsets") for entry in entries if isinstance(entry, dict)]
+    whole = begin + max((span[1] for span in spans if _is_span(span)), default=0)
     if size < whole:
         raise unreadable(
             path,
@@ -148,8 +150,9 @@ def _whole_header(path: Path) -> dict[str, Any]:
     return parsed
 
 
-def _is_span(found: object) -> bool:
-    return isinstance(found, list) and len(found) == 2 and all(isinstance(end, int) for end in found)
+def _is_span(found: object) -> TypeGuard[list[int]]:
+    ends = cast("list[object]", found) if isinstance(found, list) else []
+    return len(ends) == 2 and all(isinstance(end, int) for end in ends)
 
 
 class _Safetensors:
@@ -177,7 +180,7 @@ class _Safetensors:
     def _read(self, key: str) -> torch.Tensor:
         try:
             return self._handle.get_tensor(key)
-        except (safetensors.SafetensorError, OSError) as error:  # pyright: ignore[reportAttributeAccessIssue]
+        except (_DAMAGED, OSError) as error:
             raise unreadable(self._path, f"'{key}' cannot be read from it") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -120,7 +120,7 @@ class SecondModel:
         self.cond_caches.clear()
 
     @contextmanager
-    def own_text_encoder(self) -> Iterator[None]:
+    def own_text_encoder(self) -> Generator[None, None, None]:
         """Run the host's text encoder with the distilled model's weights."""
         if self.text is None:
             yield
@@ -185,7 +185,7 @@ def build_second_model(
 
 
 @contextmanager
-def _memory_for(what: str, remedy: str) -> Iterator[None]:
+def _memory_for(what: str, remedy: str) -> Generator[None, None, None]:
     try:
         yield
     except MAY_BE as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ def _identity(header: Header) -> tuple[Any, ...]:
 
 
 @contextmanager
-def as_origin() -> Iterator[None]:
+def as_origin() -> Generator[None, None, None]:
     """While the origin to carry from is looked for, checked and read, all of which is done as with distilled models.
 
     Raises:
@@ -71,7 +71,7 @@ def as_origin() -> Iterator[None]:
 
 
 @contextmanager
-def as_base() -> Iterator[None]:
+def as_base() -> Generator[None, None, None]:
     """While a second model that makes the base's steps is checked and read, likewise.
 
     Raises:
@@ -89,7 +89,7 @@ def in_words_of_base(sentence: str) -> str:
 
 
 @contextmanager
-def open_origin(carry: Carry) -> Iterator[TensorSource]:
+def open_origin(carry: Carry) -> Generator[TensorSource, None, None]:
     """The origin's tensors.
 
     Raises:

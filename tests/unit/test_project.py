@@ -71,6 +71,21 @@ def test_what_python_3_10_has_instead_takes_a_pins_place() -> None:
     assert {pin for pinned in older.values() for pin in pinned} >= set(GROUPS["python310"])
 
 
+def test_what_needs_no_host_is_typed_strictly() -> None:
+    """A new file is, from its beginning, unless it is named here: what draws with Pillow or measures with torch."""
+    core = ROOT / "extension_core"
+    listed = [path for name in PROJECT["tool"]["pyright"]["strict"] for path in ROOT.glob(name)]
+    strict = {found for path in listed for found in (path.rglob("*.py") if path.is_dir() else [path])}
+    loose = {
+        path.relative_to(core).as_posix()
+        for path in core.rglob("*.py")
+        if path not in strict and path.name != "__init__.py" and not path.is_relative_to(core / "hosts")
+    }
+    drawing = {f"trajectory/{name}.py" for name in ("animation", "images", "sheet")}
+    drawing |= {f"diversity/{name}.py" for name in ("captions", "grids", "lettering", "rows")}
+    assert loose == {*drawing, "diversity/perceptual.py"}
+
+
 @pytest.mark.parametrize("folder", ["common", "a1111", "forge"])
 def test_the_embedded_webui_is_an_independent_witness(folder: str) -> None:
     """Its packages have the hosts' names, by which import rules do not find them."""
