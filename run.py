@@ -3,6 +3,7 @@
     python run.py demo                       start the embedded WebUI and open its page
     python run.py demo --headless --out DIR  write the grids base.png, distilled.png, hybrid.png and demo.json
     python run.py test                       lint, types, import rules, then every test in both hosts' stacks
+    python run.py test --coverage            the tests alone, and which lines of what users load none of them ran
     python run.py lint                       the first three of these alone
     python run.py bench --json FILE          print and write the benchmark
     python run.py python ARGS...             the environment's own Python, for the trainer for example
@@ -255,12 +256,12 @@ def lint(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def test(args: argparse.Namespace, rest: list[str]) -> int:
-    """Lint, then pytest in each stack; --flavour, --slow, or arguments for pytest, ask for tests alone."""
+    """Lint, then pytest in each stack; --flavour, --slow, --coverage, or arguments for pytest, ask for tests alone."""
     wanted = [args.flavour] if args.flavour else ["forge", "a1111"]
     pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
     chromium = find_chromium(pythons[wanted[-1]])
     stages: Stages = {}
-    if not (args.flavour or args.slow or rest):
+    if not (args.flavour or args.slow or args.coverage or rest):
         stages = {name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()}
     # The longest first, and the stacks come to the page tests at different times. Three at once keep two cores busy, as
     # a suite from outside waits nearly half of its time.
@@ -280,7 +281,27 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
         for flavour, asked in order
         if flavour in wanted
     }
+    if args.coverage:
+        return counted(pythons[wanted[-1]], stages | tests)
     return verdict(run_side_by_side(stages | tests))
+
+
+def counted(python: Path, stages: Stages) -> int:
+    """The same with the lines counted that run, in every process; whatever comes of that, the tests' status counts."""
+    tool = [str(python), "-m", "coverage"]
+    with tempfile.TemporaryDirectory() as folder:
+        counting = {"COVERAGE_FILE": str(Path(folder) / "lines")}
+        counting_stages: Stages = {
+            name: ([command[0], "-m", "coverage", "run", *command[1:]], {**environ, **counting})
+            for name, (command, environ) in stages.items()
+        }
+        code = verdict(run_side_by_side(counting_stages))
+        environ = child_environ(**counting)
+        if not run([*tool, "combine", "--quiet"], environ):
+            run([*tool, "report"], environ)
+            run([*tool, "html", "--quiet", "--directory", "outputs/coverage"], environ)
+            say("line by line: outputs/coverage/index.html")
+    return code
 
 
 def suite_stage(
@@ -345,6 +366,7 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser("test", allow_abbrev=False, help="lint and every test; more arguments go to pytest alone")
     p.add_argument("--flavour", choices=FLAVOURS, help="run the tests of this stack alone")
     p.add_argument("--slow", action="store_true", help="run the tests alone that are left out of every run")
+    p.add_argument("--coverage", action="store_true", help="tell which lines no test has run; takes longer")
     p.set_defaults(run=test)
     commands.add_parser("lint", help="ruff, pyright and the import rules").set_defaults(run=lint)
     p = commands.add_parser("bench", allow_abbrev=False, help="print the benchmark")

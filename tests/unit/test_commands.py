@@ -33,6 +33,7 @@ HELD = {
     "run.py demo --headless": f"{SERVED}::test_the_headless_demo_writes_what_it_promises",
     "run.py test": "tests/unit/test_project.py::test_ci_runs_the_readmes_test_command",
     "run.py test --slow": "tests/unit/test_run.py::test_slow_tests_are_asked_for_alone",
+    "run.py test --coverage": "tests/unit/test_run.py::test_coverage_is_asked_for_and_has_no_say",
     "run.py test tests/e2e": "tests/unit/test_run.py::test_a_part_is_tested_on_one_stack",
     "run.py lint": "tests/unit/test_run.py::test_everything_is_linted_before_it_is_tested",
     "run.py bench": f"{BENCHES}::test_quick_benchmark",
@@ -65,7 +66,7 @@ TINY = replace(
     previews=PREVIEWS.previews,
     control=ControlTraining(pictures=4, captions=1, batch=2, concept_updates=1, slider_updates=1, tune_updates=1),
 )
-_KEPT = ("--headless", "--slow", "--quick", "-k", "-s")
+_KEPT = ("--headless", "--slow", "--coverage", "--quick", "-k", "-s")
 _CHOSEN = ("--flavour", "--port", "--url", "--json", "--out", "--into", "--ckpt-dir", "--lora-dir")
 
 

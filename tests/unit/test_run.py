@@ -430,6 +430,22 @@ def test_slow_tests_are_asked_for_alone(stages: Callable[..., dict[str, list[str
             assert any(folder in command for command in asked.values()), f"--slow does not come to {path}"
 
 
+def test_coverage_is_asked_for_and_has_no_say(
+    stages: Callable[..., dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(run, "run", lambda command, _environ: counted.append(command[3]) or 0)
+    assert not any("coverage" in command for command in stages().values())
+    assert counted == []
+    asked = stages("--coverage", "tests/unit")
+    assert [command[1:6] for name, command in asked.items() if name.startswith("tests/unit on")] == [
+        ["-m", "coverage", "run", "-m", "pytest"]
+    ] * 2
+    assert counted == ["combine", "report", "html"]
+    monkeypatch.setattr(run, "run", lambda *_: 1)
+    assert run.main(["test", "--coverage"]) == 0
+
+
 def test_a_part_is_tested_on_one_stack(stages: Callable[..., dict[str, list[str]]]) -> None:
     [command] = stages("--flavour", "forge", "tests/e2e").values()
     assert (command[0], command[-1]) == ("forge", "not a1111 and not once")
