@@ -24,18 +24,18 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--stage", choices=STAGES, default="all")
     train.add_argument("--seed", type=int, default=0)
     measure = commands.add_parser("evaluate", help="measure a pair on held-out ambiguous prompts")
-    measure.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the two checkpoints")
+    measure.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the pair")
     measure.add_argument("--out", type=Path, required=True, help="folder for results.json, table.md and grids")
     measure.add_argument("--images", type=int, default=64, help="seeds for each prompt")
     controls = commands.add_parser("controls", help="train LoRAs, sliders and a fine-tune on the models of the pair")
     controls.add_argument("--out", type=Path, required=True, help="folder for Lora/ and checkpoints/")
-    controls.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the two checkpoints")
+    controls.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the pair")
     previews = commands.add_parser("previews", help="train small decoders that show the pair's latents")
     previews.add_argument(
         "--out", type=Path, required=True, help="folder for VAE-taesd/, VAE-approx/ and previews.json"
     )
-    previews.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the two checkpoints")
-    install = commands.add_parser("install-pair", help="copy the pair into a WebUI's models folder")
+    previews.add_argument("--pair", type=Path, default=EMBEDDED_PAIR, help="folder of the pair")
+    install = commands.add_parser("install-pair", help="put the pair into a WebUI's models folder")
     install.add_argument("--into", type=Path, required=True, help="directory of the WebUI")
     install.add_argument("--pair", type=Path, default=EMBEDDED_PAIR)
     return top

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from embedded.monsters import Attributes, caption, draw, from_labels, sample_attributes
-from embedded.networks import LatentDiffusion, UNetModel, load_checkpoint
+from embedded.networks import LatentDiffusion, UNetModel
 
 from .base import draw_timesteps, eps_loss
 from .data import Pictures, encode_means
-from .export import EMBEDDED_PAIR, PAIR_NAMES, export_checkpoint
+from .export import EMBEDDED_PAIR, export_checkpoint, load_pair
 from .loop import Progress, cosine_rate, make_optimizer, set_rate, step_generator
 from .low_rank import UnetLora
 from .recipe import Recipe
@@ -210,6 +210,6 @@ def tune_base(recipe: Recipe, model: LatentDiffusion, folder: Path) -> Path:
 def train_controls(recipe: Recipe, folder: Path, pair: Path = EMBEDDED_PAIR) -> list[Path]:
     """Everything that the table of control transfer needs; what ``folder`` has already is kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    models = dict(zip(ROLES, (load_checkpoint(pair / f"{name}.safetensors") for name in PAIR_NAMES), strict=True))
+    models = dict(zip(ROLES, load_pair(pair), strict=True))
     written = [train_lora(recipe, control, role, models[role], folder) for control in CONTROLS for role in ROLES]
     return [*written, tune_base(recipe, models["base"], folder)]

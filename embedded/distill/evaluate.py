@@ -19,11 +19,11 @@ from torch import Tensor
 
 from embedded.monsters import ATTRIBUTES, caption, free_attributes, parse_prompt, sample_attributes
 from embedded.monsters.reader import Reader, load_reader
-from embedded.networks import LatentDiffusion, load_checkpoint
+from embedded.networks import LatentDiffusion
 from extension_core.diversity import Measured, PromptImages, compare, image_grid, measure
 
 from .data import to_uint8
-from .export import PAIR_NAMES
+from .export import PAIR_NAMES, load_pair
 from .sampling import Denoiser, Step, base_steps, run_steps
 
 PROMPTS = (
@@ -181,7 +181,7 @@ def evaluate_pair(folder: Path, out: Path, count: int = 64, names: tuple[str, ..
     ``names`` picks ways of sampling (all where empty); ``count`` seeds are used for each prompt.
     """
     out.mkdir(parents=True, exist_ok=True)
-    pair = Pair(*(load_checkpoint(folder / f"{name}.safetensors") for name in PAIR_NAMES))
+    pair = Pair(*load_pair(folder))
     reader = load_reader()
     seeds = range(FIRST_SEED, FIRST_SEED + count)
     kept = out / f"pictures_{fingerprint(folder)}_{count}"

@@ -1,7 +1,11 @@
-"""Checkpoints as hosts read them: .safetensors in the SD 1.x layout, the ldm .yaml beside, the text folder."""
+"""Models as hosts read them: .safetensors in the SD 1.x layout, the ldm .yaml beside, the text folder.
+
+Of a pair the base is a whole checkpoint. Of the distilled model there is the U-Net alone: the rest is the base's.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -9,18 +13,20 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from embedded.monsters import VOCABULARY
-from embedded.networks import LatentDiffusion, UNetModel
-from embedded.networks.checkpoint import POSITION_IDS
+from embedded.networks import LatentDiffusion, UNetModel, load_checkpoint
+from embedded.networks.checkpoint import POSITION_IDS, load_weights
 from embedded.networks.noise import alphas_cumprod
 
 from .recipe import Networks
 from .tokenizer import write_tokenizer
 
 TEXT_FOLDER = "clip"
+UNET_PREFIX = "model.diffusion_model."
 PAIR_NAMES = ("monsters_base", "monsters_distilled")
 EMBEDDED_PAIR = Path(__file__).resolve().parent.parent / "pair"
 
@@ -66,6 +72,25 @@ def export_checkpoint(
     save_file(state_for_file(model, dtype), str(path), metadata={"format": "pt", **(metadata or {})})
     write_yaml(path.with_suffix(".yaml"), networks.model_params(model.scale_factor, TEXT_FOLDER))
     return path
+
+
+def export_unet(
+    model: LatentDiffusion, path: Path, dtype: torch.dtype = torch.float16, metadata: dict[str, str] | None = None
+) -> Path:
+    """Writes the U-Net alone to ``path`` (.safetensors), under its names in a checkpoint; returns ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: value for name, value in state_for_file(model, dtype).items() if name.startswith(UNET_PREFIX)}
+    save_file(state, str(path), metadata={"format": "pt", **(metadata or {})})
+    return path
+
+
+def load_pair(folder: Path) -> tuple[LatentDiffusion, LatentDiffusion]:
+    """Base and distilled model of a pair, each whole."""
+    base, unet = (folder / f"{name}.safetensors" for name in PAIR_NAMES)
+    model = load_checkpoint(base)
+    distilled = copy.deepcopy(model)
+    load_weights(distilled, {**model.state_dict(), **load_file(str(unet))})
+    return model, distilled
 
 
 @torch.no_grad()
@@ -135,8 +160,9 @@ def random_checkpoint(
 
 
 def install_pair(webui: Path, source: Path = EMBEDDED_PAIR) -> list[Path]:
-    """Copies the pair into a WebUI's ``models/Stable-diffusion`` and returns the checkpoints' paths there.
+    """Puts the pair into a WebUI's ``models/Stable-diffusion`` and returns the checkpoints' paths there.
 
+    The distilled model becomes a whole checkpoint with what is the base's, so that the WebUI can load it as its own.
     A host's text encoder is found by absolute path, so the yaml beside each copy names the copied text folder.
     Raises FileNotFoundError where ``webui`` has no models folder.
     """
@@ -145,10 +171,14 @@ def install_pair(webui: Path, source: Path = EMBEDDED_PAIR) -> list[Path]:
         raise FileNotFoundError(f"{models} is not a folder; give the directory of a WebUI that has been started once.")
     text = webui.resolve() / "models" / "monsters-clip"
     shutil.copytree(source / TEXT_FOLDER, text, dirs_exist_ok=True)
-    written = []
-    for name in PAIR_NAMES:
-        written.append(Path(shutil.copy2(source / f"{name}.safetensors", models)))
-        config = yaml.safe_load((source / f"{name}.yaml").read_text(encoding="utf-8"))
-        config["model"]["params"]["cond_stage_config"]["params"]["version"] = str(text)
-        (models / f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    base, unet = (source / f"{name}.safetensors" for name in PAIR_NAMES)
+    written = [Path(shutil.copy2(base, models)), models / unet.name]
+    opened: Any = safe_open(str(unet), framework="pt")  # the library's types leave out what it can do
+    with opened:
+        metadata = opened.metadata()
+    save_file({**load_file(str(base)), **load_file(str(unet))}, str(written[1]), metadata=metadata)
+    config = yaml.safe_load(base.with_suffix(".yaml").read_text(encoding="utf-8"))
+    config["model"]["params"]["cond_stage_config"]["params"]["version"] = str(text)
+    for path in written:
+        path.with_suffix(".yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return written

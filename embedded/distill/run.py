@@ -13,7 +13,7 @@ from embedded.networks import LatentDiffusion
 
 from .base import SCALE_FACTOR, normalise_latents, train_base
 from .data import Pictures, draw_captions, draw_pictures, encode_pictures, tokenize_captions
-from .export import PAIR_NAMES, build_model, export_checkpoint
+from .export import PAIR_NAMES, build_model, export_checkpoint, export_unet
 from .recipe import Recipe
 from .student import train_student
 from .text import train_text
@@ -68,7 +68,10 @@ class Run:
     def export(self, model: LatentDiffusion, role: str) -> Path:
         name = PAIR_NAMES[("base", "distilled").index(role)]
         path = self.checkpoints / f"{name}.safetensors"
-        return export_checkpoint(model, self.recipe.networks, path, metadata=metadata(self.recipe, role))
+        told = metadata(self.recipe, role)
+        if role == "distilled":
+            return export_unet(model, path, metadata=told)
+        return export_checkpoint(model, self.recipe.networks, path, metadata=told)
 
     def train(self, stage: str) -> list[Path]:
         """Runs ``stage`` and what it needs; returns the checkpoints written."""

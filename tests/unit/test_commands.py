@@ -9,12 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from embedded.distill import __main__ as distill
 from embedded.distill import evaluate
 from embedded.distill.control import CONTROLS, CUSTOM, ROLES, file_name
 from embedded.distill.export import EMBEDDED_PAIR, PAIR_NAMES
 from embedded.distill.recipe import ControlTraining
+from extension_core.sampling.families import detect_family
+from extension_core.weights.reader import read_header
 from tests.unit.test_distill import TINY as RUN
 from tests.unit.test_previews import TINY as PREVIEWS
 
@@ -137,8 +141,14 @@ def test_the_pair_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder = tmp_path / "models" / "Stable-diffusion"
     folder.mkdir(parents=True)
     _distill(monkeypatch, "install-pair", "--into", tmp_path)
-    for name in PAIR_NAMES:
-        assert (folder / f"{name}.safetensors").read_bytes() == (EMBEDDED_PAIR / f"{name}.safetensors").read_bytes()
+    base, distilled = (folder / f"{name}.safetensors" for name in PAIR_NAMES)
+    assert base.read_bytes() == (EMBEDDED_PAIR / base.name).read_bytes()
+    whole = {**load_file(base), **load_file(EMBEDDED_PAIR / distilled.name)}
+    installed = load_file(distilled)
+    assert set(installed) == set(whole) > set(load_file(EMBEDDED_PAIR / distilled.name))
+    assert all(torch.equal(value, whole[name]) for name, value in installed.items())
+    assert detect_family(distilled.stem, read_header(distilled).metadata).family.name == "dmd2"
+    assert distilled.with_suffix(".yaml").read_bytes() == base.with_suffix(".yaml").read_bytes()
 
 
 def test_a_pair_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
