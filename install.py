@@ -30,7 +30,7 @@ def say(sentence: str) -> None:
 def requirements(pyproject: Path = PYPROJECT) -> list[Any]:
     """Return the extension's own requirements (`packaging` objects) that apply to this Python and platform."""
     try:
-        import tomllib as toml
+        import tomllib as toml  # pyright: ignore[reportMissingImports]
     except ImportError:  # Python 3.10
         from pip._vendor import tomli as toml
     try:

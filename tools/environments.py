@@ -33,9 +33,9 @@ def say(text: str) -> None:
 
 def project() -> dict[str, Any]:
     """Return what stands in pyproject.toml."""
-    try:
-        import tomllib as toml  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError:  # Python 3.10
+    if sys.version_info >= (3, 11):
+        import tomllib as toml
+    else:
         from pip._vendor import tomli as toml
     return toml.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
