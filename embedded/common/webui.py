@@ -1,4 +1,4 @@
-"""The server: the page with the API beside it, or the API alone; stopped or rebuilt by commands that the page gives."""
+"""The server: the page with the API beside it, or the API alone; rebuilt or stopped by commands to `shared.state`."""
 
 from __future__ import annotations
 
@@ -10,134 +10,103 @@ from typing import Any
 from modules.timer import startup_timer
 
 
-def create_api(app: Any) -> Any:
-    from modules.api.api import Api
-    from modules.call_queue import queue_lock
+def _address() -> str:
+    from modules.shared import cmd_opts
 
-    return Api(app, queue_lock)
+    return cmd_opts.server_name or ("0.0.0.0" if cmd_opts.listen else "127.0.0.1")
 
 
 def api_app() -> tuple[Any, Any]:
     """The application without a page, started up, and its Api."""
-    from modules import initialize
+    from fastapi import FastAPI
+    from modules import flavour_server, initialize, script_callbacks
+    from modules.api.api import Api
+    from modules.call_queue import queue_lock
 
     initialize.initialize()
-    return _application()
-
-
-def _application() -> tuple[Any, Any]:
-    from fastapi import FastAPI
-    from modules import flavour_server, script_callbacks
-
     app = FastAPI(**flavour_server.application_arguments())
     flavour_server.setup_middleware(app)
-    api = create_api(app)
+    api = Api(app, queue_lock)
     script_callbacks.before_ui_callback()
     script_callbacks.app_started_callback(None, app)
     return app, api
 
 
-def _stop_after(seconds: float | None) -> None:
-    from modules import shared
+def _api_alone() -> None:
+    import uvicorn
+    from modules.shared import cmd_opts, state
 
-    if seconds is not None:
-        timer = threading.Timer(seconds, lambda: setattr(shared.state, "server_command", "stop"))
-        timer.daemon = True
-        timer.start()
-
-
-def api_only() -> None:
-    from modules import initialize_util
-    from modules.shared_cmd_options import cmd_opts
-
-    _, api = _application()
+    app, _ = api_app()
     port = cmd_opts.port or 7861
+    given = {"host": _address(), "port": port, "root_path": cmd_opts.subpath or "", "log_level": "warning"}
+    threading.Thread(target=lambda: uvicorn.run(app, **given), daemon=True).start()
     print(f"Running on local URL:  http://127.0.0.1:{port}")
     print(f"Startup time: {startup_timer.summary()}.", flush=True)
-    thread = threading.Thread(
-        target=api.launch, args=(initialize_util.gradio_server_name(), port, cmd_opts.subpath or ""), daemon=True
-    )
-    thread.start()
-    _stop_after(cmd_opts.listen_timeout)
-    _wait()
+    state.wait_for_server_command()
 
 
-def _wait() -> str:
-    """The command that ends this round: "stop" or "restart"."""
-    from modules import shared
+def _with_page() -> None:
+    from modules import initialize, script_callbacks, shared
 
-    try:
-        while True:
-            command = shared.state.wait_for_server_command(timeout=5)
-            if command in ("stop", "restart"):
-                return command
-    except KeyboardInterrupt:
-        return "stop"
-
-
-def _launch(demo: Any) -> Any:
-    """Starts gradio's server and adds the host's routes to it. A request in between finds the middleware already built
-    and kills the server, as on the real host.
-    """
-    from modules import flavour_server, initialize_util, progress, ui, ui_gradio_extensions
-    from modules.shared_cmd_options import cmd_opts
-
-    app, _, _ = demo.launch(
-        share=cmd_opts.share,
-        server_name=initialize_util.gradio_server_name(),
-        server_port=cmd_opts.port,
-        auth=initialize_util.get_gradio_auth_creds() or None,
-        inbrowser=cmd_opts.autolaunch,
-        prevent_thread_lock=True,
-        allowed_paths=ui_gradio_extensions.allowed_paths(),
-        app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc", **flavour_server.application_arguments()},
-        root_path=f"/{cmd_opts.subpath}" if cmd_opts.subpath else "",
-        quiet=False,
-    )
-    app.user_middleware = [x for x in app.user_middleware if x.cls.__name__ != "CORSMiddleware"]
-    flavour_server.setup_middleware(app)
-    progress.setup_progress_api(app)
-    ui.setup_ui_api(app)
-    create_api(app)
-    return app
-
-
-def webui() -> None:
-    from modules import initialize, script_callbacks, shared, ui
-    from modules.shared_cmd_options import cmd_opts
-
-    _stop_after(cmd_opts.listen_timeout)
+    initialize.initialize()
     while True:
-        script_callbacks.before_ui_callback()
-        demo: Any = ui.create_ui()
-        shared.demo = demo
-        startup_timer.record("create ui")
-        if not cmd_opts.no_gradio_queue:
-            demo.queue(64)
-        app = _launch(demo)
-        startup_timer.record("gradio launch")
+        demo, app = _launched()
         script_callbacks.app_started_callback(demo, app)
         gc.freeze()  # the libraries and the page, so that a collection at a model's change has little to look through
+        startup_timer.record("page")
         print(f"Startup time: {startup_timer.summary()}.", flush=True)
-        command = _wait()
+        command = shared.state.wait_for_server_command()
         gc.unfreeze()
         demo.close()
-        if command == "stop":
+        if command != "restart":
             return
         print("Restarting UI...", flush=True)
-        time.sleep(0.5)
+        time.sleep(0.5)  # for the answer to whoever asked for it
         startup_timer.reset()
-        script_callbacks.app_reload_callback()
         script_callbacks.script_unloaded_callback()
-        initialize.initialize_rest(reload_script_modules=True)
+        initialize.initialize_rest()
+
+
+def _launched() -> tuple[Any, Any]:
+    """The page on gradio's server, to which the WebUI's own routes are added. A request in between finds the middleware
+    built already, as on the real hosts.
+    """
+    from modules import flavour_server, progress, script_callbacks, shared, ui, ui_gradio_extensions
+    from modules.api.api import Api
+    from modules.call_queue import queue_lock
+    from modules.shared import cmd_opts
+
+    script_callbacks.before_ui_callback()
+    shared.demo = demo = ui.create_ui().queue(64)
+    logins = [tuple(pair.split(":", 1)) for pair in (cmd_opts.gradio_auth or "").split(",") if pair]
+    app: Any = demo.launch(
+        server_name=_address(),
+        server_port=cmd_opts.port,
+        root_path=f"/{cmd_opts.subpath}" if cmd_opts.subpath else "",
+        auth=logins or None,
+        share=cmd_opts.share,
+        inbrowser=cmd_opts.autolaunch,
+        allowed_paths=ui_gradio_extensions.allowed_paths(),
+        app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc", **flavour_server.application_arguments()},
+        prevent_thread_lock=True,
+    )[0]
+    app.user_middleware = [known for known in app.user_middleware if "CORS" not in known.cls.__name__]
+    flavour_server.setup_middleware(app)
+    app.add_api_route("/internal/ping", progress.ping, methods=["GET"])
+    progress.setup_progress_api(app)
+    Api(app, queue_lock)
+    return demo, app
 
 
 def main() -> None:
     from modules import initialize
 
     initialize.imports()
-    initialize.initialize()
-    from modules import flavour_server
-    from modules.shared_cmd_options import cmd_opts
+    from modules import flavour_server, shared
+    from modules.shared import cmd_opts
 
-    flavour_server.serve(api_only if cmd_opts.nowebui else webui)
+    if cmd_opts.listen_timeout is not None:
+        end = threading.Timer(cmd_opts.listen_timeout, lambda: shared.state.command("stop"))
+        end.daemon = True
+        end.start()
+    flavour_server.serve(_api_alone if cmd_opts.nowebui else _with_page)

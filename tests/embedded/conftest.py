@@ -151,18 +151,15 @@ def main_thread(session_host: Host) -> None:
 
 def page_generate(host: Host, batch: int = 1, **fields: Any) -> tuple[Any, ...]:
     """What the page's button gets: gallery, generation info, infotext and log; `fields` by the request's names."""
-    from modules import scripts, txt2img
-    from modules.call_queue import wrap_gradio_gpu_call
+    from modules import generate, scripts
 
     runner = scripts.scripts_txt2img
     arguments = [0, *(x.value for x in runner.inputs[1:])]
     sampler = next(x for x in runner.scripts if x.title() == "Sampler")
     arguments[sampler.args_from : sampler.args_to] = [2, "Euler", "Automatic"]
-    values = {"prompt": "a red cat", "negative_prompt": "bad", "styles": [], "n_iter": 1, "batch_size": batch}
+    values = {"prompt": "a red cat", "negative_prompt": "bad", "n_iter": 1, "batch_size": batch}
     values |= {"cfg_scale": 5.0, "height": 64, "width": 64, "enable_hr": False, "hr_prompt": "", **fields}
-    inputs = [values.get(name) for name in txt2img._FIELDS]
-    run = wrap_gradio_gpu_call(txt2img.txt2img, extra_outputs=[None, "", ""])
-    return run("task(test)", None, *inputs, [], *arguments)
+    return generate.on_page("txt2img", tuple(values))("task(test)", None, *values.values(), [], *arguments)
 
 
 def _restore_models(host: Host) -> None:

@@ -10,7 +10,7 @@ import ast
 import pytest
 
 from tests.embedded.host_names import HostTree, parameters
-from tests.embedded.host_seams import TABLES, seams
+from tests.embedded.host_seams import TABLES, hosts_alone, seams
 from tests.embedded.test_contract import MINE, REAL
 
 pytestmark = pytest.mark.a1111  # sources alone are read, so once for both
@@ -25,6 +25,11 @@ def _tree(flavour: str, kind: str) -> HostTree:
 @pytest.mark.parametrize(("flavour", "kind", "module", "name"), CASES)
 def test_seam(flavour: str, kind: str, module: str, name: str) -> None:
     assert _tree(flavour, kind).find(module, name) is not None
+
+
+@pytest.mark.parametrize(("flavour", "module", "name"), [(x, *seam) for x in REAL for seam in hosts_alone(x)])
+def test_seam_of_the_hosts_own_features(flavour: str, module: str, name: str) -> None:
+    assert REAL[flavour].find(module, name) is not None
 
 
 @pytest.mark.parametrize(("flavour", "module", "name"), [(x, *seam) for x in REAL for seam in seams(x)])

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.embedded import servers
+from tests.embedded.conftest import FLAVOUR
 from tests.waiting import PATIENCE
-
-pytestmark = pytest.mark.a1111
 
 
 class Server(servers.Server):
@@ -32,39 +31,24 @@ class Server(servers.Server):
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     secured = ("--api-server-stop", "--api-auth", "user:secret", "--listen-timeout", "280")
     folder = tmp_path_factory.mktemp("server")
-    with servers.serving(Server, folder, "a1111", "--ckpt-dir", str(model_folder), *secured) as running:
+    with servers.serving(Server, folder, FLAVOUR, "--ckpt-dir", str(model_folder), *secured) as running:
         yield running
 
 
-def test_it_says_where_it_runs(server: Server) -> None:
+def test_page_api_and_end(server: Server) -> None:
     text = server.log.read_text()
     assert f"Running on local URL:  http://127.0.0.1:{server.port}\n" in text
     assert re.search(r"^Startup time: [\d.]+s", text, re.MULTILINE)
-
-
-def test_the_page_carries_scripts_and_styles_that_it_may_fetch(server: Server) -> None:
     status, page = server.ask("/")
     assert status == 200
     files = re.findall(r'(?:src|href)="(file=[^"]+)"', page)
-    assert any("inputAccordion.js" in x for x in files)
-    assert all(server.ask("/" + x)[0] == 200 for x in files)
-
-
-def test_the_api_asks_for_its_password(server: Server) -> None:
+    assert any("accordions.js" in file for file in files)
+    assert all(server.ask("/" + file)[0] == 200 for file in files)
+    assert server.ask("/internal/ping")[0] == 200
     assert server.ask("/sdapi/v1/samplers")[0] == 200
     assert server.ask("/sdapi/v1/samplers", password="user:wrong")[0] == 401
-    assert server.ask("/sdapi/v1/samplers", password="nobody:secret")[0] == 401
-
-
-def test_progress_for_the_page(server: Server) -> None:
-    assert server.ask("/internal/ping") == (200, "{}")
-    assert server.ask("/internal/pending-tasks")[1] == '{"size":0,"tasks":[]}'
-
-
-def test_reload_ui_and_stop(server: Server) -> None:
     assert server.ask("/sdapi/v1/server-restart", post=True)[0] == 200
-    text = server.wait(lambda text: text.count("Startup time:") == 2)
-    assert "Restarting UI..." in text
+    assert "Restarting UI..." in server.wait(lambda text: text.count("Startup time:") == 2)
     assert server.ask("/sdapi/v1/scripts")[0] == 200
     assert server.ask("/sdapi/v1/server-stop", post=True)[0] == 200
     assert server.process.wait(PATIENCE) == 0

@@ -1,5 +1,8 @@
-"""Which host this flavour is like."""
+"""Which host this flavour is like, and in which small things it differs from the other."""
 
+from __future__ import annotations
+
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,15 @@ NAME = "a1111"
 VERSION = "v1.10.1"
 """The release whose extension interface this WebUI speaks."""
 FOLDER = Path(__file__).resolve().parents[1]
-GRADIO_EXTENSIONS = "gradio_extensons"
-"""The module with the host's changes to gradio; each has a name of its own."""
 GALLERY: dict[str, Any] = {}
 """What galleries are made with so that they show, and pass on, pictures."""
+RENAMED_IS_TOLD = False
+"""Whether `save_image` returns a name to which a number was added because the file was there; else the name wanted."""
+GRID_MODE = "RGB"
+"""What grids of pictures are made as."""
+SETTINGS: dict[str, Any] = {}
+"""Settings and defaults beyond those of both flavours."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No command line options of its own."""

@@ -1,22 +1,29 @@
-"""What this host's page has beyond what both flavours have."""
+"""What this host's page has otherwise than the other's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-HIRES_FIELDS: tuple[str, ...] = ()
-"""Fields of a request, in the order of `hires_inputs`."""
+import gradio as gr
 
 
-def hires_inputs() -> list[Any]:
+def hires_components() -> list[tuple[str, Any, Any]]:
+    """(field of the request, component, what a paste reads its value by) beyond those of both."""
     return []
 
 
-def hires_paste_fields(inputs: list[Any]) -> list[Any]:
-    del inputs
-    return []
+def top_of_page() -> None:
+    """Builds what is above the tabs."""
+    from modules import ui
+
+    ui.checkpoint_list("setting_sd_model_checkpoint")
 
 
-def top_of_page() -> tuple[str, ...]:
-    """Builds what is above the tabs beside the quick settings; the settings that have their own component there."""
-    return ()
+def canvas(label: str, elem_id: str) -> Any:
+    """The picture that a mask is painted on."""
+    look: dict[str, Any] = {"source": "upload", "tool": "sketch", "type": "pil", "image_mode": "RGBA", "height": 400}
+    return gr.Image(label=label, elem_id=elem_id, show_label=False, interactive=True, **look)
+
+
+def picture_and_mask(value: Any) -> tuple[Any, Any]:
+    return (value["image"], value["mask"].convert("L")) if value else (None, None)

@@ -1,6 +1,4 @@
-"""Values kept between runs in one JSON file a subject: file hashes and file metadata, valid while the file is not
-newer.
-"""
+"""What was read of files, kept between runs in cache.json, each valid until the file is written anew."""
 
 from __future__ import annotations
 
@@ -9,75 +7,53 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from modules.paths import data_path
 
+_FILE = Path(data_path) / "cache.json"
+_LATER = 5.0  # seconds from a change to its writing: thousands of files may be looked at in a row
 _lock = threading.Lock()
-_filename = os.path.join(data_path, "cache.json")
-_LATER = 5.0  # seconds
-_caches: dict[str, dict[str, Any]] | None = None
+_waiting: threading.Timer | None = None
 
 
-def _all() -> dict[str, dict[str, Any]]:
-    global _caches
-    if _caches is None:
-        try:
-            with open(_filename, encoding="utf8") as file:
-                _caches = json.load(file)
-        except (OSError, ValueError):
-            _caches = {}
-    return _caches if _caches is not None else {}
+def _read() -> dict[str, dict[str, Any]]:
+    try:
+        return json.loads(_FILE.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
-def cache(subsection: str) -> dict[str, Any]:
+_entries = _read()
+
+
+def _write() -> None:
+    global _waiting
     with _lock:
-        return _all().setdefault(subsection, {})
+        if _waiting is not None:
+            _waiting = None
+            _FILE.write_text(json.dumps(_entries, indent=1), "utf-8")
 
 
-class _Later:
-    """What is to be written, once for all that comes meanwhile: thousands of files may be looked at in a row."""
-
-    def __init__(self) -> None:
-        self._timer: threading.Timer | None = None
-
-    def begin(self) -> None:
-        """Under the lock."""
-        if self._timer is None:
-            self._timer = threading.Timer(_LATER, self._write)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _write(self) -> None:
-        with _lock, open(_filename, "w", encoding="utf8") as file:
-            self._timer = None
-            json.dump(_all(), file, indent=1)
-
-    def end(self) -> None:
-        """Write now what waits."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._write()
+atexit.register(_write)
 
 
-_later = _Later()
-atexit.register(_later.end)
-
-
-def dump_cache() -> None:
-    with _lock:
-        _later.begin()
+def known(subject: str, title: str, filename: str) -> Any:
+    """What is kept of a file; None where nothing is or the file is newer. OSError where the file is gone."""
+    entry = _entries.get(subject, {}).get(title)
+    return entry["value"] if entry and entry["mtime"] >= os.path.getmtime(filename) else None
 
 
 def cached_data_for_file(subsection: str, title: str, filename: str, func: Callable[[], Any]) -> Any:
-    """`func()`, remembered under `title` until the file changes. OSError where the file is gone."""
-    known = cache(subsection)
-    mtime = os.path.getmtime(filename)
-    entry = known.get(title)
-    if entry is not None and entry.get("mtime", 0) >= mtime:
-        return entry["value"]
-    value = func()
-    if value is not None:
-        known[title] = {"mtime": mtime, "value": value}
-        dump_cache()
+    """What is kept of a file, else what `func` returns, which is kept then unless it is None."""
+    global _waiting
+    value = known(subsection, title, filename)
+    if value is None and (value := func()) is not None:
+        with _lock:
+            _entries.setdefault(subsection, {})[title] = {"mtime": os.path.getmtime(filename), "value": value}
+            if _waiting is None:
+                _waiting = threading.Timer(_LATER, _write)
+                _waiting.daemon = True
+                _waiting.start()
     return value

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import collections
 import threading
+from collections import deque
 from types import TracebackType
 
 
 class FIFOLock:
+    """Whoever waits has a lock of their own in the row, held until it is their turn."""
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inner_lock = threading.Lock()
-        self._waiting: collections.deque[threading.Event] = collections.deque()
+        self._guard = threading.Lock()
+        self._is_held = False
+        self._row: deque[threading.Lock] = deque()
 
     def acquire(self, blocking: bool = True) -> bool:
-        with self._inner_lock:
-            if self._lock.acquire(False):
+        with self._guard:
+            if not self._is_held:
+                self._is_held = True
                 return True
             if not blocking:
                 return False
-            turn = threading.Event()
-            self._waiting.append(turn)
-        turn.wait()
-        return self._lock.acquire()
+            turn = threading.Lock()
+            turn.acquire()
+            self._row.append(turn)
+        return turn.acquire()  # given by `release`, which leaves this lock held
 
     def release(self) -> None:
-        with self._inner_lock:
-            if self._waiting:
-                self._waiting.popleft().set()
-            self._lock.release()
+        with self._guard:
+            if self._row:
+                self._row.popleft().release()
+            else:
+                self._is_held = False
 
     def __enter__(self) -> bool:
         return self.acquire()

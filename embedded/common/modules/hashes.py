@@ -1,57 +1,34 @@
-"""SHA-256 of model files, remembered by modification time."""
+"""SHA-256 of model files, remembered until the file changes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from typing import BinaryIO
 
-from modules.cache import cache, dump_cache
+from modules import cache
 
 
-def _digest(file: BinaryIO) -> str:
+def _digest(filename: str, tensors_alone: bool) -> str:
+    """Of a safetensors file's tensors alone the header is left out, as LoRA trainers do."""
     digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
+    with open(filename, "rb") as file:
+        if tensors_alone:
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
     return digest.hexdigest()
 
 
-def calculate_sha256(filename: str) -> str:
-    with open(filename, "rb") as file:
-        return _digest(file)
-
-
-def addnet_hash_safetensors(file: BinaryIO) -> str:
-    """The hash of a safetensors file's tensors alone, its header left out, as LoRA trainers write it."""
-    file.seek(0)
-    header = int.from_bytes(file.read(8), "little")
-    file.seek(header + 8)
-    return _digest(file)
+def _subject(use_addnet_hash: bool) -> str:
+    return "hashes of tensors" if use_addnet_hash else "hashes"
 
 
 def sha256_from_cache(filename: str, title: str, use_addnet_hash: bool = False) -> str | None:
-    entry = cache("hashes-addnet" if use_addnet_hash else "hashes").get(title)
-    try:
-        mtime = os.path.getmtime(filename)
-    except FileNotFoundError:
-        return None
-    if entry is None or mtime > entry.get("mtime", 0):
-        return None
-    return entry.get("sha256")
+    """None where it is not known, or the file has changed since or is gone."""
+    return cache.known(_subject(use_addnet_hash), title, filename) if os.path.exists(filename) else None
 
 
 def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str | None:
-    known = sha256_from_cache(filename, title, use_addnet_hash)
-    if known is not None:
-        return known
-    if use_addnet_hash:
-        with open(filename, "rb") as file:
-            value = addnet_hash_safetensors(file)
-    else:
-        value = calculate_sha256(filename)
-    cache("hashes-addnet" if use_addnet_hash else "hashes")[title] = {
-        "mtime": os.path.getmtime(filename),
-        "sha256": value,
-    }
-    dump_cache()
-    return value
+    """Read of the file where it is not known yet."""
+    read = lambda: _digest(filename, use_addnet_hash)  # noqa: E731
+    return cache.cached_data_for_file(_subject(use_addnet_hash), title, filename, read)

@@ -1,193 +1,201 @@
-"""Pictures: resizing, grids, and PNG files that carry their infotext."""
+"""Pictures: their files with the infotext in them, grids, sizes."""
 
 from __future__ import annotations
 
 import io
 import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import piexif
 import piexif.helper
-from PIL import Image, ImageColor, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
-from modules import flavour_files, script_callbacks, shared
-from modules.filenames import FilenameGenerator, get_next_sequence_number, sanitize_filename_part
-from modules.grid_annotations import GridAnnotation, draw_grid_annotations, get_font
-from modules.image_files import save_image, save_image_with_geninfo
+from modules import flavour, script_callbacks
+from modules.grid_annotations import GridAnnotation, draw_grid_annotations
 from modules.shared import opts
 
-LANCZOS = Image.Resampling.LANCZOS
+_LANCZOS = Image.Resampling.LANCZOS
+_WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def _rows(count: int, batch_size: int) -> int:
-    """Of a grid of so many pictures, by the settings."""
-    if opts.n_rows >= 0:
-        return int(opts.n_rows) or batch_size
-    if opts.grid_prevent_empty_spots:
-        return next(rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0)
-    return round(math.sqrt(count))
+def _texts(image: Image.Image, infotext: str | None = None) -> PngImagePlugin.PngInfo:
+    """A picture's text fields, for a PNG file."""
+    fields = {name: value for name, value in image.info.items() if isinstance(name, str) and isinstance(value, str)}
+    if infotext is not None:
+        fields["parameters"] = infotext
+    chunks = PngImagePlugin.PngInfo()
+    for name, value in fields.items():
+        chunks.add_text(name, value)
+    return chunks
+
+
+def to_bytes(image: Image.Image) -> bytes:
+    """PNG with the picture's text fields."""
+    out = io.BytesIO()
+    image.save(out, format="PNG", pnginfo=_texts(image))
+    return out.getvalue()
+
+
+def save_image_with_geninfo(
+    image: Image.Image,
+    geninfo: str | None,
+    filename: str,
+    extension: str | None = None,
+    existing_pnginfo: dict[str, Any] | None = None,
+    pnginfo_section_name: str = "parameters",
+) -> None:
+    """PNG carries the infotext as a text field beside others, JPEG and WebP in Exif's user comment."""
+    kind = _WRITERS[(extension or Path(filename).suffix).lower()]
+    told = geninfo if opts.enable_pnginfo else None
+    if kind == "PNG":
+        copy = image.copy()
+        copy.info = {**(existing_pnginfo or {}), pnginfo_section_name: told or ""} if opts.enable_pnginfo else {}
+        Path(filename).write_bytes(to_bytes(copy))
+        return
+    image.convert("RGB").save(filename, format=kind, quality=opts.jpeg_quality)
+    if told is not None:
+        comment = piexif.helper.UserComment.dump(told, encoding="unicode")
+        piexif.insert(piexif.dump({"Exif": {piexif.ExifIFD.UserComment: comment}}), filename)
+
+
+def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
+    """The infotext of a picture, and its other text fields."""
+    texts = {name: value for name, value in image.info.items() if isinstance(value, str)}
+    infotext = texts.pop("parameters", None)
+    if infotext is None and "exif" in image.info:
+        comment = piexif.load(image.info["exif"])["Exif"].get(piexif.ExifIFD.UserComment)
+        infotext = piexif.helper.UserComment.load(comment) if comment else None
+    return infotext, texts
+
+
+def save_image(
+    image: Image.Image,
+    path: str,
+    basename: str | None,
+    seed: Any = None,
+    prompt: Any = None,
+    extension: str = "png",
+    info: str | None = None,
+    short_filename: bool = False,
+    no_prompt: bool = False,
+    grid: bool = False,
+    pnginfo_section_name: str = "parameters",
+    p: Any = None,
+    existing_info: dict[str, Any] | None = None,
+    forced_filename: str | None = None,
+    suffix: str = "",
+    save_to_dirs: bool | None = None,
+) -> tuple[str, str | None]:
+    """Writes a picture into the folder `path` as "[basename-]number-seed[suffix]", or as `forced_filename`. The name of
+    the file, and None: no text is written beside it.
+    """
+    del prompt, no_prompt, grid, save_to_dirs
+    os.makedirs(path, exist_ok=True)
+    stem = forced_filename
+    if stem is None:
+        described = "" if short_filename or seed is None else f"-{seed}"
+        stem = _next_number(path, f"{basename}-" if basename else "") + described + suffix
+    texts = {**(existing_info or {}), **({} if info is None else {pnginfo_section_name: info})}
+    params = script_callbacks.ImageSaveParams(image, p, os.path.join(path, f"{stem}.{extension}"), texts)
+    script_callbacks.before_image_saved_callback(params)
+    wanted, params.filename = params.filename, _really(params.filename)
+    unfinished, ending = f"{params.filename}.tmp", Path(params.filename).suffix
+    told = params.pnginfo.get(pnginfo_section_name)
+    save_image_with_geninfo(params.image, told, unfinished, ending, params.pnginfo, pnginfo_section_name)
+    os.replace(unfinished, params.filename)
+    if not flavour.RENAMED_IS_TOLD:
+        params.filename = wanted
+    params.image.already_saved_as = params.filename
+    script_callbacks.image_saved_callback(params)
+    return params.filename, None
+
+
+def _next_number(folder: str, prefix: str) -> str:
+    """The prefix and a number, one more than the highest of the folder's files that begin so."""
+    numbered = re.compile(re.escape(prefix) + r"(\d+)")
+    numbers = [int(found[1]) for found in map(numbered.match, os.listdir(folder)) if found]
+    return f"{prefix}{max(numbers, default=-1) + 1:05}"
+
+
+def _really(filename: str) -> str:
+    """Another name where a file is there already and the settings do not let it be replaced."""
+    file, number = Path(filename), 0
+    while opts.save_images_replace_action != "Replace" and file.exists():
+        number += 1
+        file = file.with_name(f"{Path(filename).stem}-{number}{file.suffix}")
+    return str(file)
 
 
 def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = None) -> Image.Image:
-    rows = max(1, min(_rows(len(imgs), batch_size) if rows is None else rows, len(imgs)))
-    params = script_callbacks.ImageGridLoopParams(imgs, math.ceil(len(imgs) / rows), rows)
+    """Pictures in so many rows; by the settings as many as columns (-1), one for each of a batch (0), or a number."""
+    if rows is None:
+        rows = round(math.sqrt(len(imgs))) if opts.n_rows < 0 else opts.n_rows or batch_size
+    rows = min(max(rows, 1), len(imgs))
+    params = script_callbacks.ImageGridLoopParams(imgs, -(-len(imgs) // rows), rows)
     script_callbacks.image_grid_callback(params)
-    w, h = max(x.width for x in imgs), max(x.height for x in imgs)
-    mode = flavour_files.GRID_MODE
-    paper = ImageColor.getcolor(opts.grid_background_color, mode)
-    grid = Image.new(mode, (params.cols * w, params.rows * h), paper)  # type: ignore[arg-type]
-    for i, img in enumerate(params.imgs):
-        x, y = (i % params.cols) * w + (w - img.width) // 2, (i // params.cols) * h + (h - img.height) // 2
-        grid.paste(img, box=(x, y))
-    return grid
+    width, height = (max(sides) for sides in zip(*(picture.size for picture in imgs)))
+    sheet = Image.new(flavour.GRID_MODE, (width * params.cols, height * params.rows), "white")
+    for number, picture in enumerate(params.imgs):
+        row, column = divmod(number, params.cols)
+        sheet.paste(picture, (column * width, row * height))
+    return sheet
 
 
-def _upscale(im: Image.Image, width: int, height: int, upscaler_name: str | None) -> Image.Image:
-    if upscaler_name is None or upscaler_name == "None" or im.mode == "L":
-        return im.resize((width, height), resample=LANCZOS)
-    scale = max(width / im.width, height / im.height)
-    if scale > 1.0:
-        upscaler = next((x for x in shared.sd_upscalers if x.name == upscaler_name), None)
-        if upscaler is None:
-            upscaler = shared.sd_upscalers[0]
-            print(f"There is no upscaler {upscaler_name!r}; {upscaler.name} is used instead")
-        enlarge = upscaler.scaler.upscale
-        im = enlarge(im, scale, upscaler.data_path)
-    return im if im.size == (width, height) else im.resize((width, height), resample=LANCZOS)
+@dataclass(frozen=True)
+class Upscaler:
+    """Enlarges pictures without a network."""
+
+    name: str
+    filter: Image.Resampling
 
 
-def _spread_edges(res: Image.Image, resized: Image.Image, left: int, top: int) -> None:
-    """Fills the border around a fitted picture with its outermost pixels."""
-    width, height = res.size
-    if top > 0:
-        res.paste(resized.resize((width, top), box=(0, 0, width, 0)), box=(0, 0))
-        res.paste(
-            resized.resize((width, top), box=(0, resized.height, width, resized.height)), box=(0, top + resized.height)
-        )
-    elif left > 0:
-        res.paste(resized.resize((left, height), box=(0, 0, 0, height)), box=(0, 0))
-        res.paste(
-            resized.resize((left, height), box=(resized.width, 0, resized.width, height)), box=(left + resized.width, 0)
-        )
+UPSCALERS = [
+    Upscaler("None", _LANCZOS),
+    Upscaler("Lanczos", _LANCZOS),
+    Upscaler("Nearest", Image.Resampling.NEAREST),
+]
 
 
 def resize_image(
     resize_mode: int, im: Image.Image, width: int, height: int, upscaler_name: str | None = None
 ) -> Image.Image:
-    """0: stretch; 1: fill and crop; 2: fit, the border filled from the edges."""
-    upscaler = upscaler_name or opts.upscaler_for_img2img
+    """0: stretched; 1: what does not fit is cut off; 2: fitted in, its edges spread over what remains."""
+    resample = next((known.filter for known in UPSCALERS if known.name == upscaler_name), _LANCZOS)
     if resize_mode == 0:
-        return _upscale(im, width, height, upscaler)
-    wider = width / height > im.width / im.height
-    fill = resize_mode == 1
-    src_w = width if wider == fill else im.width * height // im.height
-    src_h = height if wider != fill else im.height * width // im.width
-    scaled = _upscale(im, src_w, src_h, upscaler)
-    left, top = width // 2 - src_w // 2, height // 2 - src_h // 2
-    canvas = Image.new("RGB", (width, height))
-    canvas.paste(scaled, box=(left, top))
-    if not fill:
-        _spread_edges(canvas, scaled, left, top)
-    return canvas
-
-
-def _fixed_point_kernel(sigma: float) -> np.ndarray:
-    """A Gaussian in 256ths, rounding errors carried on from the edge to the middle, as OpenCV's 8-bit filter has it."""
-    radius = int(2.5 * sigma + 0.5)
-    exact = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2.0 * sigma**2))
-    exact *= 256 / exact.sum()
-    kernel, error = np.zeros(2 * radius + 1, np.int64), 0.0
-    for i in range(radius):
-        wanted = exact[i] + error
-        kernel[i] = kernel[-1 - i] = np.rint(wanted)
-        error = wanted - kernel[i]
-    kernel[radius] = 256 - kernel.sum()
-    return kernel
+        return im.resize((width, height), resample)
+    if resize_mode == 1:
+        return ImageOps.fit(im, (width, height), resample)
+    fitted = np.asarray(ImageOps.contain(im, (width, height), resample))
+    missing = [(size - side) for size, side in zip((height, width), fitted.shape)]
+    border = [(gap // 2, gap - gap // 2) for gap in missing] + [(0, 0)] * (fitted.ndim - 2)
+    return Image.fromarray(np.pad(fitted, border, mode="edge"))
 
 
 def gaussian_blur(mask: Image.Image, sigma_x: int, sigma_y: int) -> Image.Image:
-    """Blurs a greyscale picture in each direction, edges mirrored, with OpenCV's numbers."""
+    """A greyscale picture blurred in each direction."""
     from scipy import ndimage
 
-    pixels = np.array(mask).astype(np.int64)
-    for axis, sigma in ((1, sigma_x), (0, sigma_y)):
-        if sigma > 0:
-            sums = ndimage.correlate1d(pixels, _fixed_point_kernel(sigma), axis=axis, mode="mirror")
-            pixels = (sums + 128) >> 8  # pyright: ignore[reportOperatorIssue]
-    return Image.fromarray(pixels.astype(np.uint8))
-
-
-_PNG_FIELDS = {
-    "jfif",
-    "jfif_version",
-    "jfif_unit",
-    "jfif_density",
-    "dpi",
-    "exif",
-    "loop",
-    "background",
-    "timestamp",
-    "duration",
-    "photoshop",
-}
-
-
-def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
-    """The infotext of a picture, and its other text fields."""
-    items = dict(image.info or {})
-    geninfo = items.pop("parameters", None)
-    if "exif" in items:
-        exif = piexif.load(items["exif"])
-        comment = exif.get("Exif", {}).get(piexif.ExifIFD.UserComment, b"")
-        geninfo = piexif.helper.UserComment.load(comment) if comment else geninfo
-    if geninfo is None:
-        geninfo = flavour_files.hidden_infotext(image)
-    return geninfo, {k: v for k, v in items.items() if k not in _PNG_FIELDS}
+    return Image.fromarray(ndimage.gaussian_filter(np.asarray(mask), (sigma_y, sigma_x), mode="mirror"))
 
 
 def flatten(img: Image.Image, bgcolor: str) -> Image.Image:
-    """Replaces transparency by a colour, and returns RGB."""
+    """RGB; what is transparent has this colour."""
     if img.mode != "RGBA":
         return img.convert("RGB")
-    canvas = Image.new("RGBA", img.size, bgcolor)
-    canvas.paste(img, mask=img)
-    return canvas.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", img.size, bgcolor), img).convert("RGB")
 
 
-def read(fp: Any, **kwargs: Any) -> Image.Image:
-    image = Image.open(fp, **kwargs)
-    info = image.info
-    image = ImageOps.exif_transpose(image) or image
-    image.info = info
-    return image
+def read(fp: Any) -> Image.Image:
+    """A file's picture the right way up, with its texts."""
+    opened = Image.open(fp)
+    upright = ImageOps.exif_transpose(opened) or opened
+    upright.info = opened.info
+    return upright
 
 
-def to_bytes(image: Image.Image) -> bytes:
-    """PNG with the picture's text fields."""
-    chunks = PngImagePlugin.PngInfo()
-    texts = {key: text for key, text in image.info.items() if isinstance(key, str) and isinstance(text, str)}
-    for key, text in texts.items():
-        chunks.add_text(key, text)
-    with io.BytesIO() as out:
-        image.save(out, format="PNG", pnginfo=chunks)
-        return out.getvalue()
-
-
-__all__ = [
-    "FilenameGenerator",
-    "GridAnnotation",
-    "draw_grid_annotations",
-    "flatten",
-    "gaussian_blur",
-    "get_font",
-    "get_next_sequence_number",
-    "image_grid",
-    "read",
-    "read_info_from_image",
-    "resize_image",
-    "sanitize_filename_part",
-    "save_image",
-    "save_image_with_geninfo",
-    "to_bytes",
-]
+__all__ = ["GridAnnotation", "draw_grid_annotations"]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import io
 import json
-import os
 import re
-import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import gradio as gr
 from PIL import Image
@@ -18,315 +15,222 @@ from PIL import Image
 from modules import errors, prompt_parser, script_callbacks, shared
 from modules.paths import data_path
 
-sys.modules["modules.generation_parameters_copypaste"] = sys.modules[__name__]
-
-re_param = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
-re_imagesize = re.compile(r"^(\d+)x(\d+)$")
-type_of_gr_update = type(gr.update())
-
-
-@dataclasses.dataclass(eq=False)
-class ParamBinding:
-    """A button that sends parameters to a tab."""
-
-    paste_button: Any
-    tabname: str
-    source_text_component: Any = None
-    source_image_component: Any = None
-    source_tabname: str | None = None
-    override_settings_component: Any = None
-    paste_field_names: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        self.paste_field_names = self.paste_field_names or []
-
-
-class PasteField(tuple[Any, Any]):
-    """A component and where its value comes from: an infotext label, or a function of all parameters. `api` names the
-    request's field.
-    """
-
-    def __new__(cls, component: Any, target: Any, *, api: str | None = None) -> PasteField:
-        del api
-        pair = (component, target)
-        return super().__new__(cls, pair)
-
-    def __init__(self, component: Any, target: Any, *, api: str | None = None) -> None:
-        super().__init__()
-        self.api = api
-        self.component = component
-        self.label: str | None = target if isinstance(target, str) else None
-        self.function: Callable[[dict[str, Any]], Any] | None = target if callable(target) else None
-
-
-paste_fields: dict[str, dict[str, Any]] = {}
-registered_param_bindings: list[ParamBinding] = []
-
-
-def reset() -> None:
-    paste_fields.clear()
-    registered_param_bindings.clear()
-
-
-def quote(text: Any) -> Any:
-    """Values with a comma, colon or line break in JSON quotes; others as they are."""
-    if not any(x in str(text) for x in ",\n:"):
-        return text
-    return json.dumps(text, ensure_ascii=False)
-
-
-def unquote(text: str) -> Any:
-    if not (text.startswith('"') and text.endswith('"')):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def image_from_url_text(filedata: Any) -> Image.Image | None:
-    """The picture that a gallery passes on: as its file, as a picture with its caption, or in base64."""
-    from modules import images
-
-    if isinstance(filedata, list):
-        filedata = filedata[0] if filedata else None
-    if filedata is None:
-        return None
-    if isinstance(filedata, tuple):
-        return filedata[0]
-    if isinstance(filedata, dict):
-        return images.read(filedata["name"].rsplit("?", 1)[0])
-    return images.read(io.BytesIO(base64.b64decode(filedata.removeprefix("data:image/png;base64,"))))
-
-
-def add_paste_fields(tabname: str, init_img: Any, fields: Any, override_settings_component: Any = None) -> None:
-    fields = [x if isinstance(x, PasteField) else PasteField(*x) for x in fields or []]
-    paste_fields[tabname] = {
-        "init_img": init_img,
-        "fields": fields,
-        "override_settings_component": override_settings_component,
-    }
-
-
-def create_buttons(tabs_list: list[str]) -> dict[str, Any]:
-    return {tab: gr.Button(f"Send to {tab}", elem_id=f"{tab}_tab") for tab in tabs_list}
-
-
-def register_paste_params_button(binding: ParamBinding) -> None:
-    registered_param_bindings.append(binding)
-
-
-def connect_paste_params_buttons() -> None:
-    """A picture goes to the tab's picture, a text into all its fields, another tab's values into those of one name."""
-    for binding in registered_param_bindings:
-        target = paste_fields[binding.tabname]
-        if binding.source_image_component and target["init_img"]:
-            _connect_picture(binding, target)
-        if binding.source_text_component is not None and target["fields"]:
-            overrides = binding.override_settings_component or target["override_settings_component"]
-            connect_paste(
-                binding.paste_button, target["fields"], binding.source_text_component, overrides, binding.tabname
-            )
-        if binding.source_tabname is not None and target["fields"]:
-            _connect_values(binding, target["fields"])
-        binding.paste_button.click(
-            fn=None, _js=f"switch_to_{binding.tabname}", inputs=None, outputs=None, show_progress=False
-        )
-
-
-def _connect_picture(binding: ParamBinding, target: dict[str, Any]) -> None:
-    is_gallery = isinstance(binding.source_image_component, gr.Gallery)
-    sizes = [field for field, name in target["fields"] if name in ("Size-1", "Size-2")]
-    if binding.tabname == "inpaint":
-        sizes = []
-
-    def send(picture: Any) -> Any:
-        sent = image_from_url_text(picture) if is_gallery else picture
-        if not sizes:
-            return sent
-        known = shared.opts.send_size and sent is not None
-        return [sent, *(sent.size if known else (gr.update(), gr.update()))]
-
-    binding.paste_button.click(
-        fn=send,
-        _js="extract_image_from_gallery" if is_gallery else None,
-        inputs=[binding.source_image_component],
-        outputs=[target["init_img"], *sizes],
-        show_progress=False,
-    )
-
-
-def _connect_values(binding: ParamBinding, fields: Any) -> None:
-    sent = ["Prompt", "Negative prompt", "Steps", "Face restoration", *(binding.paste_field_names or [])]
-    if shared.opts.send_seed:
-        sent.append("Seed")
-    source = paste_fields[binding.source_tabname or ""]["fields"]
-    binding.paste_button.click(
-        fn=lambda *values: values,
-        inputs=[field for field, name in source if name in sent],
-        outputs=[field for field, name in fields if name in sent],
-        show_progress=False,
-    )
-
-
-def _prompts_and_line(text: str) -> tuple[str, str, str]:
-    """Prompt, negative prompt, and the line of parameters (the last, if it looks like one)."""
-    *lines, last = text.strip().split("\n")
-    if len(re_param.findall(last)) < 3:
-        lines, last = [*lines, last], ""
-    parts: list[list[str]] = [[], []]
-    which = 0
-    for line in map(str.strip, lines):
-        if line.startswith("Negative prompt:"):
-            which = 1
-            line = line.removeprefix("Negative prompt:").strip()
-        parts[which].append(line)
-    return "\n".join(parts[0]), "\n".join(parts[1]), last
-
-
-def _values(line: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in re_param.findall(line):
-        value = unquote(value)
-        size = re_imagesize.match(value) if isinstance(value, str) else None
-        if size is not None:
-            found[f"{key}-1"], found[f"{key}-2"] = size.groups()
-        else:
-            found[key] = value
-    return found
-
-
-# What is absent was at its default when the picture was made.
-_ABSENT_MEANS: dict[str, Any] = {
+_ENTRY = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_NEGATIVE = "Negative prompt:"
+# What an infotext does not name was at its default when the picture was made.
+_ABSENT: dict[str, Any] = {
     "Clip skip": "1",
+    "RNG": "GPU",
+    "Schedule type": "Automatic",
+    **dict.fromkeys(("VAE Encoder", "VAE Decoder"), "Full"),
+    **dict.fromkeys(("Schedule max sigma", "Schedule min sigma", "Schedule rho"), 0),
+    **dict.fromkeys(("Hires resize-1", "Hires resize-2"), 0),
     "Hires sampler": "Use same sampler",
     "Hires schedule type": "Use same scheduler",
     "Hires checkpoint": "Use same checkpoint",
-    "Hires prompt": "",
-    "Hires negative prompt": "",
+    **dict.fromkeys(("Hires prompt", "Hires negative prompt"), ""),
     "Mask mode": "Inpaint masked",
     "Masked content": "original",
     "Inpaint area": "Whole picture",
     "Masked area padding": 32,
-    "RNG": "GPU",
-    "Schedule type": "Automatic",
-    "Schedule max sigma": 0,
-    "Schedule min sigma": 0,
-    "Schedule rho": 0,
-    "VAE Encoder": "Full",
-    "VAE Decoder": "Full",
-    "FP8 weight": "Disable",
     "Refiner switch by sampling steps": False,
 }
 
 
-def _uses_emphasis(*prompts: str) -> bool:
-    pieces = [piece for prompt in prompts for piece in prompt_parser.parse_prompt_attention(prompt)]
-    return any(weight != 1.0 and text != "BREAK" for text, weight in pieces)
+class PasteField(NamedTuple):
+    """A component, and where its value comes from: a label of the infotext, or a function of all parameters.
 
+    Attributes:
+        api: the same field of a request.
+    """
 
-def parse_generation_parameters(x: str, skip_fields: list[str] | None = None) -> dict[str, Any]:
-    """Values by name, sizes split into "-1" and "-2", defaults filled in for what the text does not name."""
-    prompt, negative_prompt, line = _prompts_and_line(x)
-    res = _values(line)
-    if shared.opts.infotext_styles != "Ignore":
-        styles, prompt, negative_prompt = shared.prompt_styles.extract_styles_from_prompt(prompt, negative_prompt)
-        if shared.opts.infotext_styles == "Apply" or (shared.opts.infotext_styles == "Apply if any" and styles):
-            res["Styles array"] = styles
-    res["Prompt"], res["Negative prompt"] = prompt, negative_prompt
-    if "Hires resize-1" not in res:
-        res["Hires resize-1"] = res["Hires resize-2"] = 0
-    for key, value in _ABSENT_MEANS.items():
-        res.setdefault(key, value)
-    if _uses_emphasis(prompt, negative_prompt):
-        res.setdefault("Emphasis", "Original")
-    for key in shared.opts.infotext_skip_pasting if skip_fields is None else skip_fields:
-        res.pop(key, None)
-    return res
+    component: Any
+    target: str | Callable[[dict[str, Any]], Any]
+    api: str | None = None
 
-
-infotext_to_setting_name_mapping: list[tuple[str, str]] = []
-
-
-def _setting_of_label() -> list[tuple[str, str]]:
-    return [
-        (info.infotext, k) for k, info in shared.opts.data_labels.items() if info.infotext
-    ] + infotext_to_setting_name_mapping
-
-
-def create_override_settings_dict(text_pairs: list[str]) -> dict[str, Any]:
-    """["Clip skip: 2"] -> {"CLIP_stop_at_last_layers": 2}."""
-    params = dict(pair.split(":", maxsplit=1) for pair in text_pairs or [])
-    found = {}
-    for label, setting in _setting_of_label():
-        if label in params:
-            found[setting] = shared.opts.cast_value(setting, params[label].strip())
-    return found
-
-
-def get_override_settings(params: dict[str, Any], *, skip_fields: Any = None) -> list[tuple[str, str, Any]]:
-    """(label, setting, value) of settings that the parameters want different from what they are."""
-    res = []
-    for label, setting in _setting_of_label():
-        value = params.get(label)
-        if label in (skip_fields or {}) or value is None:
-            continue
-        if setting == "sd_model_checkpoint" and shared.opts.disable_weights_auto_swap:
-            continue
-        value = shared.opts.cast_value(setting, value)
-        if value != getattr(shared.opts, setting, None):
-            res.append((label, setting, value))
-    return res
-
-
-def _field_update(output: Any, key: Any, params: dict[str, Any]) -> Any:
-    if callable(key):
+    def value(self, params: dict[str, Any]) -> Any:
+        """None leaves the component as it is; so does a function that fails."""
+        if isinstance(self.target, str):
+            return params.get(self.target)
         try:
-            value = key(params)
+            return self.target(params)
         except Exception:
-            errors.report(f"A field cannot be read from the infotext: {key} failed", exc_info=True)
-            value = None
-    else:
-        value = params.get(key)
-    if value is None:
-        return gr.update()
-    if isinstance(value, type_of_gr_update):
-        return value
-    kind = type(output.value)
+            errors.report(f"{self.target} could not read the infotext", exc_info=True)
+            return None
+
+
+@dataclass(eq=False)
+class Tab:
+    """Where a paste goes. `picture`: the component of its start picture, of None on txt2img."""
+
+    fields: list[PasteField]
+    overrides: Any
+    picture: Any = None
+
+
+@dataclass(eq=False)
+class Sending:
+    """A button that puts a picture, a text or another tab's values into a tab and shows that."""
+
+    button: Any
+    target: str
+    text: Any = None
+    picture: Any = None
+    values_of: str | None = None
+    value_names: Collection[Any] = field(default_factory=tuple)
+
+
+paste_fields: dict[str, Tab] = {}
+_sendings: list[Sending] = []
+
+
+def reset() -> None:
+    """For a page that is built anew."""
+    paste_fields.clear()
+    _sendings.clear()
+
+
+def send(sending: Sending) -> None:
+    """Connected once all tabs are there."""
+    _sendings.append(sending)
+
+
+def connect_buttons() -> None:
+    for sending in _sendings:
+        tab = paste_fields[sending.target]
+        if sending.text is not None:
+            _connect_text(sending, tab)
+        if sending.picture is not None and tab.picture is not None:
+            is_gallery = isinstance(sending.picture, gr.Gallery)
+            sending.button.click(
+                fn=_of_gallery if is_gallery else lambda picture: picture,
+                _js="selectedPicture" if is_gallery else None,
+                inputs=[sending.picture],
+                outputs=[tab.picture],
+            )
+        if sending.values_of is not None:
+            _connect_values(sending, paste_fields[sending.values_of], tab)
+        sending.button.click(fn=None, _js=f"() => showTab('{sending.target}')", inputs=[], outputs=[])
+
+
+def _of_gallery(chosen: Any) -> Any:
+    """The picture of what a gallery passes on: a list of one, as a file or with its caption."""
+    item = chosen
+    while isinstance(item, (list, tuple)):
+        item = item[0] if item else None
+    return Image.open(item["name"].partition("?")[0]) if isinstance(item, dict) else item
+
+
+def _connect_text(sending: Sending, tab: Tab) -> None:
+    named = {known.target for known in tab.fields if isinstance(known.target, str)}
+
+    def overrides(params: dict[str, Any]) -> Any:
+        pairs = [f"{label}: {value}" for label, _, value in get_override_settings(params, skip_fields=named)]
+        return gr.update(value=pairs, choices=pairs, visible=bool(pairs))
+
+    fields = [*tab.fields, PasteField(tab.overrides, overrides)]
+
+    def paste(text: str) -> list[Any]:
+        told = text or last_infotext()
+        params = parse_generation_parameters(told)
+        script_callbacks.infotext_pasted_callback(told, params)
+        return [update_of(known, params) for known in fields]
+
+    outputs = [known.component for known in fields]
+    sending.button.click(fn=paste, inputs=[sending.text], outputs=outputs, show_progress=False)
+
+
+def _connect_values(sending: Sending, source: Tab, tab: Tab) -> None:
+    names = {"Prompt", "Negative prompt", "Steps", "Seed", *sending.value_names}
+    sending.button.click(
+        fn=lambda *values: values,
+        inputs=[known.component for known in source.fields if known.target in names],
+        outputs=[known.component for known in tab.fields if known.target in names],
+        show_progress=False,
+    )
+
+
+def last_infotext() -> str:
+    """That of the last generation, which is pasted where the prompt is empty."""
+    file = Path(data_path) / "params.txt"
+    return file.read_text("utf-8") if file.exists() else ""
+
+
+def update_of(known: PasteField, params: dict[str, Any]) -> Any:
+    """What a paste does to a component: text is read as the kind of value that it has now."""
+    value = known.value(params)
+    if value is None or isinstance(value, type(gr.update())):
+        return gr.update() if value is None else value
+    kind = type(known.component.value)
     try:
-        if kind is bool and value == "False":
-            return gr.update(value=False)
-        return gr.update(value=float(value) if kind is int else kind(value))
+        return gr.update(value=as_kind(value, float if kind is int else kind))
     except (TypeError, ValueError):
         return gr.update()
 
 
-def _last_params() -> str:
+def as_kind(value: Any, kind: type) -> Any:
+    """Text of an infotext as a value of this type."""
+    if kind is bool:
+        return value not in (False, "False")
+    return value if kind is type(None) or isinstance(value, kind) else kind(value)
+
+
+def quote(text: Any) -> Any:
+    """In JSON's quotes where it would be mistaken for more than one value, else as it is."""
+    return json.dumps(text, ensure_ascii=False) if re.search("[,:\n]", str(text)) else text
+
+
+def _unquoted(text: str) -> Any:
     try:
-        with open(os.path.join(data_path, "params.txt"), encoding="utf8") as file:
-            return file.read()
-    except OSError:
-        return ""
+        return json.loads(text) if text.startswith('"') else text
+    except ValueError:
+        return text
 
 
-def connect_paste(
-    button: Any, paste_fields: Any, input_comp: Any, override_settings_component: Any, tabname: str
-) -> None:
-    """Makes `button` fill the fields from the text in `input_comp`; from the last generation where that is empty."""
-    del tabname
-    if override_settings_component is not None:
-        handled = {key: 1 for _, key in paste_fields if isinstance(key, str)}
+def _read_line(line: str) -> dict[str, Any]:
+    """Values by name; "128x64" becomes two, "-1" and "-2" behind their names."""
+    found: dict[str, Any] = {}
+    for name, written in _ENTRY.findall(line):
+        value = _unquoted(written)
+        sides = _SIZE.fullmatch(str(value))
+        found.update(
+            {f"{name}-{number}": side for number, side in enumerate(sides.groups(), 1)} if sides else {name: value}
+        )
+    return found
 
-        def paste_settings(params: dict[str, Any]) -> Any:
-            pairs = [f"{label}: {value}" for label, _, value in get_override_settings(params, skip_fields=handled)]
-            return gr.Dropdown.update(value=pairs, choices=pairs, visible=bool(pairs))
 
-        paste_fields = [*paste_fields, (override_settings_component, paste_settings)]
+def parse_generation_parameters(x: str, skip_fields: Collection[str] = ()) -> dict[str, Any]:
+    """Prompts and all values by name, but those to be skipped; defaults for what the text does not name."""
+    prompts, _, line = x.strip().rpartition("\n")
+    if len(_ENTRY.findall(line)) < 3:  # no line of values
+        prompts, line = x.strip(), ""
+    prompt, _, negative = prompts.partition(_NEGATIVE)
+    values = {**_ABSENT, **_read_line(line), "Prompt": prompt.strip(), "Negative prompt": negative.strip()}
+    weighed = [piece for text in (prompt, negative) for piece in prompt_parser.parse_prompt_attention(text)]
+    if any(weight != 1.0 and text != "BREAK" for text, weight in weighed):
+        values.setdefault("Emphasis", "Original")
+    return {name: value for name, value in values.items() if name not in skip_fields}
 
-    def paste_func(prompt: str) -> list[Any]:
-        text = prompt or ("" if shared.cmd_opts.hide_ui_dir_config else _last_params())
-        params = parse_generation_parameters(text)
-        script_callbacks.infotext_pasted_callback(text, params)
-        return [_field_update(output, key, params) for output, key in paste_fields]
 
-    button.click(fn=paste_func, inputs=[input_comp], outputs=[x[0] for x in paste_fields], show_progress=False)
+def _settings_by_label() -> list[tuple[str, str]]:
+    return [(info.infotext, name) for name, info in shared.opts.data_labels.items() if info.infotext]
+
+
+def create_override_settings_dict(text_pairs: list[str] | None) -> dict[str, Any]:
+    """["Clip skip: 2"] -> {"CLIP_stop_at_last_layers": 2}."""
+    told = dict(re.split(r":\s*", pair, maxsplit=1) for pair in text_pairs or ())
+    named = [(setting, told[label]) for label, setting in _settings_by_label() if label in told]
+    return {setting: shared.opts.cast_value(setting, text.strip()) for setting, text in named}
+
+
+def get_override_settings(params: dict[str, Any], *, skip_fields: Collection[str] = ()) -> list[tuple[str, str, Any]]:
+    """(label, setting, value) of settings that the parameters want other than they are."""
+    wanted = []
+    for label, setting in _settings_by_label():
+        is_kept = setting == "sd_model_checkpoint" and shared.opts.disable_weights_auto_swap
+        if label in params and label not in skip_fields and not is_kept:
+            value = shared.opts.cast_value(setting, params[label])
+            if value != getattr(shared.opts, setting):
+                wanted.append((label, setting, value))
+    return wanted

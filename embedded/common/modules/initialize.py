@@ -1,71 +1,62 @@
-"""Start-up in the host's order: shared state, scripts, lists, networks."""
+"""Start-up: shared state, then lists and scripts, which "Reload UI" makes anew."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
-import importlib
 import os
 
 from modules.timer import startup_timer
 
 
 def imports() -> None:
+    """Torch, gradio and what changes them, before anything is built."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from embedded.kdiffusion import load_k_diffusion
 
     load_k_diffusion()
-    import gradio  # noqa: F401
-
-    startup_timer.record("import torch and gradio")
     from modules import shared_init
 
     shared_init.initialize()
-    from modules import flavour
-
-    importlib.import_module(f"modules.{flavour.GRADIO_EXTENSIONS}")
-    from modules import processing, ui  # noqa: F401
+    from modules import gradio_changes, processing, ui  # noqa: F401
 
     gc.freeze()  # libraries stay; what collects garbage at each change of the checkpoint need not look through them
-    startup_timer.record("other imports")
+    startup_timer.record("imports")
+
+
+class _LoopForEveryThread(asyncio.DefaultEventLoopPolicy):
+    """asyncio gives the main thread alone an event loop unasked; gradio asks for one wherever it is started."""
+
+    def get_event_loop(self) -> asyncio.AbstractEventLoop:
+        with contextlib.suppress(RuntimeError):
+            return super().get_event_loop()
+        self.set_event_loop(self.new_event_loop())
+        return super().get_event_loop()
 
 
 def initialize() -> None:
-    from modules import initialize_util, preview_files, sd_models
+    """Once a process."""
+    from modules import model_handling, preview_files, sd_models
 
-    initialize_util.fix_asyncio_event_loop_policy()
+    asyncio.set_event_loop_policy(_LoopForEveryThread())
     preview_files.install()
-    initialize_util.configure_opts_onchange()
+    model_handling.watch_settings()
     sd_models.setup_model()
-    initialize_rest(reload_script_modules=False)
+    initialize_rest()
 
 
-def initialize_rest(*, reload_script_modules: bool = False) -> None:
-    """At start and at every "Reload UI". Scripts are executed afresh; what they import is not, unless a setting asks
-    for it.
-    """
-    del reload_script_modules
-    from modules import (
-        extensions,
-        extra_networks,
-        model_handling,
-        scripts,
-        sd_models,
-        sd_samplers,
-        sd_vae,
-        shared,
-        upscaler,
-    )
+def initialize_rest() -> None:
+    """At the start and at every "Reload UI"."""
+    from modules import extensions, extra_networks, model_handling, scripts, sd_models, sd_samplers, sd_vae
 
     sd_samplers.set_samplers()
-    extensions.list_extensions()
-    startup_timer.record("list extensions")
     sd_models.list_models()
-    startup_timer.record("list SD models")
-    with startup_timer.subcategory("load scripts"):
-        scripts.load_scripts()
-    shared.sd_upscalers = upscaler.load_upscalers()
     sd_vae.refresh_vae_list()
-    model_handling.start()
+    startup_timer.record("lists of models")
+    extensions.list_extensions()
+    scripts.load_scripts()
     extra_networks.initialize()
-    extra_networks.register_default_extra_networks()
+    model_handling.start()
+    startup_timer.record("scripts")

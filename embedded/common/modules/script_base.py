@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+_IN_IDS = string.ascii_lowercase + string.digits + "_"
 AlwaysVisible = object()
 """What `show` returns for a script that runs in every request, without being selected."""
 
@@ -76,8 +77,8 @@ class Script:
     infotext_fields: list[Any] | None = None
     paste_field_names: list[str] | None = None
     api_info: Any = None
-    on_before_component_elem_id: list[tuple[str, ComponentCallback]] | None = None
-    on_after_component_elem_id: list[tuple[str, ComponentCallback]] | None = None
+    wanted_components: list[tuple[str, str, ComponentCallback]] | None = None
+    """(hook, elem_id, what is called): `on_before_component` and `on_after_component` of this script."""
     setup_for_ui_only = False
     controls: Any = None
 
@@ -174,22 +175,24 @@ class Script:
 
     def on_before_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
         """Calls back before the component with this id is made."""
-        earlier = self.on_before_component_elem_id or []
-        self.on_before_component_elem_id = [*earlier, (elem_id, callback)]
+        self._want("before_component", elem_id, callback)
 
     def on_after_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
         """Calls back after the component with this id is made."""
-        earlier = self.on_after_component_elem_id or []
-        self.on_after_component_elem_id = [*earlier, (elem_id, callback)]
+        self._want("after_component", elem_id, callback)
 
-    def describe(self) -> str:
-        return ""
+    def _want(self, hook: str, elem_id: str, callback: ComponentCallback) -> None:
+        self.wanted_components = [*(self.wanted_components or []), (hook, elem_id, callback)]
 
     def elem_id(self, item_id: str) -> str:
-        """An id for the page, made of the tab (where the script shows alike in both), the title and `item_id`."""
-        tab = ("img2img_" if self.is_img2img else "txt2img_") if self.show(True) == self.show(False) else ""
-        title = re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.title().lower()))
-        return f"script_{tab}{title}_{item_id}"
+        """An id for the page, made of the tab, where the script shows alike in both, the title and `item_id`."""
+        words = "_".join(self.title().lower().split())
+        title = "".join(letter for letter in words if letter in _IN_IDS)
+        return f"script_{self._tab()}{title}_{item_id}"
+
+    def _tab(self) -> str:
+        alike = self.show(is_img2img=True) == self.show(is_img2img=False)
+        return f"{self.tabname}_" if alike else ""
 
 
 class ScriptBuiltinUI(Script):
@@ -200,8 +203,7 @@ class ScriptBuiltinUI(Script):
     setup_for_ui_only = True
 
     def elem_id(self, item_id: str) -> str:
-        tab = ("img2img_" if self.is_img2img else "txt2img_") if self.show(True) == self.show(False) else ""
-        return f"{tab}{item_id}"
+        return self._tab() + item_id
 
     def show(self, is_img2img: bool) -> Any:
         return AlwaysVisible

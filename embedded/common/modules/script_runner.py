@@ -1,302 +1,163 @@
-"""Holds one tab's scripts, lays their components out by position, and calls their hooks with exceptions reported and
-swallowed.
-"""
+"""One tab's scripts: their places on the page and among a request's arguments, and the calls of their hooks."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
-from modules import errors, script_callbacks, shared
-from modules.script_base import (
-    AlwaysVisible,
-    MaskBlendArgs,
-    OnComponent,
-    PostprocessBatchListArgs,
-    PostSampleArgs,
-    Script,
-)
-from modules.script_callbacks import ScriptCallback
+from modules import errors, shared
+from modules.script_base import AlwaysVisible, OnComponent, Script
 
 
-def wrap_call(
-    func: Callable[..., Any], filename: str, funcname: str, *args: Any, default: Any = None, **kwargs: Any
-) -> Any:
+def _guarded(what: str, script: Script, call: Callable[[], Any], otherwise: Any = None) -> Any:
+    """What the call returns; an exception is reported and swallowed."""
     try:
-        return func(*args, **kwargs)
+        return call()
     except Exception:
-        _report(funcname, filename)
-        return default
+        errors.report(f"{what} of {script.filename} failed", exc_info=True)
+        return otherwise
 
 
-def _report(what: str, filename: str) -> None:
-    errors.report(f"{what} of {filename} failed", exc_info=True)
+def _hook(name: str) -> Callable[..., None]:
+    """Calls the hook of every always-on script that has one of its own, with `p`, what is given, and its arguments."""
 
+    def call(self: ScriptRunner, p: Any, *given: Any, **kwargs: Any) -> None:
+        for script in self.having(name, self.alwayson_scripts):
+            arguments = p.script_args[script.args_from : script.args_to]
+            _guarded(name, script, lambda: getattr(script, name)(p, *given, *arguments, **kwargs))  # noqa: B023
 
-def _title(script: Script, otherwise: str) -> str:
-    return wrap_call(script.title, script.filename, "title") or otherwise
-
-
-_LIMITS = ("value", "minimum", "maximum", "step")
-
-
-def _api_argument(control: Any) -> Any:
-    """What `/sdapi/v1/script-info` says about a component, as far as it says it itself."""
-    from modules.api import models
-
-    known = {name: getattr(control, name, None) for name in _LIMITS}
-    known = {name: value for name, value in known.items() if value is not None}
-    info = models.ScriptArg(label=control.label or "", **known)
-    choices = getattr(control, "choices", None)
-    if choices is not None:
-        info.choices = [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
-    return info
+    return call
 
 
 class ScriptRunner:
-    """`inputs[0]` is the dropdown; script `s` owns `inputs[s.args_from:s.args_to]`, and the same places of
-    `p.script_args`.
+    """`inputs[0]` is the list of scripts to choose from; script `s` owns `inputs[s.args_from:s.args_to]`, and the same
+    places of `p.script_args`.
     """
 
     def __init__(self) -> None:
         self.scripts: list[Script] = []
-        self.selectable_scripts: list[Script] = []
         self.alwayson_scripts: list[Script] = []
-        self.titles: list[str] = []
-        self.title_map: dict[str, Script] = {}
-        self.infotext_fields: list[Any] = []
-        self.paste_field_names: list[str] = []
+        self.selectable_scripts: list[Script] = []
         self.inputs: list[Any] = [None]
-        self.callback_map: dict[str, tuple[int, list[ScriptCallback]]] = {}
-        unsorted = {"setup", "process_before_every_sampling", "before_hr"}
-        self.callback_names = [hook for hook in Script.HOOKS if hook not in unsorted]
-        self.callback_names += ["before_component", "after_component"]
-        self.on_before_component_elem_id: dict[str, list[Any]] = {}
-        self.on_after_component_elem_id: dict[str, list[Any]] = {}
+        self.infotext_fields: list[Any] = []
+        self.paste_field_names: list[Any] = []
 
     def initialize_scripts(self, is_img2img: bool) -> None:
+        """A new object of every class, of those that show on this tab."""
         from modules import scripts
 
-        self.scripts.clear()
-        self.alwayson_scripts.clear()
-        self.selectable_scripts.clear()
+        for known in (self.scripts, self.alwayson_scripts, self.selectable_scripts):
+            known.clear()
+        self.inputs, self.infotext_fields, self.paste_field_names = [None], [], []
         for data in scripts.scripts_data:
             try:
-                script = data.script_class()
+                self._admit(data.script_class(), data.path, is_img2img)
             except Exception:
-                _report(data.script_class.__name__, data.path)
-                continue
-            self._place(script, data.path, is_img2img)
-        self.callback_map.clear()
-        self.apply_on_before_component_callbacks()
+                errors.report(f"A script of {data.path} is left out", exc_info=True)
 
-    def _place(self, script: Script, path: str, is_img2img: bool) -> None:
-        script.filename = path
-        script.is_txt2img, script.is_img2img = not is_img2img, is_img2img
-        script.tabname = "img2img" if is_img2img else "txt2img"
-        visibility = script.show(is_img2img)
-        if not visibility:
-            return
-        self.scripts.append(script)
-        group = self.selectable_scripts
-        if visibility == AlwaysVisible:
-            script.alwayson, group = True, self.alwayson_scripts
-        group.append(script)
+    def _admit(self, script: Script, path: str, is_img2img: bool) -> None:
+        script.filename, script.tabname = path, "img2img" if is_img2img else "txt2img"
+        script.is_img2img, script.is_txt2img = is_img2img, not is_img2img
+        shown = script.show(is_img2img)
+        if shown:
+            script.alwayson = shown is AlwaysVisible
+            self.scripts.append(script)
+            (self.alwayson_scripts if script.alwayson else self.selectable_scripts).append(script)
 
-    def apply_on_before_component_callbacks(self) -> None:
-        for script in self.scripts:
-            for asked, table in (
-                (script.on_before_component_elem_id, self.on_before_component_elem_id),
-                (script.on_after_component_elem_id, self.on_after_component_elem_id),
-            ):
-                for elem_id, callback in asked or []:
-                    table.setdefault(elem_id, []).append((callback, script))
-                if asked:
-                    asked.clear()
+    def build_section(self, section: str | None) -> None:
+        """The always-on scripts whose place on the page this is."""
+        for script in self.alwayson_scripts:
+            if script.section == section:
+                self._build(script)
 
-    def create_script_ui(self, script: Script) -> None:
-        script.args_from = script.args_to = len(self.inputs)
-        try:
-            self.create_script_ui_inner(script)
-        except Exception:
-            _report("ui", script.filename)
+    def build_rest(self) -> list[Any]:
+        """Scripts without a place of their own, and those to choose from. The components of all scripts."""
+        self.build_section(None)
+        titles = [_guarded("title", script, script.title, script.filename) for script in self.selectable_scripts]
+        chosen = gr.Dropdown(["None", *titles], value="None", type="index", label="Script", elem_id="script_list")
+        self.inputs[0] = chosen
+        for script in self.selectable_scripts:
+            self._build(script)
+        groups = [script.group for script in self.selectable_scripts]
 
-    def create_script_ui_inner(self, script: Script) -> None:
-        from modules.api import models
-
-        file, kind = script.filename, {"is_img2img": script.is_img2img, "is_alwayson": script.alwayson}
-        script.controls = controls = wrap_call(script.ui, file, "ui", script.is_img2img)
-        if controls is None:
-            return
-        script.name = wrap_call(script.title, file, "title", default=file).lower()
-        for control in controls:
-            control.custom_script_source = os.path.basename(file)
-        script.api_info = models.ScriptInfo(name=script.name, args=[_api_argument(x) for x in controls], **kind)
-        self.infotext_fields += script.infotext_fields or []
-        self.paste_field_names += script.paste_field_names or []
-        self.inputs += controls
-        script.args_to = len(self.inputs)
-
-    def setup_ui_for_section(self, section: str | None, scriptlist: list[Script] | None = None) -> None:
-        """A selectable script belongs to no section; its group shows once it is selected."""
-        candidates = self.alwayson_scripts if scriptlist is None else scriptlist
-        for script in candidates:
-            if not script.alwayson or script.section == section:
-                self._create_in_group(script)
-
-    def _create_in_group(self, script: Script) -> None:
-        if not script.create_group:
-            self.create_script_ui(script)
-            return
-        with gr.Group(visible=script.alwayson) as box:
-            self.create_script_ui(script)
-        script.group = box
-
-    def prepare_ui(self) -> None:
-        self.inputs = [None]
-
-    def setup_ui(self) -> list[Any]:
-        self.title_map = {_title(script, script.filename).lower(): script for script in self.scripts}
-        self.titles = [_title(script, f"{script.filename} [error]") for script in self.selectable_scripts]
-        self.setup_ui_for_section(None)
-        dropdown = gr.Dropdown(
-            label="Script", elem_id="script_list", choices=["None", *self.titles], value="None", type="index"
-        )
-        self.inputs[0] = dropdown
-        self.setup_ui_for_section(None, scriptlist=self.selectable_scripts)
-
-        def select_script(script_index: int | None) -> Any:
-            selected = self.selectable_scripts[script_index - 1] if script_index else None
-            updates = [gr.update(visible=selected is s) for s in self.selectable_scripts]
+        def show(number: int | None) -> Any:
+            updates = [gr.update(visible=place == number) for place, _ in enumerate(groups, start=1)]
             return updates[0] if len(updates) == 1 else updates  # gradio takes the only output's value bare
 
-        groups = [s.group for s in self.selectable_scripts]
         if groups:
-            dropdown.change(fn=select_script, inputs=[dropdown], outputs=groups)
-        self.infotext_fields.append((dropdown, lambda x: gr.update(value=x.get("Script", "None"))))
-        self.apply_on_before_component_callbacks()
+            chosen.change(fn=show, inputs=[chosen], outputs=groups)
+        self.infotext_fields.append((chosen, lambda params: params.get("Script", "None")))
         return self.inputs
 
+    def _build(self, script: Script) -> None:
+        script.args_from = script.args_to = len(self.inputs)
+        if not script.create_group:
+            _guarded("ui", script, lambda: self._build_inside(script))
+            return
+        with gr.Group(visible=script.alwayson) as script.group:
+            _guarded("ui", script, lambda: self._build_inside(script))
+
+    def _build_inside(self, script: Script) -> None:
+        controls = script.ui(script.is_img2img)
+        if controls is None:
+            return
+        script.name, script.controls = script.title().lower(), controls
+        self.inputs.extend(controls)
+        script.args_to = len(self.inputs)
+        self.infotext_fields.extend(script.infotext_fields or ())
+        self.paste_field_names.extend(script.paste_field_names or ())
+
     def run(self, p: Any, *args: Any) -> Any:
-        """Runs the selected script and returns its Processed; None where none is selected. Exceptions pass through."""
-        selected = args[0]  # the dropdown's; 0 is "None"
-        if not selected:
+        """The result of the script that was chosen; None where none is. Its exceptions pass through."""
+        number = args[0] or 0
+        if number == 0:
             return None
-        script = self.selectable_scripts[selected - 1]
+        script = self.selectable_scripts[number - 1]
         result = script.run(p, *args[script.args_from : script.args_to])
         shared.total_tqdm.clear()
         return result
 
     def script(self, title: str) -> Script | None:
-        return self.title_map.get(title.lower())
+        return next((script for script in self.scripts if script.name == title.lower()), None)
 
-    def list_scripts_for_method(self, method_name: str) -> list[Script]:
-        return self.scripts if method_name.endswith("_component") else self.alwayson_scripts
-
-    def create_ordered_callbacks_list(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        """Scripts that override the hook, in the order that their extensions and the user ask for."""
-        category, inherited = f"script_{method_name}", getattr(Script, method_name, None)
-        found: list[ScriptCallback] = []
-        for script in self.list_scripts_for_method(method_name):
-            kind = type(script)
-            if getattr(kind, method_name, None) != inherited:
-                origin = {"name": kind.__name__, "filename": script.filename}
-                script_callbacks.add_callback(found, script, category=category, **origin)
-        return script_callbacks.sort_callbacks(category, found, enable_user_sort=enable_user_sort)
-
-    def ordered_callbacks(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        """Remembered until the number of scripts changes, also by copies of the runner, which share what it knows."""
-        category, count = f"script_{method_name}", len(self.list_scripts_for_method(method_name))
-        if self.callback_map.get(category, (-1, []))[0] != count:
-            fresh = self.create_ordered_callbacks_list(method_name, enable_user_sort=enable_user_sort)
-            self.callback_map[category] = count, fresh
-        return self.callback_map[category][1]
-
-    def ordered_scripts(self, method_name: str) -> list[Script]:
-        return [entry.callback for entry in self.ordered_callbacks(method_name)]
-
-    def _call(self, hook: str, p: Any, *first: Any, **kwargs: Any) -> None:
-        for script in self.ordered_scripts(hook):
-            try:
-                getattr(script, hook)(p, *first, *p.script_args[script.args_from : script.args_to], **kwargs)
-            except Exception:
-                _report(hook, script.filename)
-
-    def before_process(self, p: Any) -> None:
-        self._call("before_process", p)
-
-    def process(self, p: Any) -> None:
-        self._call("process", p)
-
-    def process_before_every_sampling(self, p: Any, **kwargs: Any) -> None:
-        self._call("process_before_every_sampling", p, **kwargs)
-
-    def before_process_batch(self, p: Any, **kwargs: Any) -> None:
-        self._call("before_process_batch", p, **kwargs)
-
-    def after_extra_networks_activate(self, p: Any, **kwargs: Any) -> None:
-        self._call("after_extra_networks_activate", p, **kwargs)
-
-    def process_batch(self, p: Any, **kwargs: Any) -> None:
-        self._call("process_batch", p, **kwargs)
-
-    def postprocess(self, p: Any, processed: Any) -> None:
-        self._call("postprocess", p, processed)
-
-    def postprocess_batch(self, p: Any, images: Any, **kwargs: Any) -> None:
-        self._call("postprocess_batch", p, images=images, **kwargs)
-
-    def postprocess_batch_list(self, p: Any, pp: PostprocessBatchListArgs, **kwargs: Any) -> None:
-        self._call("postprocess_batch_list", p, pp, **kwargs)
-
-    def post_sample(self, p: Any, ps: PostSampleArgs) -> None:
-        self._call("post_sample", p, ps)
-
-    def on_mask_blend(self, p: Any, mba: MaskBlendArgs) -> None:
-        self._call("on_mask_blend", p, mba)
-
-    def postprocess_image(self, p: Any, pp: Any) -> None:
-        self._call("postprocess_image", p, pp)
-
-    def postprocess_maskoverlay(self, p: Any, ppmo: Any) -> None:
-        self._call("postprocess_maskoverlay", p, ppmo)
-
-    def postprocess_image_after_composite(self, p: Any, pp: Any) -> None:
-        self._call("postprocess_image_after_composite", p, pp)
-
-    def before_hr(self, p: Any) -> None:
-        self._call("before_hr", p)
+    def having(self, hook: str, scripts: Sequence[Script]) -> list[Script]:
+        """Those whose class has a method of its own for the hook."""
+        return [script for script in scripts if getattr(type(script), hook) is not getattr(Script, hook)]
 
     def setup_scrips(self, p: Any, *, is_ui: bool = True) -> None:
-        """The host's name, typing error included."""
-        for script in self.ordered_scripts("setup"):
+        """The hosts' name, typing error included."""
+        for script in self.having("setup", self.alwayson_scripts):
             if is_ui or not script.setup_for_ui_only:
-                try:
-                    script.setup(p, *p.script_args[script.args_from : script.args_to])
-                except Exception:
-                    _report("setup", script.filename)
+                arguments = p.script_args[script.args_from : script.args_to]
+                _guarded("setup", script, lambda: script.setup(p, *arguments))  # noqa: B023
 
-    def _component(
-        self, hook: str, table: dict[str, list[Any]], elem_id: str | None, component: Any, kwargs: dict[str, Any]
-    ) -> None:
-        for callback, script in table.get(elem_id or "", []):
-            try:
-                callback(OnComponent(component=component))
-            except Exception:
-                _report(f"on_{hook}", script.filename)
-        for script in self.ordered_scripts(hook):
-            try:
-                getattr(script, hook)(component, **kwargs)
-            except Exception:
-                _report(hook, script.filename)
+    before_process = _hook("before_process")
+    process = _hook("process")
+    before_process_batch = _hook("before_process_batch")
+    after_extra_networks_activate = _hook("after_extra_networks_activate")
+    process_batch = _hook("process_batch")
+    process_before_every_sampling = _hook("process_before_every_sampling")
+    on_mask_blend = _hook("on_mask_blend")
+    before_hr = _hook("before_hr")
+    post_sample = _hook("post_sample")
+    postprocess_batch_list = _hook("postprocess_batch_list")
+    postprocess_image = _hook("postprocess_image")
+    postprocess_maskoverlay = _hook("postprocess_maskoverlay")
+    postprocess_image_after_composite = _hook("postprocess_image_after_composite")
+    postprocess = _hook("postprocess")
+    _postprocess_batch = _hook("postprocess_batch")
 
-    def before_component(self, component: Any, **kwargs: Any) -> None:
-        self._component("before_component", self.on_before_component_elem_id, kwargs.get("elem_id"), component, kwargs)
+    def postprocess_batch(self, p: Any, images: Any, **kwargs: Any) -> None:
+        self._postprocess_batch(p, images=images, **kwargs)
 
-    def after_component(self, component: Any, **kwargs: Any) -> None:
-        self._component(
-            "after_component", self.on_after_component_elem_id, getattr(component, "elem_id", None), component, kwargs
-        )
+    def announce(self, hook: str, component: Any, given: dict[str, Any]) -> None:
+        """That a component is about to be made ("before_component") or was ("after_component")."""
+        made = OnComponent(component=component)
+        for script in self.scripts:
+            for wanted, elem_id, callback in script.wanted_components or ():
+                if (wanted, elem_id) == (hook, given.get("elem_id")):
+                    _guarded(f"on_{hook}", script, lambda: callback(made))  # noqa: B023
+        for script in self.having(hook, self.scripts):
+            _guarded(hook, script, lambda: getattr(script, hook)(component, **given))  # noqa: B023

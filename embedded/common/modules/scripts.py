@@ -4,14 +4,14 @@ included.
 
 from __future__ import annotations
 
-import inspect
+import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from modules import errors, extensions, paths, paths_internal, script_callbacks, script_loading, timer, util
+from modules import errors, extensions, paths, paths_internal, script_callbacks
 from modules.script_base import (
     AlwaysVisible,
     MaskBlendArgs,
@@ -23,20 +23,18 @@ from modules.script_base import (
     Script,
     ScriptBuiltinUI,
 )
-from modules.script_runner import ScriptRunner, wrap_call
+from modules.script_runner import ScriptRunner
 
-topological_sort = util.topological_sort
 current_basedir = paths.script_path
 
 
 def basedir() -> str:
-    """The folder of the extension whose script is being executed right now; at any other time the host's own."""
+    """The folder of the extension whose script is being executed right now; at any other time the WebUI's own."""
     return current_basedir
 
 
 class ScriptFile(NamedTuple):
     basedir: str
-    filename: str
     path: str
 
 
@@ -47,120 +45,75 @@ class ScriptClassData(NamedTuple):
     module: ModuleType
 
 
-@dataclass
-class ScriptWithDependencies:
-    script_canonical_name: str
-    file: ScriptFile
-    requires: list[str]
-    load_before: list[str]
-    load_after: list[str]
-
-
 scripts_data: list[ScriptClassData] = []
-postprocessing_scripts_data: list[ScriptClassData] = []
+scripts_txt2img: ScriptRunner = None  # type: ignore[assignment]
+scripts_img2img: ScriptRunner = None  # type: ignore[assignment]
+scripts_current: ScriptRunner | None = None
+"""The one whose tab is being built."""
 
 
-def _host_scripts(scriptdirname: str, extension: str) -> dict[str, ScriptWithDependencies]:
-    files: dict[str, str] = {}
-    for folder in (os.path.join(x, scriptdirname) for x in paths_internal.host_folders):
-        for filename in os.listdir(folder) if os.path.exists(folder) else []:
-            path = os.path.join(folder, filename)
-            if os.path.isfile(path) and os.path.splitext(filename)[1].lower() == extension:
-                files[filename] = path
-    return {
-        name: ScriptWithDependencies(name, ScriptFile(paths.script_path, name, path), [], [], [])
-        for name, path in sorted(files.items())
+def list_scripts(scriptdirname: str, extension: str) -> list[ScriptFile]:
+    """Files of this ending in a folder of the WebUI, where the flavour's takes the place of one that both have, then in
+    those of the extensions.
+    """
+    own = {
+        file.name: file for folder in paths_internal.host_folders for file in _files(folder, scriptdirname, extension)
     }
-
-
-def _extension_scripts(
-    ext: extensions.Extension, scriptdirname: str, extension: str
-) -> dict[str, ScriptWithDependencies]:
-    found = {}
-    for file in ext.list_files(scriptdirname, extension):
-        name = ("builtin/" if ext.is_builtin else "") + ext.canonical_name + "/" + file.filename
-        relative = scriptdirname + "/" + file.filename
-        wants = [
-            ext.metadata.get_script_requirements(field, relative, scriptdirname)
-            for field in ("Requires", "Before", "After")
-        ]
-        found[name] = ScriptWithDependencies(name, file, *wants)
+    found = [ScriptFile(paths.script_path, str(own[name])) for name in sorted(own)]
+    for known in extensions.extensions:
+        found += [ScriptFile(known.path, str(file)) for file in _files(known.path, scriptdirname, extension)]
     return found
 
 
-def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool = True) -> list[ScriptFile]:
-    """The host's own files, then the extensions', in the order that their metadata asks for."""
-    found = _host_scripts(scriptdirname, extension)
-    of_extension: dict[str, list[ScriptWithDependencies]] = {}
-    for ext in extensions.active() if include_extensions else []:
-        own = _extension_scripts(ext, scriptdirname, extension)
-        of_extension[ext.canonical_name] = list(own.values())
-        found.update(own)
-    for name, script in found.items():
-        for wanted in script.load_before:
-            for other in [found[wanted]] if wanted in found else of_extension.get(wanted, []):
-                other.load_after.append(name)
-    dependencies = {}
-    for name, script in found.items():
-        for wanted in script.requires:
-            if wanted not in found and wanted not in of_extension:
-                errors.report(f'Script "{name}" requires "{wanted}" to be loaded, but it is not.')
-        after: list[str] = []
-        for wanted in script.load_after:
-            after += (
-                [x.script_canonical_name for x in of_extension.get(wanted, [])] if wanted not in found else [wanted]
-            )
-        dependencies[name] = after
-    return [found[name].file for name in topological_sort(dependencies)]
+def _files(folder: str, name: str, extension: str) -> list[Path]:
+    return sorted(file for file in Path(folder, name).glob("*") if file.suffix == extension and file.is_file())
 
 
 def list_files_with_name(filename: str) -> list[str]:
-    folders = [*paths_internal.host_folders, *(ext.path for ext in extensions.active())]
-    return [path for folder in folders if os.path.isfile(path := os.path.join(folder, filename))]
+    folders = [*paths_internal.host_folders, *(known.path for known in extensions.extensions)]
+    return [path for path in (os.path.join(folder, filename) for folder in folders) if os.path.isfile(path)]
 
 
-def _register_scripts_from_module(module: ModuleType, file: ScriptFile) -> None:
-    for script_class in list(vars(module).values()):
-        if inspect.isclass(script_class) and issubclass(script_class, Script):
-            scripts_data.append(ScriptClassData(script_class, file.path, file.basedir, module))
+def _execute(file: ScriptFile) -> ModuleType:
+    """As a module that is entered nowhere: loading it again executes it again."""
+    spec = importlib.util.spec_from_file_location(Path(file.path).name, file.path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load(file: ScriptFile) -> None:
+    """While a file is executed, its extension's folder is first on `sys.path`."""
+    global current_basedir
+    before, current_basedir = list(sys.path), file.basedir
+    if file.basedir != paths.script_path:
+        sys.path.insert(0, file.basedir)
+    try:
+        module = _execute(file)
+    finally:
+        sys.path[:], current_basedir = before, paths.script_path
+    classes = [found for found in vars(module).values() if isinstance(found, type) and issubclass(found, Script)]
+    scripts_data.extend(ScriptClassData(found, file.path, file.basedir, module) for found in classes)
 
 
 def load_scripts() -> None:
-    """Clears all callbacks and executes every script file afresh. A package that a script imports stays in
-    `sys.modules`, so it is not executed again. While a file is executed, its extension's folder is first on `sys.path`.
+    """At the start and at every "Reload UI": all callbacks are forgotten and every file is executed afresh. A package
+    that a script imports stays in `sys.modules`, so it is not executed again.
     """
-    global current_basedir, scripts_txt2img, scripts_img2img
-    scripts_data.clear()
-    postprocessing_scripts_data.clear()
+    global scripts_txt2img, scripts_img2img
     script_callbacks.clear_callbacks()
-    syspath = sys.path
-    for file in list_scripts("scripts", ".py") + list_scripts(
-        "modules/processing_scripts", ".py", include_extensions=False
-    ):
+    scripts_data.clear()
+    for file in [*list_scripts("scripts", ".py"), *list_scripts(os.path.join("modules", "processing_scripts"), ".py")]:
         try:
-            if file.basedir != paths.script_path:
-                sys.path = [file.basedir, *sys.path]
-            current_basedir = file.basedir
-            _register_scripts_from_module(script_loading.load_module(file.path), file)
+            _load(file)
         except Exception:
-            errors.report(f"Error loading script: {file.filename}", exc_info=True)
-        finally:
-            sys.path = syspath
-            current_basedir = paths.script_path
-            timer.startup_timer.record(file.filename)
-    scripts_txt2img = ScriptRunner()
-    scripts_img2img = ScriptRunner()
-
-
-def reload_script_body_only() -> None:
-    """Scripts are re-executed by `reload_scripts` alone here."""
+            errors.report(f"{file.path} could not be loaded", exc_info=True)
+    scripts_txt2img, scripts_img2img = ScriptRunner(), ScriptRunner()
 
 
 reload_scripts = load_scripts
-scripts_txt2img: ScriptRunner = None  # type: ignore[assignment]
-scripts_img2img: ScriptRunner = None  # type: ignore[assignment]
-scripts_postproc: Any = None
-scripts_current: ScriptRunner | None = None
 
 __all__ = [
     "AlwaysVisible",
@@ -172,13 +125,5 @@ __all__ = [
     "PostprocessImageArgs",
     "Script",
     "ScriptBuiltinUI",
-    "ScriptClassData",
-    "ScriptFile",
     "ScriptRunner",
-    "basedir",
-    "list_scripts",
-    "load_scripts",
-    "reload_scripts",
-    "scripts_data",
-    "wrap_call",
 ]

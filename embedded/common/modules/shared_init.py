@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from modules import shared
 from modules.shared import cmd_opts
 
 
-def _set_devices() -> None:
+class NoStyles:
+    """Saved styles of prompts are not part of this WebUI: names of them add nothing."""
+
+    def apply_styles_to_prompt(self, prompt: str, styles: Sequence[str]) -> str:
+        del styles
+        return prompt
+
+    apply_negative_styles_to_prompt = apply_styles_to_prompt
+
+
+def _choose_devices() -> None:
     from modules import devices
 
-    on_cpu = bool({"sd", "all"} & set(cmd_opts.use_cpu)) or not torch.cuda.is_available()
+    on_cpu = not torch.cuda.is_available() or bool({"sd", "all"}.intersection(cmd_opts.use_cpu))
     if on_cpu:  # half precision on a CPU is slow and incomplete; the hosts' users pass --no-half there
         cmd_opts.no_half = True
-    devices.device = devices.cpu if on_cpu else devices.get_optimal_device()
-    full, half = torch.float32, torch.float16
-    network = full if cmd_opts.no_half else half
-    devices.dtype = devices.dtype_unet = network
-    devices.dtype_vae = full if cmd_opts.no_half_vae else network
-    devices.dtype_inference = full if cmd_opts.precision == "full" else network
-    shared.device = devices.device
+    half = torch.float32 if cmd_opts.no_half else torch.float16
+    devices.dtype = devices.dtype_unet = half
+    devices.dtype_vae = torch.float32 if cmd_opts.no_half_vae else half
+    devices.dtype_inference = torch.float32 if cmd_opts.precision == "full" else half
+    shared.device = devices.device = torch.device("cpu" if on_cpu else "cuda")
     shared.weight_load_location = "cpu"
     if cmd_opts.threads:
         torch.set_num_threads(cmd_opts.threads)
@@ -29,14 +39,12 @@ def _set_devices() -> None:
 def initialize() -> None:
     from modules import options, shared_options
 
-    known = (shared_options.options_templates, shared_options.restricted_opts)
-    shared.options_templates, shared.restricted_opts = known
-    shared.opts = options.Options(*known)
+    shared.options_templates = shared_options.options_templates
+    shared.opts = options.Options(shared_options.options_templates)
     shared.opts.load(shared.config_filename)
-    _set_devices()
+    _choose_devices()
+    from modules import images, shared_state
 
-    from modules import shared_state, shared_total_tqdm, styles
-
-    shared.state = shared_state.State()
-    shared.prompt_styles = styles.StyleDatabase(shared.styles_filename)
-    shared.total_tqdm = shared_total_tqdm.TotalTQDM()
+    shared.state, shared.total_tqdm = shared_state.State(), shared_state.TotalTQDM()
+    shared.prompt_styles = NoStyles()
+    shared.sd_upscalers = images.UPSCALERS

@@ -1,77 +1,53 @@
-"""What the running job is doing: counters for progress, flags for interrupt and skip, commands to the server."""
+"""What the running job is doing: counters for its progress, flags that end it, commands to the server."""
 
 from __future__ import annotations
 
 import datetime
-import threading
+import queue
 import time
 from typing import Any
 
 from modules import devices, errors, shared
 
-_NEW_JOB: dict[str, Any] = {
-    **dict.fromkeys(("skipped", "interrupted", "stopping_generation", "processing_has_refined_job_count"), False),
-    **dict.fromkeys(("sampling_step", "job_no", "current_image_sampling_step", "id_live_preview"), 0),
-    **dict.fromkeys(("current_latent", "current_image", "textinfo"), None),
-    "job_count": -1,
-}
-
 
 class State:
-    skipped = False
-    interrupted = False
-    stopping_generation = False
+    """Counts steps of the sampling and jobs (passes of batches) of the request. Whoever samples looks at `interrupted`
+    and `skipped`, whoever goes from batch to batch at `stopping_generation`.
+    """
+
     job = ""
-    job_no = 0
-    job_count = 0
-    processing_has_refined_job_count = False
     job_timestamp = "0"
-    sampling_step = 0
-    sampling_steps = 0
+    job_no = job_count = 0
+    sampling_step = sampling_steps = 0
+    skipped = interrupted = stopping_generation = False
+    processing_has_refined_job_count = False
+    textinfo: str | None = None
+    time_start = 0.0
     current_latent: Any = None
     current_image: Any = None
     current_image_sampling_step = 0
     id_live_preview = 0
-    textinfo: str | None = None
-    time_start: float = 0.0
-    xyz_plot_x: Any
-    xyz_plot_y: Any
-    xyz_plot_z: Any
 
     def __init__(self) -> None:
-        self.server_start = time.time()
-        self._signal = threading.Event()
-        self._command: str | None = None
+        self._commands: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    @property
-    def need_restart(self) -> bool:
-        return self.server_command == "restart"
+    def begin(self, job: str = "(unknown)") -> None:
+        """A job with nothing done; how many there are is told by whoever processes it."""
+        self.job, self.job_no, self.job_count = job, 0, -1
+        self.sampling_step = self.current_image_sampling_step = self.id_live_preview = 0
+        self.current_latent = self.current_image = self.textinfo = None
+        self.skipped = self.interrupted = self.stopping_generation = False
+        self.processing_has_refined_job_count = False
+        self.time_start = time.time()
+        self.job_timestamp = datetime.datetime.now().strftime("%Y%m%d%H%M%S")
 
-    @need_restart.setter
-    def need_restart(self, value: bool) -> None:
-        if value:
-            self.server_command = "restart"
+    def end(self) -> None:
+        self.job, self.job_count = "", 0
+        devices.torch_gc()
 
-    @property
-    def server_command(self) -> str | None:
-        return self._command
-
-    @server_command.setter
-    def server_command(self, value: str | None) -> None:
-        self._command = value
-        self._signal.set()
-
-    def wait_for_server_command(self, timeout: float | None = None) -> str | None:
-        """The next command ("stop", "restart"), cleared once returned; None after `timeout` seconds."""
-        if not self._signal.wait(timeout):
-            return None
-        self._signal.clear()
-        command, self._command = self._command, None
-        return command
-
-    def request_restart(self) -> None:
-        self.interrupt()
-        self.server_command = "restart"
+    def nextjob(self) -> None:
+        self.job_no += 1
+        self.sampling_step = self.current_image_sampling_step = 0
 
     def skip(self) -> None:
         self.skipped = True
@@ -82,57 +58,62 @@ class State:
     def stop_generating(self) -> None:
         self.stopping_generation = True
 
-    def nextjob(self) -> None:
-        only_finished = shared.opts.show_progress_every_n_steps == -1
-        if only_finished and shared.opts.live_previews_enable:
-            self.do_set_current_image()
-        self.sampling_step = self.current_image_sampling_step = 0
-        self.job_no += 1
+    def fraction(self) -> float:
+        """How much of the job is done, 0 to 1."""
+        if self.job_count <= 0:
+            return 0.0
+        of_this_one = self.sampling_step / self.sampling_steps if self.sampling_steps else 0.0
+        return min((self.job_no + of_this_one) / self.job_count, 1.0)
 
     def dict(self) -> dict[str, Any]:
         """What the API tells of it."""
-        flags = ("skipped", "interrupted", "stopping_generation")
-        counters = ("job", "job_count", "job_timestamp", "job_no", "sampling_step", "sampling_steps")
-        return {name: getattr(self, name) for name in flags + counters}
+        told = "skipped interrupted stopping_generation job job_count job_timestamp job_no sampling_step sampling_steps"
+        return {name: getattr(self, name) for name in told.split()}
 
-    def begin(self, job: str = "(unknown)") -> None:
-        for name, value in _NEW_JOB.items():
-            setattr(self, name, value)
-        now = datetime.datetime.now()
-        self.time_start, self.job_timestamp = time.time(), f"{now:%Y%m%d%H%M%S}"
-        self.job = job
-        devices.torch_gc()
+    def command(self, command: str) -> None:
+        """ "stop" or "restart", to the thread that runs the server."""
+        self._commands.put(command)
 
-    def end(self) -> None:
-        self.job = ""
-        self.job_count = 0
-        devices.torch_gc()
+    def wait_for_server_command(self) -> str:
+        while True:
+            try:
+                return self._commands.get(timeout=5)  # an endless wait hears no Ctrl+C on Windows
+            except queue.Empty:
+                continue
 
     def set_current_image(self) -> None:
-        """Decodes a preview where at least `show_progress_every_n_steps` steps passed since the last: none at all in a
-        4-step run.
-        """
+        """A preview, if enough steps were made since the last: a run of 4 steps has none."""
         period = shared.opts.show_progress_every_n_steps
-        if not shared.parallel_processing_allowed or not shared.opts.live_previews_enable or period == -1:
-            return
-        if self.sampling_step - self.current_image_sampling_step >= period:
+        wanted = shared.opts.live_previews_enable and shared.parallel_processing_allowed and period > 0
+        if wanted and self.sampling_step >= self.current_image_sampling_step + period:
             self.do_set_current_image()
 
     def do_set_current_image(self) -> None:
-        if self.current_latent is None:
-            return
         from modules import sd_samplers
 
-        whole_batch = shared.opts.show_progress_grid
-        to_image = sd_samplers.samples_to_image_grid if whole_batch else sd_samplers.sample_to_image
+        if self.current_latent is None:
+            return
+        decode = sd_samplers.samples_to_image_grid if shared.opts.show_progress_grid else sd_samplers.sample_to_image
         try:
-            self.assign_current_image(to_image(self.current_latent))
+            self.assign_current_image(decode(self.current_latent))
+        except Exception as fault:  # the model may be changing right now
+            errors.display(fault, "making a preview")
+        else:
             self.current_image_sampling_step = self.sampling_step
-        except Exception:  # the model may be changing right now; the host passes over it too
-            errors.record_exception()
 
     def assign_current_image(self, image: Any) -> None:
-        if shared.opts.live_previews_image_format == "jpeg" and image.mode in ("RGBA", "P"):
-            image = image.convert("RGB")
         self.current_image = image
         self.id_live_preview += 1
+
+
+class TotalTQDM:
+    """The hosts' progress bar in the console over a whole job, which is not drawn here."""
+
+    def update(self) -> None:
+        """A step was made."""
+
+    def updateTotal(self, new_total: int) -> None:
+        """The job has other steps than it was begun with."""
+
+    def clear(self) -> None:
+        """The job is over."""

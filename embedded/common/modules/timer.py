@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 
 class Timer:
-    def __init__(self, print_log: bool = False) -> None:
-        del print_log
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self.start = self.last = time.perf_counter()
-        self.records: dict[str, float] = {}
+        self._marks: list[tuple[str, float]] = [("", time.perf_counter())]
 
-    @property
-    def total(self) -> float:
-        return self.last - self.start
-
-    def record(self, category: str, extra_time: float = 0, disable_log: bool = False) -> None:
-        del disable_log
-        now = time.perf_counter()
-        self.records[category] = self.records.get(category, 0.0) + now - self.last + extra_time
-        self.last = now
-
-    @contextmanager
-    def subcategory(self, name: str) -> Iterator[None]:
-        yield
-        self.record(name)
+    def record(self, category: str) -> None:
+        """What took from the last mark until now."""
+        self._marks.append((category, time.perf_counter()))
 
     def summary(self) -> str:
-        parts = sorted(((t, k) for k, t in self.records.items() if t >= 0.1), reverse=True)
-        details = ", ".join(f"{k}: {t:.1f}s" for t, k in parts)
-        return f"{self.total:.1f}s" + (f" ({details})" if details else "")
-
-    def dump(self) -> dict[str, Any]:
-        return {"total": self.total, "records": self.records}
+        """The whole time, and what took a tenth of a second or more."""
+        took: dict[str, float] = {}
+        for (_, begun), (category, ended) in zip(self._marks, self._marks[1:]):
+            took[category] = took.get(category, 0.0) + ended - begun
+        slow = [f"{category}: {seconds:.1f}s" for category, seconds in took.items() if seconds >= 0.1]
+        return f"{sum(took.values()):.1f}s" + (f" ({', '.join(slow)})" if slow else "")
 
 
 startup_timer = Timer()
-startup_record: dict[str, Any] | None = None

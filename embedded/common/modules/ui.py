@@ -1,98 +1,92 @@
-"""The whole page."""
+"""The whole page: what is above the tabs, the tabs, and a last line that says which WebUI this is."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import gradio as gr
+import torch
 
-from modules import infotext_utils, script_callbacks, shared, ui_img2img, ui_loadsave, ui_txt2img, ui_utils
-from modules.shared import opts
-from modules.ui_common import (
-    create_refresh_button,
-    paste_symbol,
-    plaintext_to_html,
-    random_symbol,
-    refresh_symbol,
-    reuse_symbol,
+from modules import (
+    flavour,
+    flavour_page,
+    images,
+    infotext_utils,
+    model_handling,
+    sd_models,
+    shared,
+    ui_gradio_extensions,
 )
-from modules.ui_gradio_extensions import reload_javascript
-from modules.ui_settings import UiSettings
-
-txt2img_paste_fields: Any = []
-img2img_paste_fields: Any = []
-
-
-def create_override_settings_dropdown(tabname: str, row: Any) -> Any:
-    from modules import ui_parts
-
-    del row
-    return ui_parts.override_settings(tabname)
+from modules.infotext_utils import Sending
+from modules.shared import opts
+from modules.ui_common import create_refresh_button, plaintext_to_html
+from modules.ui_tabs import Img2Img, Txt2Img
 
 
 def create_ui() -> gr.Blocks:
     """Builds everything afresh; each script's `ui` is called once a tab."""
-    global txt2img_paste_fields, img2img_paste_fields
-    reload_javascript()
     infotext_utils.reset()
-    settings = UiSettings()
-    settings.register_settings()
-    txt2img_interface = ui_txt2img.create_interface()
-    txt2img_paste_fields = infotext_utils.paste_fields["txt2img"]["fields"]
-    img2img_interface = ui_img2img.create_interface()
-    img2img_paste_fields = infotext_utils.paste_fields["img2img"]["fields"]
-    interfaces: list[tuple[Any, str, str]] = [
-        (txt2img_interface, "txt2img", "txt2img"),
-        (img2img_interface, "img2img", "img2img"),
-        (ui_utils.create_pnginfo_interface(), "PNG Info", "pnginfo"),
-    ]
-    interfaces += script_callbacks.ui_tabs_callback()
-    loadsave = ui_loadsave.UiLoadsave(shared.cmd_opts.ui_config_file)
-    from_file = dict(loadsave.ui_settings)
-    settings.create_ui(loadsave)
-    interfaces.append((settings.interface, "Settings", "settings"))
-    shared.tab_names = [label for _, label, _ in interfaces]
+    ui_gradio_extensions.reload_javascript()
+    tabs = {"txt2img": Txt2Img("txt2img").build(), "img2img": Img2Img("img2img").build(), "PNG Info": _png_info()}
     with gr.Blocks(theme=shared.gradio_theme, analytics_enabled=False, title="Stable Diffusion (embedded)") as demo:
-        settings.add_quicksettings()
-        infotext_utils.connect_paste_params_buttons()
-        with gr.Tabs(elem_id="tabs") as tabs:
-            for interface, label, ifid in interfaces:
-                if label not in opts.hidden_tabs:
-                    with gr.TabItem(label, id=ifid, elem_id=f"tab_{ifid}"):
-                        interface.render()
-                    if ifid not in ("extensions", "settings"):
-                        loadsave.add_block(interface, ifid)
-            loadsave.add_component(f"webui/Tabs@{tabs.elem_id}", tabs)
-            loadsave.setup_ui()
-        gr.HTML(ui_utils.footer(), elem_id="footer")
-        settings.add_functionality(demo)
-    if from_file != loadsave.ui_settings:
-        loadsave.dump_defaults()
-    demo.ui_loadsave = loadsave  # type: ignore[attr-defined]
+        with gr.Row(elem_id="quicksettings"):
+            flavour_page.top_of_page()
+        infotext_utils.connect_buttons()
+        with gr.Tabs(elem_id="tabs"):
+            for label, block in tabs.items():
+                name = label.lower().replace(" ", "")
+                with gr.TabItem(label, id=name, elem_id=f"tab_{name}"):
+                    block.render()
+            with gr.TabItem("Settings", id="settings", elem_id="tab_settings"):
+                restart = gr.Button("Reload UI", elem_id="settings_restart_gradio")
+                restart.click(fn=lambda: shared.state.command("restart"), _js="reloadWhenBack", inputs=[], outputs=[])
+        versions = f"{flavour.VERSION} \u2022 gradio {gr.__version__} \u2022 torch {torch.__version__}"
+        gr.HTML(f"<div>embedded WebUI, speaking the interface of {versions}</div>", elem_id="footer")
     return demo
 
 
-def setup_ui_api(app: Any) -> None:
-    def quicksettings_hint() -> list[dict[str, Any]]:
-        return [{"name": k, "label": v.label} for k, v in opts.data_labels.items()]
+def checkpoint_list(elem_id: str) -> None:
+    """The list of checkpoints above the tabs; a choice is loaded at once. The hidden text box
+    holds all settings, and is written to once one was stored.
+    """
 
-    app.add_api_route("/internal/quicksettings-hint", quicksettings_hint, methods=["GET"])
+    def choices() -> dict[str, Any]:
+        return {"choices": sd_models.checkpoint_tiles()}
 
-    def ping() -> dict[str, Any]:
-        return {}
+    def choose(value: str) -> tuple[Any, str]:
+        model_handling.change_setting("sd_model_checkpoint", value)
+        opts.save(shared.config_filename)
+        return gr.update(value=opts.sd_model_checkpoint), opts.dumpjson()
 
-    app.add_api_route("/internal/ping", ping, methods=["GET"])
+    listed = gr.Dropdown(
+        label="Stable Diffusion checkpoint", value=lambda: opts.sd_model_checkpoint, elem_id=elem_id, **choices()
+    )
+    create_refresh_button(listed, sd_models.list_models, choices, f"refresh_{elem_id}")
+    listed.change(fn=choose, inputs=[listed], outputs=[listed, settings_box()])
 
 
-__all__ = [
-    "create_refresh_button",
-    "create_ui",
-    "os",
-    "paste_symbol",
-    "plaintext_to_html",
-    "random_symbol",
-    "refresh_symbol",
-    "reuse_symbol",
-    "setup_ui_api",
-]
+def settings_box() -> gr.Textbox:
+    return gr.Textbox(value=lambda: opts.dumpjson(), visible=False, elem_id="settings_json")
+
+
+def _png_info() -> gr.Blocks:
+    """A picture's texts, and buttons that send them and the picture to a tab."""
+    with gr.Blocks(analytics_enabled=False) as block, gr.Row(equal_height=False):
+        picture = gr.Image(label="Source", source="upload", type="pil", interactive=True, elem_id="pnginfo_image")
+        with gr.Column():
+            shown = gr.HTML()
+            text = gr.Textbox(visible=False, elem_id="pnginfo_generation_info")
+            with gr.Row():
+                for target in ("txt2img", "img2img", "inpaint"):
+                    button = gr.Button(f"Send to {target}", elem_id=f"{target}_tab")
+                    infotext_utils.send(Sending(button, target, text, picture))
+        picture.change(fn=_texts_of, inputs=[picture], outputs=[text, shown])
+    return block
+
+
+def _texts_of(picture: Any) -> tuple[str, str]:
+    if picture is None:
+        return "", ""
+    infotext, others = images.read_info_from_image(picture)
+    parts = [f"<h4>{name}</h4>{plaintext_to_html(str(value))}" for name, value in others.items()]
+    return infotext or "", "".join([plaintext_to_html(infotext or "This picture holds no infotext."), *parts])

@@ -5,84 +5,66 @@ page.
 from __future__ import annotations
 
 import functools
+import itertools
+from types import TracebackType
 from typing import Any
 
 import gradio as gr
 
-from modules.input_accordion import InputAccordion
 
-
-class FormComponent:
-    def get_expected_parent(self) -> Any:
-        return gr.components.Form
-
-
-gr.Dropdown.get_expected_parent = FormComponent.get_expected_parent  # type: ignore[method-assign]
-
-
-class ToolButton(FormComponent, gr.Button):
+class ToolButton(gr.Button):
     """A button of one symbol."""
 
     @functools.wraps(gr.Button.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        classes = kwargs.pop("elem_classes", [])
-        super().__init__(*args, elem_classes=["tool", *classes], **kwargs)
+        super().__init__(*args, **{**kwargs, "elem_classes": ["tool", *kwargs.get("elem_classes", ())]})
 
     def get_block_name(self) -> str:
         return "button"
 
 
-class ResizeHandleRow(gr.Row):
-    @functools.wraps(gr.Row.__init__)
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.elem_classes.append("resize-handle-row")
+class FormRow(gr.Row):
+    """A row whose components stand close together."""
+
+    def get_expected_parent(self) -> Any:
+        return gr.components.Form
 
     def get_block_name(self) -> str:
         return "row"
 
 
-class FormRow(FormComponent, gr.Row):
-    def get_block_name(self) -> str:
-        return "row"
+class InputAccordion(gr.Checkbox):
+    """An accordion whose state is a value: True where it is open.
 
+    It is a hidden checkbox "<elem_id>-checkbox" and an accordion "<elem_id>" that the page's JavaScript keeps alike; as
+    an argument of a script it is the checkbox. gradio 4 makes a component of its arguments once more when it is
+    updated: that one is a checkbox alone.
+    """
 
-class FormColumn(FormComponent, gr.Column):
-    def get_block_name(self) -> str:
-        return "column"
+    _numbers = itertools.count()
+    _BOX = "-checkbox"
 
+    @functools.wraps(gr.Checkbox.__init__)
+    def __init__(self, value: Any = None, **kwargs: Any) -> None:
+        own_id = kwargs.pop("elem_id", None) or f"input-accordion-{next(self._numbers)}"
+        if own_id.endswith(self._BOX):
+            super().__init__(value=value, elem_id=own_id, **kwargs)
+            return
+        super().__init__(value=value, **{**kwargs, "elem_id": own_id + self._BOX, "visible": False})
+        self.change(fn=None, _js=f"checked => tickAccordion('{own_id}', checked)", inputs=[self], outputs=[])
+        look = {"label": "Accordion", **kwargs, "elem_id": own_id, "elem_classes": ["input-accordion"]}
+        self.accordion = gr.Accordion(open=bool(value), **look)
 
-class FormGroup(FormComponent, gr.Group):
-    def get_block_name(self) -> str:
-        return "group"
+    def extra(self) -> Any:
+        """A column inside the accordion's header."""
+        return gr.Column(elem_id=f"{self.accordion.elem_id}-extra", elem_classes="input-accordion-extra", min_width=0)
 
+    def __enter__(self) -> InputAccordion:
+        self.accordion.__enter__()
+        return self
 
-class FormHTML(FormComponent, gr.HTML):
-    def get_block_name(self) -> str:
-        return "html"
-
-
-class FormColorPicker(FormComponent, gr.ColorPicker):
-    def get_block_name(self) -> str:
-        return "colorpicker"
-
-
-class DropdownMulti(FormComponent, gr.Dropdown):
-    @functools.wraps(gr.Dropdown.__init__)
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(multiselect=True, **kwargs)
-
-    def get_block_name(self) -> str:
-        return "dropdown"
-
-
-class DropdownEditable(FormComponent, gr.Dropdown):
-    @functools.wraps(gr.Dropdown.__init__)
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_custom_value=True, **kwargs)
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.accordion.__exit__(kind, value, tb)
 
     def get_block_name(self) -> str:
-        return "dropdown"
-
-
-__all__ = ["InputAccordion"]
+        return "checkbox"

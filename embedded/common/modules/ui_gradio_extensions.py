@@ -1,61 +1,100 @@
-"""Scripts and stylesheets of the host and of extensions, put into the page that gradio serves."""
+"""What the WebUI adds to gradio: scripts and stylesheets in its page, files of pictures with their texts, and that
+every component is announced to scripts. The flavours' `gradio_changes` do the same where the two gradios differ.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from modules import paths_internal, scripts, shared
+from modules import extensions, images, paths_internal, script_callbacks, scripts, shared
 
-_original = gr.routes.templates.TemplateResponse
+_serve = gr.routes.templates.TemplateResponse
 
 
-def webpath(fn: str) -> str:
-    return f"file={Path(fn).absolute().as_posix()}?{os.path.getmtime(fn)}"
+def _address(file: str) -> str:
+    """Another one once the file has changed, so that no browser keeps an old one."""
+    return f"file={Path(file).absolute().as_posix()}?{os.stat(file).st_mtime_ns}"
 
 
 def javascript_html() -> str:
-    """The host's own first; then extensions' in the order of their metadata."""
-    head = ""
-    for file in scripts.list_scripts("javascript", ".js"):
-        head += f'<script type="text/javascript" src="{webpath(file.path)}"></script>\n'
-    for file in scripts.list_scripts("javascript", ".mjs"):
-        head += f'<script type="module" src="{webpath(file.path)}"></script>\n'
-    if shared.cmd_opts.theme:
-        head += f'<script type="text/javascript">set_theme("{shared.cmd_opts.theme}");</script>\n'
-    return head
+    """The WebUI's own scripts first; modules (.mjs) are executed after all others."""
+    tags = [
+        f'<script type="{kind}" src="{_address(file.path)}"></script>'
+        for kind, ending in (("text/javascript", ".js"), ("module", ".mjs"))
+        for file in scripts.list_scripts("javascript", ending)
+    ]
+    return "\n".join(tags)
 
 
 def css_html() -> str:
     files = scripts.list_files_with_name("style.css")
-    user_css = os.path.join(shared.data_path, "user.css")
-    if os.path.isfile(user_css):
-        files.append(user_css)
-    return "".join(f'<link rel="stylesheet" property="stylesheet" href="{webpath(x)}">' for x in files)
+    return "\n".join(f'<link rel="stylesheet" href="{_address(file)}">' for file in files)
 
 
 def reload_javascript() -> None:
     """From now on every page carries the files that are there now."""
-    js, css = javascript_html(), css_html()
+    added = {b"</head>": javascript_html(), b"</body>": css_html()}
 
-    def template_response(*args: Any, **kwargs: Any) -> Any:
-        res = _original(*args, **kwargs)
-        res.body = res.body.replace(b"</head>", f'{js}<meta name="referrer" content="no-referrer"/></head>'.encode())
-        res.body = res.body.replace(b"</body>", f"{css}</body>".encode())
-        res.init_headers()
-        return res
+    def serve(*args: Any, **kwargs: Any) -> Any:
+        page = _serve(*args, **kwargs)
+        for end, tags in added.items():
+            page.body = page.body.replace(end, tags.encode() + end)
+        page.headers["content-length"] = str(len(page.body))
+        return page
 
-    gr.routes.templates.TemplateResponse = template_response  # type: ignore[method-assign]
+    gr.routes.templates.TemplateResponse = serve  # type: ignore[method-assign]
 
 
 def allowed_paths() -> list[str]:
     """Folders that the page may fetch files from."""
-    from modules import extensions
+    folders = [*paths_internal.host_folders, *(known.path for known in extensions.extensions)]
+    return [
+        shared.data_path,
+        *(str(Path(folder, "javascript")) for folder in folders),
+        *scripts.list_files_with_name("style.css"),
+    ]
 
-    roots = (*paths_internal.host_folders, *(x.path for x in extensions.active()))
-    folders = [os.path.join(path, "javascript") for path in roots]
-    files = scripts.list_files_with_name("style.css")
-    return [shared.data_path, *folders, *files]
+
+def write_png(picture: Any, folder: Any) -> str:
+    """A temporary file with the picture's text fields."""
+    os.makedirs(folder, exist_ok=True)
+    handle, name = tempfile.mkstemp(".png", dir=folder)
+    with os.fdopen(handle, "wb") as file:
+        file.write(images.to_bytes(picture))
+    return name
+
+
+def announced(make: Callable[..., None]) -> Callable[..., None]:
+    """A component's `__init__` that tells scripts before and after, and adds the class "gradio-<kind>"."""
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        runner = scripts.scripts_current
+        if runner is not None:
+            runner.announce("before_component", self, kwargs)
+        script_callbacks.before_component_callback(self, **kwargs)
+        make(self, *args, **kwargs)
+        kinds = ["gradio-" + self.get_block_name(), *["multiselect"] * bool(getattr(self, "multiselect", False))]
+        self.elem_classes = kinds + list(getattr(self, "elem_classes", None) or ())
+        script_callbacks.after_component_callback(self, **kwargs)
+        if runner is not None:
+            runner.announce("after_component", self, kwargs)
+
+    return init
+
+
+def tell_tooltips(without: tuple[str, ...] = ()) -> None:
+    """Put components' tooltips into the page's configuration, and leave these entries out of it."""
+    config_of = gr.blocks.Block.get_config
+
+    def config(self: Any) -> dict[str, Any]:
+        told = {name: value for name, value in config_of(self).items() if name not in without}
+        tooltip = getattr(self, "webui_tooltip", None)
+        return {**told, "webui_tooltip": tooltip} if tooltip else told
+
+    gr.blocks.Block.get_config = config  # type: ignore[method-assign]

@@ -1,5 +1,8 @@
-"""Which host this flavour is like."""
+"""Which host this flavour is like, and in which small things it differs from the other."""
 
+from __future__ import annotations
+
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,29 @@ NAME = "forge"
 VERSION = "f2.0.1v1.10.1"
 """The release whose extension interface this WebUI speaks (dfdcbab6)."""
 FOLDER = Path(__file__).resolve().parents[1]
-GRADIO_EXTENSIONS = "gradio_extensions"
-"""The module with the host's changes to gradio; each has a name of its own."""
 GALLERY: dict[str, Any] = {"interactive": False, "type": "pil"}
 """What galleries are made with so that they show, and pass on, pictures."""
+RENAMED_IS_TOLD = True
+"""Whether `save_image` returns a name to which a number was added because the file was there; else the name wanted."""
+GRID_MODE = "RGBA"
+"""What grids of pictures are made as."""
+SETTINGS: dict[str, Any] = {
+    "forge_preset": "sd",
+    "forge_unet_storage_dtype": "Automatic",
+    "forge_inference_memory": 1024,
+    "forge_async_loading": "Queue",
+    "forge_pin_shared_memory": "CPU",
+    "forge_additional_modules": [],
+}
+"""Settings and defaults beyond those of both flavours."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The memory management's switches, and folders of files that are given beside the checkpoint."""
+    from backend.args import parser as backend_parser
+
+    group = parser.add_argument_group("memory and number types")
+    for action in backend_parser._actions:
+        group.add_argument(*action.option_strings, action="store_true")
+    for folder in ("--text-encoder-dir", "--controlnet-dir"):
+        group.add_argument(folder)

@@ -1,40 +1,45 @@
-"""What this host's page has beyond what both flavours have."""
+"""What this host's page has otherwise than the other's."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import gradio as gr
-
-from modules.infotext_utils import PasteField
-
-HIRES_FIELDS: tuple[str, ...] = ("hr_cfg", "hr_additional_modules")
-"""Fields of a request, in the order of `hires_inputs`."""
+from PIL import Image
 
 
-def hires_inputs() -> list[Any]:
+def hires_components() -> list[tuple[str, Any, Any]]:
+    """(field of the request, component, what a paste reads its value by) beyond those of both."""
     from modules_forge import main_entry
 
     same = "Use same choices"
-    return [
-        gr.Slider(minimum=1.0, maximum=30.0, step=0.1, label="Hires CFG Scale", value=7.0, elem_id="txt2img_hr_cfg"),
-        gr.Dropdown(
-            label="Hires VAE / Text Encoder",
-            elem_id="hr_vae_te",
-            choices=[same, "Built-in", *main_entry.module_list],
-            value=[same],
-            multiselect=True,
-        ),
-    ]
+    choices = [same, "Built-in", *main_entry.module_list]
+    cfg = gr.Slider(1.0, 30.0, value=7.0, step=0.1, label="Hires CFG Scale", elem_id="txt2img_hr_cfg")
+    parts = gr.Dropdown(choices, value=[same], label="Hires VAE / Text Encoder", multiselect=True, elem_id="hr_vae_te")
+    return [("hr_cfg", cfg, "Hires CFG Scale"), ("hr_additional_modules", parts, None)]
 
 
-def hires_paste_fields(inputs: list[Any]) -> list[Any]:
-    return [PasteField(inputs[0], "Hires CFG Scale", api="hr_cfg")]
-
-
-def top_of_page() -> tuple[str, ...]:
-    """Builds what is above the tabs beside the quick settings; the settings that have their own component there."""
+def top_of_page() -> None:
+    """Builds what is above the tabs. The list of checkpoints tells no other component what it has changed."""
     from modules_forge import main_entry
 
+    from modules import ui
+
     main_entry.make_checkpoint_manager_ui()
-    return ("sd_model_checkpoint",)
+    ui.settings_box()
+
+
+def canvas(label: str, elem_id: str) -> Any:
+    """The picture that a mask is painted on."""
+    brush = gr.Brush(colors=["#ffffff"], color_mode="fixed")
+    return gr.ImageEditor(label=label, elem_id=elem_id, show_label=False, type="pil", brush=brush, height=400)
+
+
+def picture_and_mask(value: Any) -> tuple[Any, Any]:
+    """The mask is what is painted on layers above the picture."""
+    if not value or value["background"] is None:
+        return None, None
+    mask = Image.new("L", value["background"].size)
+    for layer in value["layers"]:
+        mask.paste(255, mask=layer.getchannel("A"))
+    return value["background"], mask

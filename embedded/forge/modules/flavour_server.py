@@ -8,26 +8,24 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
-from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from modules_forge import main_thread
 from starlette.middleware import Middleware
 
-from modules import initialize_util
+from modules import shared
+from modules.api.api import middleware
 
 
 def serve(work: Callable[[], None]) -> None:
     """The page's generations have the main thread; the server's own loop runs beside it. (The host's main thread
     outlives the server; here the process ends with it.)
     """
-    from modules import shared
-
     server = Thread(target=work, daemon=True)
     server.start()
     try:
         main_thread.loop(goes_on=server.is_alive)
     except KeyboardInterrupt:
-        shared.state.server_command = "stop"
+        shared.state.command("stop")
         server.join(10)
 
 
@@ -42,10 +40,9 @@ def told(fault: Exception) -> Exception:
 
 
 def _answer(request: Any, fault: Exception) -> JSONResponse:
+    """The one shape of all errors but HTTPException, which stays FastAPI's."""
     del request
-    own = {"detail": "", "body": "", "status_code": 500, **vars(fault)}
-    content = {"error": type(fault).__name__, "detail": own["detail"], "body": own["body"], "message": str(fault)}
-    return JSONResponse(jsonable_encoder(content), int(own["status_code"]))
+    return JSONResponse({"error": type(fault).__name__, "detail": "", "body": "", "message": str(fault)}, 500)
 
 
 def application_arguments() -> dict[str, Any]:
@@ -56,11 +53,11 @@ def setup_middleware(app: Any) -> None:
     """Puts compression and the command line's origins into the list that the middleware is built from. gradio's server
     has built it already, so on the page nothing of this is there, and gradio's own rule for other origins stays.
     """
-    for kind, settings in initialize_util.middleware():
+    for kind, settings in middleware():
         app.user_middleware.insert(0, Middleware(kind, **settings))
     app.build_middleware_stack()
 
 
 def setup_errors(app: Any) -> None:
-    """Nothing beyond the application's own handlers: HTTPException stays FastAPI's."""
+    """Nothing beyond the application's own handlers."""
     del app

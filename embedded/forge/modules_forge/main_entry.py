@@ -9,7 +9,7 @@ import gradio as gr
 import torch
 from backend import memory_management
 from backend.args import dynamic_args
-from modules import model_handling, paths, sd_models, shared, shared_items, ui_common
+from modules import model_handling, paths, sd_models, shared, ui_common
 
 forge_unet_storage_dtype_options: dict[str, tuple[Any, bool]] = {
     "Automatic": (None, False),
@@ -28,8 +28,8 @@ _MODULE_FILES = [".ckpt", ".pt", ".bin", ".safetensors"]
 
 def refresh_models() -> tuple[list[str], list[str]]:
     """(titles of checkpoints, names of further modules), looked for anew."""
-    shared_items.refresh_checkpoints()
-    titles = shared_items.list_checkpoint_tiles(shared.opts.sd_checkpoint_dropdown_use_short)
+    sd_models.list_models()
+    titles = sd_models.checkpoint_tiles(shared.opts.sd_checkpoint_dropdown_use_short)
     own = [os.path.join(paths.models_path, name) for name in ("VAE", "text_encoder")]
     asked = [shared.cmd_opts.vae_dir, shared.cmd_opts.text_encoder_dir]
     module_list.clear()

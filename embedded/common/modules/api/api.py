@@ -1,270 +1,238 @@
-"""The routes below /sdapi/v1. Annotations are not postponed here: FastAPI reads those of the routes, and the request
-models are made at run time.
+"""The routes below /sdapi/v1. Annotations are not postponed: FastAPI reads those of the routes, and the requests' are
+made at run time.
 """
 
+import base64
+import io
+import secrets
 import time
 from contextlib import closing
-from secrets import compare_digest
-from typing import Any, Optional
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Response
+import gradio as gr
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import HTTPException
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from modules import (
+    extensions,
     flavour_server,
     images,
     infotext_utils,
     model_handling,
+    processing,
     processing_result,
+    progress,
     script_callbacks,
     scripts,
     sd_models,
     sd_samplers,
+    sd_schedulers,
     shared,
-    shared_items,
     ui,
 )
-from modules.api import api_scripts, models
-from modules.api.api_images import decode_base64_to_image, encode_pil_to_base64
-from modules.api.api_lists import ListsApi
-from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img, process_images
-from modules.progress import add_task_to_queue, create_task_id, finish_task, start_task
-from modules.shared import opts
+from modules.api import requests, script_arguments
+from modules.shared import cmd_opts, opts
 
-_NOT_FOR_PROCESSING = (
-    "script_name",
-    "script_args",
-    "alwayson_scripts",
-    "infotext",
-    "include_init_images",
-    "send_images",
-    "save_images",
-)
+_PLAIN_OPTIONS = gr.__version__ >= "4"
+"""Whether samplers' options are told as they are, or as text."""
 
 
-def validate_sampler_name(name: str) -> str:
-    if name in sd_samplers.all_samplers_map:
-        return name
-    raise HTTPException(400, "Sampler not found")
+def middleware() -> list[tuple[Any, dict[str, Any]]]:
+    """What lies around every request, the innermost first: compression, and access for the command line's origins."""
+    cors: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
+    if cmd_opts.cors_allow_origins:
+        cors["allow_origins"] = cmd_opts.cors_allow_origins.split(",")
+    if cmd_opts.cors_allow_origins_regex:
+        cors["allow_origin_regex"] = cmd_opts.cors_allow_origins_regex
+    return [(GZipMiddleware, {"minimum_size": 1000}), (CORSMiddleware, cors)]
 
 
-class Api(ListsApi):
+def decode_base64_to_image(encoding: str) -> Any:
+    """The picture; HTTPException 500 for what is none."""
+    try:
+        return images.read(io.BytesIO(base64.b64decode(encoding.rpartition("base64,")[2])))
+    except Exception as fault:
+        raise HTTPException(500, "Invalid encoded image") from fault
+
+
+def _encoded(image: Any) -> str:
+    """In the settings' format; text is one already."""
+    if isinstance(image, str):
+        return image
+    if opts.samples_format == "png":
+        return base64.b64encode(images.to_bytes(image)).decode()
+    out = io.BytesIO()
+    image.convert("RGB").save(
+        out, "JPEG" if opts.samples_format == "jpg" else opts.samples_format, quality=opts.jpeg_quality
+    )
+    return base64.b64encode(out.getvalue()).decode()
+
+
+class Api:
     def __init__(self, app: FastAPI, queue_lock: Any) -> None:
-        self.credentials: dict[str, str] = {}
-        if shared.cmd_opts.api_auth:
-            self.credentials = dict(auth.split(":", 1) for auth in shared.cmd_opts.api_auth.split(","))
-        self.router = APIRouter()
-        self.app = app
-        self.queue_lock = queue_lock
-        flavour_server.setup_errors(self.app)
-        self._add_routes()
-        runners = (scripts.scripts_txt2img, scripts.scripts_img2img)
-        if not all(runner.scripts for runner in runners):
+        self.app, self.queue_lock = app, queue_lock
+        self._passwords = dict(pair.split(":", 1) for pair in (cmd_opts.api_auth or "").split(",") if pair)
+        flavour_server.setup_errors(app)
+        if not scripts.scripts_txt2img.scripts:
             ui.create_ui()
-        self.default_script_arg_txt2img = api_scripts.init_default_script_args(runners[0])
-        self.default_script_arg_img2img = api_scripts.init_default_script_args(runners[1])
+        self._defaults = {
+            tab: script_arguments.defaults(runner)
+            for tab, runner in (("txt2img", scripts.scripts_txt2img), ("img2img", scripts.scripts_img2img))
+        }
+        ask = (self.progress, self.options, self.samplers, self.schedulers, self.sd_models, self.embeddings)
+        for route in (*ask, self.scripts, self.script_info, self.extensions, self.cmd_flags):
+            self._add(route, "GET")
+        do = (self.txt2img, self.img2img, self.png_info, self.interrupt, self.skip, self.set_options)
+        for route in (*do, self.refresh_checkpoints, self.unload_checkpoint, self.reload_checkpoint):
+            self._add(route, "POST")
+        if cmd_opts.api_server_stop:
+            self._add(self.server_restart, "POST")
+            self._add(self.server_stop, "POST")
 
-    def _add_routes(self) -> None:
-        get, post = ["GET"], ["POST"]
-        routes: list[tuple[str, Any, list[str], Any]] = [
-            ("txt2img", self.text2imgapi, post, models.TextToImageResponse),
-            ("img2img", self.img2imgapi, post, models.ImageToImageResponse),
-            ("png-info", self.pnginfoapi, post, models.PNGInfoResponse),
-            ("progress", self.progressapi, get, models.ProgressResponse),
-            ("interrupt", self.interruptapi, post, None),
-            ("skip", self.skip, post, None),
-            ("options", self.get_config, get, models.OptionsModel),
-            ("options", self.set_config, post, None),
-            ("cmd-flags", self.get_cmd_flags, get, None),
-            ("samplers", self.get_samplers, get, list[models.SamplerItem]),
-            ("schedulers", self.get_schedulers, get, list[models.SchedulerItem]),
-            ("upscalers", self.get_upscalers, get, list[models.UpscalerItem]),
-            ("latent-upscale-modes", self.get_latent_upscale_modes, get, list[models.LatentUpscalerModeItem]),
-            ("sd-models", self.get_sd_models, get, list[models.SDModelItem]),
-            (model_handling.VAE_ROUTE, self.get_sd_vaes, get, list[models.SDVaeItem]),
-            ("prompt-styles", self.get_prompt_styles, get, list[models.PromptStyleItem]),
-            ("embeddings", self.get_embeddings, get, models.EmbeddingsResponse),
-            ("refresh-embeddings", self.refresh_embeddings, post, None),
-            ("refresh-checkpoints", self.refresh_checkpoints, post, None),
-            ("refresh-vae", self.refresh_vae, post, None),
-            ("memory", self.get_memory, get, models.MemoryResponse),
-            ("unload-checkpoint", self.unloadapi, post, None),
-            ("reload-checkpoint", self.reloadapi, post, None),
-            ("scripts", self.get_scripts_list, get, models.ScriptsList),
-            ("script-info", self.get_script_info, get, list[models.ScriptInfo]),
-            ("extensions", self.get_extensions_list, get, list[models.ExtensionItem]),
-        ]
-        if shared.cmd_opts.api_server_stop:
-            routes += [("server-restart", self.restart_webui, post, None), ("server-stop", self.stop_webui, post, None)]
-        for path, endpoint, methods, answer in routes:
-            extra = {} if answer is None else {"response_model": answer}
-            self.add_api_route(f"/sdapi/v1/{path}", endpoint, methods=methods, **extra)
+    def _add(self, route: Any, method: str) -> None:
+        path = route.__name__.removeprefix("set_").replace("_", "-")
+        guard = [Depends(self._known)] if self._passwords else []
+        self.app.add_api_route(f"/sdapi/v1/{path}", route, methods=[method], dependencies=guard)
 
-    def add_api_route(self, path: str, endpoint: Any, **kwargs: Any) -> Any:
-        guard = {"dependencies": [Depends(self.auth)]} if shared.cmd_opts.api_auth else {}
-        return self.app.add_api_route(path, endpoint, **{**kwargs, **guard})
+    def _known(self, credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> None:  # noqa: B008
+        password = self._passwords.get(credentials.username, "")
+        if not password or not secrets.compare_digest(password.encode(), credentials.password.encode()):
+            raise HTTPException(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"})
 
-    def auth(self, credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> bool:  # noqa: B008
-        known = self.credentials.get(credentials.username)
-        if known is not None and compare_digest(credentials.password, known):
-            return True
-        raise HTTPException(
-            status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"}
-        )
+    def txt2img(self, request: requests.TextToImage) -> dict[str, Any]:  # type: ignore[valid-type]
+        return self._generate("txt2img", request)
 
-    def _prepare(
-        self, req: Any, tab: str, defaults: list[Any], runner: Any, **more: Any
-    ) -> tuple[dict[str, Any], list[Any], Any]:
-        """Arguments of the processing class, script arguments, and the script selected, if one is."""
-        mentioned: dict[int, Any] = {}
-        api_scripts.apply_infotext(req, tab, script_runner=runner, mentioned_script_args=mentioned)
-        selectable, index = api_scripts.get_selectable_script(req.script_name, runner)
-        sampler, scheduler = sd_samplers.get_sampler_and_scheduler(req.sampler_name or req.sampler_index, req.scheduler)
-        settled = {"sampler_name": validate_sampler_name(sampler), "sampler_index": None, **more}
-        settled |= dict.fromkeys(("do_not_save_samples", "do_not_save_grid"), not req.save_images)
-        if scheduler != "Automatic" and not req.scheduler:  # an old name such as "Euler Karras" holds both
-            settled["scheduler"] = scheduler
-        fields = {**vars(req), **settled}
-        args = {name: value for name, value in fields.items() if name not in _NOT_FOR_PROCESSING}
-        script_args = api_scripts.init_script_args(
-            req, defaults, selectable, index, runner, input_script_args=mentioned
-        )
-        return args, script_args, selectable
-
-    def _run(self, p: Any, runner: Any, script_args: list[Any], selectable: Any, job: str, task_id: str) -> Any:
-        p.is_api = True
-        p.scripts = runner
-        tab = job.removeprefix("scripts_")
-        p.outpath_grids = getattr(opts, f"outdir_{tab}_grids")
-        p.outpath_samples = getattr(opts, f"outdir_{tab}_samples")
-        try:
-            shared.state.begin(job=job)
-            start_task(task_id)
-            if selectable is not None:
-                p.script_args = script_args
-                processed = runner.run(p, *p.script_args)
-            else:
-                p.script_args = tuple(script_args)
-                processed = process_images(p)
-            processing_result.process_extra_images(processed)
-            finish_task(task_id)
-            return processed
-        finally:
-            shared.state.end()
-            shared.total_tqdm.clear()
-
-    def _encoded(self, processed: Any, req: Any) -> list[Any]:
-        return list(map(encode_pil_to_base64, processing_result.shown(processed))) if req.send_images else []
-
-    def text2imgapi(self, txt2imgreq: models.StableDiffusionTxt2ImgProcessingAPI) -> Any:  # type: ignore[valid-type]
-        req: Any = txt2imgreq
-        task_id = req.force_task_id or create_task_id("txt2img")
-        runner = scripts.scripts_txt2img
-        args, script_args, selectable = self._prepare(req, "txt2img", self.default_script_arg_txt2img, runner)
-        add_task_to_queue(task_id)
-        with self.queue_lock, closing(StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **args)) as p:
-            processed = self._run(p, runner, script_args, selectable, "scripts_txt2img", task_id)
-        b64images = self._encoded(processed, req)
-        return models.TextToImageResponse(images=b64images, parameters=vars(req), info=processed.js())
-
-    def img2imgapi(self, img2imgreq: models.StableDiffusionImg2ImgProcessingAPI) -> Any:  # type: ignore[valid-type]
-        req: Any = img2imgreq
-        task_id = req.force_task_id or create_task_id("img2img")
-        if req.init_images is None:
+    def img2img(self, request: requests.ImageToImage) -> dict[str, Any]:  # type: ignore[valid-type]
+        if request.init_images is None:
             raise HTTPException(404, "Init image not found")
-        mask = decode_base64_to_image(req.mask) if req.mask else req.mask
-        runner = scripts.scripts_img2img
-        args, script_args, selectable = self._prepare(
-            req, "img2img", self.default_script_arg_img2img, runner, mask=mask
+        mask = decode_base64_to_image(request.mask) if request.mask else None
+        pictures = [decode_base64_to_image(text) for text in request.init_images]
+        answer = self._generate("img2img", request, mask=mask, init_images=pictures)
+        if not request.include_init_images:
+            answer["parameters"] |= {"init_images": None, "mask": None}
+        return answer
+
+    def _generate(self, tab: str, request: Any, **pictures: Any) -> dict[str, Any]:
+        is_img2img = tab == "img2img"
+        runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
+        kind: Any = (
+            processing.StableDiffusionProcessingImg2Img if is_img2img else processing.StableDiffusionProcessingTxt2Img
         )
-        add_task_to_queue(task_id)
-        with self.queue_lock, closing(StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **args)) as p:
-            p.init_images = [decode_base64_to_image(x) for x in req.init_images]
-            processed = self._run(p, runner, script_args, selectable, "scripts_img2img", task_id)
-        b64images = self._encoded(processed, req)
-        if not req.include_init_images:
-            req.init_images = None
-            req.mask = None
-        return models.ImageToImageResponse(images=b64images, parameters=vars(req), info=processed.js())
+        pasted = script_arguments.apply_infotext(request, tab, runner)
+        arguments = script_arguments.settled(request, self._defaults[tab], pasted, runner)
+        fields = {**requests.of_processing(request), **_sampler(request), **pictures}
+        task = request.force_task_id or progress.create_task_id(tab)
+        progress.add_task_to_queue(task)
+        with self.queue_lock, closing(kind(sd_model=shared.sd_model, **fields)) as p:
+            p.is_api, p.scripts, p.script_args = True, runner, tuple(arguments)
+            p.outpath_samples, p.outpath_grids = (
+                getattr(opts, f"outdir_{tab}_{what}") for what in ("samples", "grids")
+            )
+            progress.start_task(task)
+            shared.state.begin(job=f"scripts_{tab}")
+            try:
+                made = runner.run(p, *arguments) or processing.process_images(p)
+                processing_result.process_extra_images(made)
+            finally:
+                progress.finish_task(task)
+                shared.state.end()
+        shown = processing_result.shown(made) if request.send_images else []
+        return {"images": [_encoded(image) for image in shown], "parameters": dict(request), "info": made.js()}
 
-    def pnginfoapi(self, req: models.PNGInfoRequest) -> Any:
-        geninfo, items = images.read_info_from_image(decode_base64_to_image(req.image.strip()))
-        params = infotext_utils.parse_generation_parameters(geninfo or "")
-        script_callbacks.infotext_pasted_callback(geninfo or "", params)
-        return models.PNGInfoResponse(info=geninfo or "", items=items, parameters=params)
+    def png_info(self, request: requests.Picture) -> dict[str, Any]:
+        infotext, items = images.read_info_from_image(decode_base64_to_image(request.image))
+        parameters = infotext_utils.parse_generation_parameters(infotext or "")
+        script_callbacks.infotext_pasted_callback(infotext or "", parameters)
+        return {"info": infotext or "", "items": items, "parameters": parameters}
 
-    def progressapi(self, req: models.ProgressRequest = Depends()) -> Any:  # noqa: B008
+    def progress(self, skip_current_image: bool = False) -> dict[str, Any]:
         state = shared.state
-        if state.job_count == 0:
-            return models.ProgressResponse(progress=0, eta_relative=0, state=state.dict(), textinfo=state.textinfo)
-        progress = 0.01 + (state.job_no / state.job_count if state.job_count > 0 else 0)
-        if state.sampling_steps > 0:
-            progress += 1 / state.job_count * state.sampling_step / state.sampling_steps
-        elapsed = time.time() - state.time_start
-        eta_relative = elapsed / progress - elapsed
+        done = state.fraction()
+        remaining = (time.time() - state.time_start) * (1 / done - 1) if done else 0.0
         state.set_current_image()
-        image = (
-            encode_pil_to_base64(state.current_image) if state.current_image and not req.skip_current_image else None
-        )
-        return models.ProgressResponse(
-            progress=min(progress, 1),
-            eta_relative=eta_relative,
-            state=state.dict(),
-            current_image=image,
-            textinfo=state.textinfo,
-        )
+        is_shown = state.current_image is not None and not skip_current_image
+        told = {"progress": done, "eta_relative": remaining, "state": state.dict(), "textinfo": state.textinfo}
+        return {**told, "current_image": _encoded(state.current_image) if is_shown else None}
 
-    def interruptapi(self) -> dict[str, Any]:
+    def interrupt(self) -> None:
         shared.state.interrupt()
-        return {}
-
-    def unloadapi(self) -> dict[str, Any]:
-        sd_models.unload_model_weights()
-        return {}
-
-    def reloadapi(self) -> dict[str, Any]:
-        sd_models.send_model_to_device(shared.sd_model)
-        return {}
 
     def skip(self) -> None:
         shared.state.skip()
 
-    def get_config(self) -> dict[str, Any]:
-        return dict(opts.data)
+    def options(self) -> dict[str, Any]:
+        return {name: getattr(opts, name) for name in opts.data_labels}
 
-    def set_config(self, req: dict[str, Any]) -> None:
-        model_handling.set_config(req)
+    def set_options(self, settings: dict[str, Any]) -> None:
+        model_handling.set_config(settings)
 
-    def refresh_embeddings(self) -> None:
-        with self.queue_lock:
-            model_handling.reload_embeddings()
+    def samplers(self) -> list[dict[str, Any]]:
+        def told(options: dict[str, Any]) -> dict[str, Any]:
+            return options if _PLAIN_OPTIONS else {name: str(value) for name, value in options.items()}
+
+        return [{"name": x.name, "aliases": x.aliases, "options": told(x.options)} for x in sd_samplers.all_samplers]
+
+    def schedulers(self) -> list[dict[str, Any]]:
+        return [{"name": known.name, "label": known.label} for known in sd_schedulers.schedulers]
+
+    def sd_models(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "title": x.title,
+                "model_name": x.model_name,
+                "filename": x.filename,
+                "hash": x.shorthash,
+                "sha256": x.sha256,
+            }
+            for x in sd_models.checkpoints_list.values()
+        ]
+
+    def embeddings(self) -> dict[str, Any]:
+        known = model_handling.embeddings()
+        return {
+            "loaded": {name: {} for name in known.word_embeddings},
+            "skipped": {name: {} for name in known.skipped_embeddings},
+        }
+
+    def scripts(self) -> dict[str, list[str]]:
+        runners = {"txt2img": scripts.scripts_txt2img, "img2img": scripts.scripts_img2img}
+        return {tab: [script.name for script in runner.scripts if script.name] for tab, runner in runners.items()}
+
+    def script_info(self) -> list[dict[str, Any]]:
+        known = [*scripts.scripts_txt2img.scripts, *scripts.scripts_img2img.scripts]
+        return [script_arguments.described(script) for script in known if script.controls]
+
+    def extensions(self) -> list[dict[str, str]]:
+        return [{"name": known.name, "path": known.path} for known in extensions.extensions]
+
+    def cmd_flags(self) -> dict[str, Any]:
+        return vars(cmd_opts)
 
     def refresh_checkpoints(self) -> None:
         with self.queue_lock:
-            shared.refresh_checkpoints()
+            sd_models.list_models()
 
-    def refresh_vae(self) -> None:
-        with self.queue_lock:
-            shared_items.refresh_vae_list()
+    def unload_checkpoint(self) -> None:
+        sd_models.unload_model_weights()
 
-    def launch(self, server_name: Optional[str], port: int, root_path: str) -> None:
-        import uvicorn
+    def reload_checkpoint(self) -> None:
+        sd_models.send_model_to_device(shared.sd_model)
 
-        self.app.include_router(self.router)
-        uvicorn.run(
-            self.app,
-            host=server_name or "127.0.0.1",
-            port=port,
-            timeout_keep_alive=shared.cmd_opts.timeout_keep_alive,
-            root_path=root_path,
-            log_level="warning",
-        )
+    def server_restart(self) -> None:
+        shared.state.command("restart")
 
-    def restart_webui(self) -> Response:
-        shared.state.server_command = "restart"
-        return Response("Restarting.")
+    def server_stop(self) -> None:
+        shared.state.command("stop")
 
-    def stop_webui(self) -> Response:
-        shared.state.server_command = "stop"
-        return Response("Stopping.")
+
+def _sampler(request: Any) -> dict[str, Any]:
+    """An unknown name becomes the first sampler's; an old one such as "Euler Karras" is two."""
+    name, schedule = sd_samplers.get_sampler_and_scheduler(
+        request.sampler_name or request.sampler_index or "Euler", request.scheduler
+    )
+    if name not in sd_samplers.all_samplers_map:
+        raise HTTPException(400, "Sampler not found")
+    return {"sampler_name": name, **({} if request.scheduler or schedule == "Automatic" else {"scheduler": schedule})}

@@ -18,7 +18,7 @@ from backend.nn.controlnet import ControlNet as Network
 from backend.patcher.controlnet import ControlNet, apply_controlnet_advanced
 from backend.utils import load_torch_file
 from modules import paths, script_callbacks, scripts, shared
-from modules.api.api_images import decode_base64_to_image
+from modules.api.api import decode_base64_to_image
 from modules.ui_components import InputAccordion
 
 _PREFIX = "control_model."
