@@ -7,12 +7,12 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site
 from tests.browser.webpage import Tab, press
-from tests.e2e.flavour import flavour_under_test, hosts_alone
+from tests.e2e.flavour import REAL_HOSTS_ALONE, flavour_under_test
 
 ON_FORGE = flavour_under_test() == "forge"
 
 
-@hosts_alone  # their settings as the page's JavaScript has them
+@REAL_HOSTS_ALONE  # their settings as the page's JavaScript has them
 def test_settings_come_with_the_page_and_callbacks_after_them(page: Page) -> None:
     page.wait_for_function("Object.keys(opts).length > 0")
     told = page.evaluate("""() => {
@@ -58,7 +58,7 @@ def test_callbacks_of_changes_run_once_after_the_last_one(page: Page) -> None:
     assert counts["loaded"] == 0, "who registers late is not called any more"
 
 
-@hosts_alone  # their function that picks what is sent
+@REAL_HOSTS_ALONE  # their function that picks what is sent
 @pytest.mark.parametrize(
     ("given", "on_a1111", "on_forge"),
     [
@@ -72,7 +72,7 @@ def test_what_a_submission_sends(page: Page, given: list[object], on_a1111: obje
     assert sent == ((on_forge or given) if ON_FORGE else on_a1111)
 
 
-@hosts_alone  # their button that shows the last generation again
+@REAL_HOSTS_ALONE  # their button that shows the last generation again
 def test_a_reloaded_page_shows_its_generation_again(txt2img: Tab, site: Site) -> None:
     page = txt2img.page
     txt2img.settings(steps=6)

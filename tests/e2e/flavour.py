@@ -9,13 +9,12 @@ import pytest
 
 from tests.e2e.client import WebUI
 
+ON_A_REAL_HOST = bool(os.environ.get("DD_WEBUI_URL"))
+REAL_HOSTS_ALONE = pytest.mark.skipif(not ON_A_REAL_HOST, reason="played by real hosts alone")
+
 
 @functools.cache
 def flavour_under_test() -> str:
     """`a1111` or `forge`: that of the host under DD_WEBUI_URL, else of the embedded WebUI that will be started."""
     url = os.environ.get("DD_WEBUI_URL")
     return WebUI(url).flavour if url else os.environ.get("DD_FLAVOUR", "a1111")
-
-
-hosts_alone = pytest.mark.skipif("DD_WEBUI_URL" not in os.environ, reason="played by real hosts alone")
-"""Of a test that needs what a host has and the embedded WebUI has not."""

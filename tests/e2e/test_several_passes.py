@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from tests.e2e.client import Pair, Reply, WebUI, png_base64
-from tests.e2e.flavour import hosts_alone
+from tests.e2e.flavour import REAL_HOSTS_ALONE
 from tests.e2e.plots import told
 from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import settings
@@ -152,7 +152,7 @@ def test_batches_run_on_both_models_each(webui: WebUI, pair: Pair) -> None:
     assert many.info["extra_generation_params"]["Steps"] == "4"
 
 
-@hosts_alone  # patterns of file names
+@REAL_HOSTS_ALONE  # patterns of file names
 @pytest.mark.parametrize("batch", [1, 2])
 def test_files_are_named_by_what_ran(webui: WebUI, pair: Pair, tmp_path: Path, batch: int) -> None:
     """Where the host's pattern asks for it; whoever paints in an image finds the user's settings all the same."""

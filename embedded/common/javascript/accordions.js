@@ -17,6 +17,9 @@ class TickedAccordion {
             checked: this.isOpen(),
         });
         this.header.prepend(this.box);
+        // By these two names extensions find it.
+        block.visibleCheckbox = this.box;
+        block.onVisibleCheckboxChange = () => this.tick(this.box.checked);
         const extra = byId(`${block.id}-extra`);
         if (extra) {
             this.header.lastElementChild.before(extra);
@@ -25,7 +28,7 @@ class TickedAccordion {
             event.stopPropagation();
             this.isTied = false;
         });
-        this.box.addEventListener("input", () => this.tick(this.box.checked));
+        this.box.addEventListener("input", block.onVisibleCheckboxChange);
         new MutationObserver(() => this.folded()).observe(this.header, { attributeFilter: ["class"] });
     }
 
@@ -46,10 +49,8 @@ class TickedAccordion {
         if (this.isTied && this.isOpen() !== checked) {
             this.header.click();
         }
-        if (this.hidden.checked !== checked) {
-            this.hidden.checked = checked;
-            this.hidden.dispatchEvent(new Event("input", { bubbles: true }));
-        }
+        this.hidden.checked = checked;
+        this.hidden.dispatchEvent(new Event("input", { bubbles: true }));
     }
 }
 

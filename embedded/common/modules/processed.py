@@ -95,12 +95,9 @@ class _Picture(NamedTuple):
 
 
 def _model_entries(p: Any) -> dict[str, Any]:
-    return {
-        "Model hash": p.sd_model_hash if opts.add_model_hash_to_info else None,
-        "Model": p.sd_model_name if opts.add_model_name_to_info else None,
-        "VAE hash": p.sd_vae_hash if opts.add_vae_hash_to_info else None,
-        "VAE": p.sd_vae_name if opts.add_vae_name_to_info else None,
-    }
+    """Each where its setting asks for it."""
+    parts = {"Model hash": "model_hash", "Model": "model_name", "VAE hash": "vae_hash", "VAE": "vae_name"}
+    return {label: getattr(p, f"sd_{part}") for label, part in parts.items() if getattr(opts, f"add_{part}_to_info")}
 
 
 def _variation_entries(picture: _Picture) -> dict[str, Any]:
@@ -128,24 +125,18 @@ def _setting_entries(p: Any) -> dict[str, Any]:
     }
 
 
+_FIRST = {"Steps": "steps", "Sampler": "sampler_name", "Schedule type": "scheduler", "CFG scale": "cfg_scale"}
+
+
 def _entries(picture: _Picture) -> dict[str, Any]:
     """The infotext's line, in its order; clients parse the names. The request's own notes come before the version."""
-    p = picture.p
-    return {
-        "Steps": p.steps,
-        "Sampler": p.sampler_name,
-        "Schedule type": p.scheduler,
-        "CFG scale": p.cfg_scale,
-        "Seed": picture.seed,
-        "Size": f"{p.width}x{p.height}",
-        **_model_entries(p),
-        **_variation_entries(picture),
-        "Denoising strength": p.extra_generation_params.get("Denoising strength"),
-        **_setting_entries(p),
-        **p.extra_generation_params,
-        "Version": program_version() if opts.add_version_to_infotext else None,
-        **model_handling.last_entries(),
-    }
+    p, noted = picture.p, picture.p.extra_generation_params
+    entries = {label: getattr(p, name) for label, name in _FIRST.items()}
+    entries |= {"Seed": picture.seed, "Size": f"{p.width}x{p.height}"}
+    entries |= _model_entries(p) | _variation_entries(picture)
+    entries |= {"Denoising strength": noted.get("Denoising strength")} | _setting_entries(p) | noted
+    version = {"Version": program_version()} if opts.add_version_to_infotext else {}
+    return entries | version | model_handling.last_entries()
 
 
 def _settled(entries: dict[str, Any], index: int, ask: Callable[[Callable[..., Any]], Any]) -> dict[str, Any]:

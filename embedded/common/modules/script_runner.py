@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import errors, shared
+from modules import errors
 from modules.script_base import AlwaysVisible, OnComponent, Script
 
 
@@ -111,13 +111,10 @@ class ScriptRunner:
 
     def run(self, p: Any, *args: Any) -> Any:
         """The result of the script that was chosen; None where none is. Its exceptions pass through."""
-        number = args[0] or 0
-        if number == 0:
-            return None
-        script = self.selectable_scripts[number - 1]
-        result = script.run(p, *args[script.args_from : script.args_to])
-        shared.total_tqdm.clear()
-        return result
+        for number, script in enumerate(self.selectable_scripts, start=1):
+            if number == args[0]:
+                return script.run(p, *args[script.args_from : script.args_to])
+        return None
 
     def script(self, title: str) -> Script | None:
         return next((script for script in self.scripts if script.name == title.lower()), None)

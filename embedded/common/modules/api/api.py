@@ -42,12 +42,13 @@ _PLAIN_OPTIONS = gr.__version__ >= "4"
 
 def middleware() -> list[tuple[Any, dict[str, Any]]]:
     """What lies around every request, the innermost first: compression, and access for the command line's origins."""
-    cors: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
-    if cmd_opts.cors_allow_origins:
-        cors["allow_origins"] = cmd_opts.cors_allow_origins.split(",")
-    if cmd_opts.cors_allow_origins_regex:
-        cors["allow_origin_regex"] = cmd_opts.cors_allow_origins_regex
-    return [(GZipMiddleware, {"minimum_size": 1000}), (CORSMiddleware, cors)]
+    given = [origin for origin in (cmd_opts.cors_allow_origins or "").split(",") if origin]
+    pattern = cmd_opts.cors_allow_origins_regex
+    access = {"allow_origins": given, "allow_origin_regex": pattern, "allow_credentials": True}
+    return [
+        (GZipMiddleware, {"minimum_size": 1000}),
+        (CORSMiddleware, {"allow_methods": ("*",), "allow_headers": ("*",), **access}),
+    ]
 
 
 def decode_base64_to_image(encoding: str) -> Any:
