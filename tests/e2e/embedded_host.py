@@ -39,9 +39,6 @@ def running_embedded(folder: Path, *extra: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "embedded", "--flavour", os.environ.get("DD_FLAVOUR", "a1111")]
     command += ["--port", str(port), "--ckpt-dir", str(folder / "models"), "--lora-dir", str(folder / "Lora")]
-    command += ["--embeddings-dir", str(folder / "embeddings")]
-    if os.environ.get("DD_FLAVOUR") == "forge":
-        command += ["--controlnet-dir", str(folder / "ControlNet")]
     command += [
         "--default-config",
         str(config),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import Pair, WebUI
-from tests.e2e.flavour import flavour_under_test
+from tests.e2e.flavour import ON_A_REAL_HOST, REAL_HOSTS_ALONE, flavour_under_test
 from tests.e2e.refiner import refined
 from tests.matrices import marked_but
 
@@ -19,13 +19,14 @@ REFINER_CANNOT = {"a1111": ("DPM fast", "DPM adaptive", "LCM"), "forge": ("DPM f
 STEPS = 4
 COMMON_SAMPLERS = (
     *("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a", "Euler"),
-    *("LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "Restart"),
-    *("DDIM", "DDIM CFG++", "PLMS", "UniPC", "LCM"),
+    *("LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "DDIM", "PLMS", "UniPC", "LCM"),
 )
-FORGE_SAMPLERS = ("HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM")
+# Those that the embedded WebUI does not play.
+RARER_SAMPLERS = {"a1111": ("Restart", "DDIM CFG++")}
+RARER_SAMPLERS["forge"] = (*RARER_SAMPLERS["a1111"], "HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM")
 # First and second order, with noise and without, in sigmas and in timesteps, over many steps and on a grid of its own.
 OF_EACH_KIND = ("Euler a", "Heun", "DPM++ 2M SDE", "DPM fast", "DDIM", "LCM")
-SAMPLERS = COMMON_SAMPLERS + (FORGE_SAMPLERS if flavour_under_test() == "forge" else ())
+SAMPLERS = COMMON_SAMPLERS + (RARER_SAMPLERS[flavour_under_test()] if ON_A_REAL_HOST else ())
 
 
 def settings(pair: Pair, **values: Any) -> dict[str, Any]:
@@ -109,6 +110,7 @@ def test_other_text_encoder(webui: WebUI, pairs: list[Pair], sampler: str, k: in
         assert hybrid.same_as(refined(webui, hybrid, pair.base, pair.other_text_encoder, **request)), pair
 
 
+@REAL_HOSTS_ALONE
 def test_textual_inversion(webui: WebUI, pairs: list[Pair]) -> None:
     """An embedding in the prompt is read by the base's text encoder and by the second file's own."""
     for pair in (p for p in pairs if p.embedding):

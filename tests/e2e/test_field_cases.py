@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.client import NEUTRAL, TITLE, Pair, Reply, WebUI
+from tests.e2e.flavour import REAL_HOSTS_ALONE
 from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import settings
 from tests.e2e.test_passes import calls, from_picture, mask
@@ -76,7 +77,14 @@ AS_THE_REFINER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", AS_THE_REFINER)
+# Of the above.
+REAL_HOSTS_CASES = ("NVidia's noise", "CFG++")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=REAL_HOSTS_ALONE) if case in REAL_HOSTS_CASES else case for case in AS_THE_REFINER],
+)
 def test_as_the_refiner(webui: WebUI, pair: Pair, case: str) -> None:
     ours, request = AS_THE_REFINER[case]
     if "prompt" in request:

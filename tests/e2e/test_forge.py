@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import Pair, Reply, WebUI, png_base64
+from tests.e2e.flavour import REAL_HOSTS_ALONE
 from tests.e2e.refiner import refined
 from tests.e2e.test_equalities import settings
 from tests.e2e.test_passes import HIRES, picture
@@ -39,9 +40,13 @@ def control(pair: Pair, start: float, end: float) -> dict[str, Any]:
     return {CONTROLNET: [{**unit, "guidance_start": start, "guidance_end": end}]}
 
 
-def patches(pair: Pair, start: float, end: float) -> dict[str, dict[str, Any]]:
-    assert pair.controlnet, "the host has no NAME_controlnet; see docs/testing.md"
-    return {"FreeU": freeu(start, end), "Kohya": kohya(start, end), "ControlNet": control(pair, start, end)}
+def patches(pair: Pair, feature: str, start: float, end: float) -> dict[str, Any]:
+    """A neighbour of the tests' own, or one of the host's."""
+    if feature in ("patch", "control"):
+        return {"DD patch": [feature, start, end]}
+    assert feature != "ControlNet" or pair.controlnet, "the host has no NAME_controlnet; see docs/testing.md"
+    of_host = {"FreeU": freeu, "Kohya": kohya, "ControlNet": lambda *part: control(pair, *part)}
+    return of_host[feature](start, end)
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
@@ -61,12 +66,15 @@ def test_what_is_exchanged_at_each_step_acts_in_both_phases(
     assert hybrid.same_as(webui.generate(pair.base, settings(pair, switch_step=2), **request))
 
 
-@pytest.mark.parametrize("feature", ["FreeU", "Kohya", "ControlNet"])
+@pytest.mark.parametrize(
+    "feature",
+    ["patch", "control", *(pytest.param(name, marks=REAL_HOSTS_ALONE) for name in ("FreeU", "Kohya", "ControlNet"))],
+)
 def test_what_patches_the_unet_acts_in_both_phases(webui: WebUI, pair: Pair, feature: str) -> None:
     """Alone on each model it is the host's own; in a hybrid run it changes the base's part and the distilled part."""
     request = {"width": 128, "height": 128}
-    whole = {**request, "scripts": patches(pair, 0.0, 1.0)[feature]}
-    late = {**request, "scripts": patches(pair, 0.6, 1.0)[feature]}
+    whole = {**request, "scripts": patches(pair, feature, 0.0, 1.0)}
+    late = {**request, "scripts": patches(pair, feature, 0.6, 1.0)}
     assert webui.generate(pair.base, settings(pair, mode="base"), **whole).same_as(webui.generate(pair.base, **whole))
     distilled = webui.generate(pair.base, settings(pair, mode="distilled"), **whole)
     plain = webui.generate(pair.base, settings(pair), **request)
@@ -82,6 +90,7 @@ def test_what_patches_the_unet_acts_in_both_phases(webui: WebUI, pair: Pair, fea
     assert not in_8_bits.same_as(late_in_8_bits), "it does not act on the base in 8 bits"
 
 
+@REAL_HOSTS_ALONE
 def test_never_oom_changes_no_image(webui: WebUI, pair: Pair) -> None:
     """Both models are unloaded and streamed from main memory."""
     plain = webui.generate(pair.base, settings(pair))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from tests.embedded.conftest import Host
 
@@ -54,12 +53,6 @@ def test_prompts_of_different_length_take_two_calls(host: Host) -> None:
     assert _unet_rows(host, negative_prompt="word " * 100, override_settings=padded) == [2] * 4
 
 
-def test_the_step_of_the_callbacks_lags(host: Host) -> None:
-    host.txt2img(steps=4)
-    assert [params.sampling_step for params in _params(host)] == [0, 0, 1, 2]
-    assert {params.total_sampling_steps for params in _params(host)} == {4}
-
-
 @pytest.mark.parametrize(
     ("sampler", "calls"),
     [
@@ -68,7 +61,6 @@ def test_the_step_of_the_callbacks_lags(host: Host) -> None:
         ("DPM++ SDE", 7),
         ("DPM2", 7),
         ("DPM++ 2S a", 7),
-        ("Restart", 7),
         ("DPM++ 2M", 4),
         ("PLMS", 4),
         ("DDIM", 3),
@@ -81,57 +73,6 @@ def test_calls_of_the_denoiser(host: Host, sampler: str, calls: int) -> None:
     host.txt2img(sampler_name=sampler)
     assert len(_params(host)) == calls
     assert _params(host)[-1].denoiser.step == calls
-
-
-def test_timestep_samplers_pass_timesteps(host: Host) -> None:
-    host.txt2img(sampler_name="DDIM")
-    assert [float(params.sigma[0]) for params in _params(host)] == [751, 501, 251]
-    host.recorder.events.clear()
-    host.txt2img(sampler_name="Euler")
-    assert float(_params(host)[0].sigma[0]) == pytest.approx(14.6146, abs=1e-3)
-
-
-@pytest.mark.parametrize("sampler", ["Euler", "DPM++ 2M", "LCM", "Heun", "DPM2"])
-def test_a_request_may_replace_the_schedule(host: Host, on: On, sampler: str) -> None:
-    wanted = torch.tensor([10.0, 3.0, 1.0, 0.0])
-
-    @on("process")
-    def replace(p: Any, *args: Any) -> None:
-        p.sampler_noise_scheduler_override = lambda steps: wanted
-
-    host.txt2img(sampler_name=sampler)
-    seen = list(dict.fromkeys(round(float(params.sigma[0]), 4) for params in _params(host)))
-    kept = [10.0, 3.0] if sampler == "DPM2" else [10.0, 3.0, 1.0]  # DPM2 drops the one before the last
-    assert [x for x in seen if x in (10.0, 3.0, 1.0)] == kept
-
-
-def test_the_lcm_sampler_knows_50_noise_levels(host: Host) -> None:
-    from modules import shared
-    from modules.sd_samplers_lcm import LCMCompVisDenoiser
-
-    host.txt2img(steps=1)
-    wrap = LCMCompVisDenoiser(shared.sd_model)
-    assert wrap.sigmas.shape == (50,)
-    assert wrap.sigma_to_t(wrap.sigmas).tolist() == list(range(19, 1000, 20))
-
-
-def test_conditioning_is_chosen_before_the_callback(host: Host, on: On) -> None:
-    plain = host.txt2img()
-
-    @on("cfg_denoiser")
-    def too_late(params: Any) -> None:
-        params.denoiser.sampler.sampler_extra_args["cond"] = params.denoiser.sampler.sampler_extra_args["cond"]
-        params.text_cond, params.text_uncond = params.text_uncond, params.text_uncond
-
-    assert not host.txt2img().equals(plain)
-
-    @on("cfg_denoiser")
-    def only_in_the_arguments(params: Any) -> None:
-        arguments = params.denoiser.sampler.sampler_extra_args
-        if params.denoiser.step == 3:  # the last call has taken its conditioning out of the arguments already
-            arguments["uncond"] = None
-
-    assert host.txt2img().equals(plain)
 
 
 SWITCH_CALLS = [
@@ -175,23 +116,6 @@ def test_the_refiner_computes_conditioning_anew(host: Host) -> None:
     assert host.txt2img(refiner_checkpoint="other", refiner_switch_at=0.0).equals(native)
 
 
-def test_arguments_of_the_denoiser(host: Host, on: On) -> None:
-    seen: dict[str, Any] = {}
-
-    @on("process_before_every_sampling")
-    def wrap(p: Any, *args: Any) -> None:
-        original = p.sampler.model_wrap_cfg.forward
-
-        def forward(x: torch.Tensor, sigma: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-            seen.update(kwargs)
-            return original(x, sigma, **kwargs)
-
-        p.sampler.model_wrap_cfg.forward = forward
-
-    assert host.txt2img().status == 200
-    assert set(seen) == {"uncond", "cond", "cond_scale", "s_min_uncond", "image_cond"}
-
-
 def test_interrupt_keeps_the_last_latent_and_ends_the_request(host: Host, on: On) -> None:
     from modules import shared
 
@@ -204,18 +128,6 @@ def test_interrupt_keeps_the_last_latent_and_ends_the_request(host: Host, on: On
     assert answer.status == 200
     assert len(answer.images) == 1
     assert host.names().count("cfg_after_cfg") < 10
-
-
-def test_skip_goes_on_to_the_next_batch(host: Host, on: On) -> None:
-    from modules import shared
-
-    @on("cfg_after_cfg")
-    def skip(params: Any) -> None:
-        if shared.state.job_no == 0 and params.sampling_step == 1:
-            shared.state.skip()
-
-    answer = host.txt2img(n_iter=2, do_not_save_grid=True)
-    assert len(answer.images) >= 2
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M SDE", "LCM", "DDIM", "UniPC"])

@@ -36,14 +36,6 @@ def rows(engine: Any) -> Iterator[list[int]]:
     handle.remove()
 
 
-def test_before_the_first_picture_there_is_a_stand_in(host: Host) -> None:
-    from modules import sd_models
-
-    stand_in = sd_models.FakeInitialModel()
-    assert not hasattr(stand_in, "forge_objects")
-    assert stand_in.get_prompt_lengths_on_ui("a red cat") == (3, 75)
-
-
 def test_cfg_1_leaves_the_unconditional_half_out_by_itself(host: Host, rows: list[int]) -> None:
     host.txt2img(cfg_scale=1)
     assert rows == [1] * 4
@@ -71,13 +63,6 @@ def test_a_patch_may_need_the_unconditional_half(host: Host, on: On, rows: list[
 
     host.txt2img(cfg_scale=1.0)
     assert rows == [2] * 4
-
-
-def test_denoised_is_never_announced_and_the_step_lags(host: Host, engine: Any) -> None:
-    host.txt2img(steps=4)
-    assert not host.seen("cfg_denoised")
-    assert len(host.seen("cfg_after_cfg")) == 4
-    assert [args[0].sampling_step for args in host.seen("cfg_denoiser")] == [0, 0, 1, 2]
 
 
 def test_what_a_request_patches_is_gone_with_it(host: Host, on: On, engine: Any) -> None:

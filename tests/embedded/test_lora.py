@@ -43,13 +43,6 @@ def test_bookkeeping_lies_on_the_layer(host: Host) -> None:
     assert torch.equal(_layer().weight, original)
 
 
-def test_the_weight_is_rewritten_in_place(host: Host) -> None:
-    host.txt2img(steps=1)
-    place = _layer().weight.data_ptr()
-    host.txt2img(prompt=LORA, steps=1)
-    assert _layer().weight.data_ptr() == place
-
-
 def test_weights_swapped_without_their_bookkeeping_lose_the_lora(host: Host) -> None:
     """The layer believes that it holds the networks already."""
     import networks
@@ -96,37 +89,3 @@ def test_multipliers(host: Host, text: str, te: float, unet: float) -> None:
     host.txt2img(prompt=f"a red cat <lora:{text}>", steps=1)
     net = networks.loaded_networks[0]
     assert (net.te_multiplier, net.unet_multiplier) == (te, unet)
-
-
-def test_a_lora_that_is_not_there_is_a_comment(host: Host) -> None:
-    from modules import sd_hijack
-
-    plain = host.txt2img(prompt="a red cat")
-    assert host.txt2img(prompt="a red cat<lora:nix:1>").equals(plain)
-    assert "Lora not found: nix" in sd_hijack.model_hijack.comments
-
-
-def test_all_layer_kinds_are_patched_at_class_level(host: Host) -> None:
-    import networks
-
-    for layer in (
-        torch.nn.Linear,
-        torch.nn.Conv2d,
-        torch.nn.GroupNorm,
-        torch.nn.LayerNorm,
-        torch.nn.MultiheadAttention,
-    ):
-        assert getattr(networks.originals, f"{layer.__name__}_forward") is not layer.forward
-
-
-def test_diffusers_names_are_understood(host: Host) -> None:
-    from modules.network_keys import convert_diffusers_name_to_compvis as convert
-
-    assert convert("lora_unet_down_blocks_0_attentions_1_proj_in") == "diffusion_model_input_blocks_2_1_proj_in"
-    assert convert("lora_unet_mid_block_resnets_1_conv1") == "diffusion_model_middle_block_2_in_layers_2"
-    assert (
-        convert("lora_unet_up_blocks_1_resnets_2_conv_shortcut") == "diffusion_model_output_blocks_5_0_skip_connection"
-    )
-    assert convert("lora_unet_up_blocks_1_upsamplers_0_conv") == "diffusion_model_output_blocks_5_2_conv"
-    te = "lora_te_text_model_encoder_layers_3_mlp_fc1"
-    assert convert(te) == "transformer_text_model_encoder_layers_3_mlp_fc1"

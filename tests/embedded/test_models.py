@@ -135,13 +135,6 @@ def test_with_two_resident_checkpoints_only_the_first_image_loses_its_loras(host
     assert second.equals(third)
 
 
-def test_one_resident_checkpoint_by_default(host: Host) -> None:
-    from modules import sd_models
-
-    host.txt2img(steps=2, refiner_checkpoint="second", refiner_switch_at=0.5)
-    assert len(sd_models.model_data.loaded_sd_models) == 1
-
-
 def test_a_corrupt_second_file_leaves_the_model_without_its_wrapper(host: Host, broken: str) -> None:
     from modules import shared
 
@@ -160,57 +153,3 @@ def test_a_reload_undoes_tiling(host: Host) -> None:
     assert sd_hijack.model_hijack.circular_enabled
     host.txt2img(tiling=True, steps=2, refiner_checkpoint="second", refiner_switch_at=0.5)
     assert not sd_hijack.model_hijack.circular_enabled
-
-
-def test_the_vae_that_decodes_is_the_current_models(host: Host, on: On) -> None:
-    from modules import shared
-
-    decoders: list[str] = []
-
-    @on("post_sample")
-    def look(p: Any, *args: Any) -> None:
-        decoders.append(p.sd_model.sd_checkpoint_info.name_for_extra)
-        assert p.sd_model is shared.sd_model
-
-    host.txt2img(refiner_checkpoint="second", refiner_switch_at=0.5)
-    assert decoders == ["second"]
-
-
-def test_overrides_of_settings_that_were_never_saved_stay(host: Host) -> None:
-    from modules import shared
-
-    host.txt2img(steps=1, override_settings={"token_merging_ratio": 0.5})
-    assert shared.opts.token_merging_ratio == 0.5
-    host.post("options", token_merging_ratio=0.0)
-    host.txt2img(steps=1, override_settings={"token_merging_ratio": 0.5})
-    assert shared.opts.token_merging_ratio == 0.0
-
-
-def test_an_unknown_override_is_an_error(host: Host) -> None:
-    assert host.txt2img(override_settings={"nix": 1}).status == 500
-
-
-def test_parameters_of_the_unet_want_gradients_and_sampling_does_not(host: Host, on: On) -> None:
-    from modules import shared
-
-    grads: list[bool] = []
-    on("cfg_denoiser")(lambda params: grads.append(torch.is_grad_enabled()))
-    host.txt2img(steps=1)
-    assert next(shared.sd_model.model.diffusion_model.parameters()).requires_grad
-    assert grads == [False]
-
-
-def test_model_loaded_is_announced(host: Host) -> None:
-    host.txt2img(steps=1, override_settings={"sd_model_checkpoint": "second"})
-    assert "model_loaded" in host.names()
-
-
-def test_timestep_samplers_keep_the_schedule_of_the_model_they_were_made_for(host: Host) -> None:
-    from modules import sd_samplers, shared
-
-    host.txt2img(steps=1)
-    sampler = sd_samplers.create_sampler("DDIM", shared.sd_model)
-    alphas = shared.sd_model.alphas_cumprod
-    shared.sd_model.alphas_cumprod = alphas.clone() * 0
-    assert torch.equal(sampler.model_wrap_cfg.alphas, alphas)
-    shared.sd_model.alphas_cumprod = alphas

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ SCHEDULES: list[tuple[str, int | None, list[list[Any]]]] = [
     ("a [b:.5] c", None, [[5, "a  c"], [10, "a b c"]]),
     ("((a][:b:c [d:3]", None, [[3, "((a][:b:c "], [10, "((a][:b:c d"]]),
     ("[fe|]male", None, [[i, "female" if i % 2 else "male"] for i in range(1, 11)]),
-    ("a | b [c:3]", None, [[10, "a | b [c:3]"]]),
     ("a [b:.5] c", 10, [[10, "a b c"]]),
     ("a [b:1.5] c", 10, [[5, "a  c"], [10, "a b c"]]),
 ]
@@ -52,17 +50,9 @@ def test_prompt_editing(host: Host, prompt: str, hires: int | None, schedule: li
     ],
 )
 def test_emphasis(host: Host, prompt: str, pieces: list[list[Any]]) -> None:
-    from modules.prompt_parser import parse_prompt_attention
+    from modules.text_chunks import parse_prompt_attention
 
     assert parse_prompt_attention(prompt) == pieces
-
-
-def test_and_splits_a_prompt_into_weighted_parts(host: Host) -> None:
-    from modules.prompt_parser import get_multicond_prompt_list
-
-    parts, flat, _ = get_multicond_prompt_list(["a AND b :0.5", "b AND SANDY"])
-    assert list(flat) == ["a", " b", "b", " SANDY"]
-    assert parts == [[(0, 1.0), (1, 0.5)], [(2, 1.0), (3, 1.0)]]
 
 
 _SYNTAX = st.text(alphabet="ab ()[]:|.\\1-", max_size=24)
@@ -70,9 +60,9 @@ _SYNTAX = st.text(alphabet="ab ()[]:|.\\1-", max_size=24)
 
 @given(prompt=_SYNTAX, steps=st.integers(1, 30))
 def test_any_prompt_has_a_schedule_to_the_last_step(prompt: str, steps: int) -> None:
-    from embedded.a1111.modules import prompt_schedule
+    from embedded.a1111.modules import prompt_parser
 
-    schedule = prompt_schedule.get_learned_conditioning_prompt_schedules([prompt], steps)[0]
+    schedule = prompt_parser.get_learned_conditioning_prompt_schedules([prompt], steps)[0]
     ends = [end for end, _ in schedule]
     assert ends == sorted(set(ends))
     assert ends[-1] == steps
@@ -101,15 +91,6 @@ def test_emphasis_keeps_the_mean(host: Host) -> None:
     assert strong.mean() == pytest.approx(plain.mean().item(), rel=1e-3)
 
 
-def test_clip_skip_leaves_the_last_layer_out(host: Host) -> None:
-    plain = host.txt2img()
-    host.post("options", CLIP_stop_at_last_layers=2)
-    skipped = host.txt2img()
-    host.post("options", CLIP_stop_at_last_layers=1)
-    assert not skipped.equals(plain)
-    assert "Clip skip: 2" in skipped.infotext
-
-
 def test_conditioning_is_remembered_by_checkpoint_and_prompt(host: Host) -> None:
     from modules import shared
 
@@ -125,36 +106,3 @@ def test_conditioning_is_remembered_by_checkpoint_and_prompt(host: Host) -> None
         assert len(calls) == 1
     finally:
         del model.get_learned_conditioning
-
-
-def test_styles_are_merged_and_found_again(host: Host) -> None:
-    from modules import shared
-    from modules.styles import PromptStyle
-
-    shared.prompt_styles.styles["painted"] = PromptStyle("painted", "{prompt}, oil painting", "photo")
-    try:
-        answer = host.txt2img(styles=["painted"])
-        assert answer.infotext.startswith("a red cat, oil painting\nNegative prompt: bad, photo\n")
-        found = shared.prompt_styles.extract_styles_from_prompt("a red cat, oil painting", "bad, photo")
-        assert found == (["painted"], "a red cat", "bad")
-    finally:
-        del shared.prompt_styles.styles["painted"]
-
-
-def test_textual_inversion(host: Host) -> None:
-    from modules import sd_hijack, shared
-    from safetensors.torch import save_file
-
-    plain = host.txt2img(prompt="a zebra")
-    path = f"{shared.cmd_opts.embeddings_dir}/zebra.safetensors"
-    width = shared.sd_model.cond_stage_model.encode_embedding_init_text(",", 1).shape[1]
-    save_file({"emb_params": torch.randn(2, width, generator=torch.Generator().manual_seed(0))}, path)
-    database = sd_hijack.model_hijack.embedding_db
-    try:
-        answer = host.txt2img(prompt="a zebra ")
-        assert not answer.equals(plain)
-        assert "TI hashes" in answer.infotext
-        assert host.get("embeddings")["loaded"]["zebra"]["vectors"] == 2
-    finally:
-        Path(path).unlink()
-        database.load_textual_inversion_embeddings()

@@ -1,5 +1,5 @@
-"""Moving parts of the model to the graphics card on demand is not part of this host. The questions that extensions ask
-are answered, and what --lowvram and --medvram forbid to other threads is forbidden.
+"""Parts of the model are never moved to the graphics card on demand. What extensions ask is answered, and what
+--lowvram and --medvram forbid to other threads is forbidden.
 """
 
 from __future__ import annotations
@@ -16,23 +16,18 @@ def is_enabled(sd_model: Any) -> bool:
 
 def is_needed(sd_model: Any) -> bool:
     """SDXL's models alone have a `conditioner`."""
-    return bool(cmd_opts.lowvram or cmd_opts.medvram or (cmd_opts.medvram_sdxl and hasattr(sd_model, "conditioner")))
+    return cmd_opts.lowvram or cmd_opts.medvram or (cmd_opts.medvram_sdxl and hasattr(sd_model, "conditioner"))
 
 
 def apply(sd_model: Any) -> None:
     """At every loading: whether previews and the like may use the model's device beside sampling."""
-    enable = is_needed(sd_model)
-    shared.parallel_processing_allowed = not enable
-    if enable:
-        setup_for_low_vram(sd_model, not cmd_opts.lowvram)
-    else:
-        sd_model.lowvram = False
+    sd_model.lowvram = bool(is_needed(sd_model))
+    shared.parallel_processing_allowed = not sd_model.lowvram
+
+
+def setup_for_low_vram(sd_model: Any, use_medvram: bool) -> None:
+    """Nothing is moved."""
 
 
 def send_everything_to_cpu() -> None:
     """Nothing was moved."""
-
-
-def setup_for_low_vram(sd_model: Any, use_medvram: bool) -> None:
-    del use_medvram
-    sd_model.lowvram = True

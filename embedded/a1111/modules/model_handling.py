@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from modules import devices, extra_networks, sd_models, sd_unet, sd_vae, shared
+from modules import devices, extra_networks, sd_models, sd_unet, shared
 from modules.sd_hijack import model_hijack
 from modules.shared import cmd_opts, opts
 
-_CHECKPOINT, _VAE = "sd_model_checkpoint", "sd_vae"
+SCHEDULES: tuple[tuple[Any, ...], ...] = ()
+"""Noise schedules of this host alone: name, label, function."""
+HOOKS_BEFORE_HIRES_RESET = False
+"""Whether the hires pass calls its hook once more, before the model is made ready for it."""
+REFINER_FORGETS_NETWORKS = False
+_CHECKPOINT = "sd_model_checkpoint"
 
 
 def watch_settings() -> None:
     from modules.call_queue import wrap_queued_call
 
     opts.onchange(_CHECKPOINT, wrap_queued_call(lambda: sd_models.reload_model_weights()), call=False)
-    opts.onchange(_VAE, wrap_queued_call(lambda: sd_vae.reload_vae_weights()), call=False)
 
 
 def start() -> None:
@@ -30,47 +34,29 @@ def start() -> None:
         Thread(target=lambda: shared.sd_model, daemon=True).start()
 
 
-def _apply_overrides(p: Any) -> None:
-    """Settles the checkpoint, then the request's settings. Also brings the selected checkpoint back after a Refiner."""
-    overrides = p.override_settings
-    if sd_models.checkpoint_aliases.get(overrides.get(_CHECKPOINT)) is None:
-        overrides.pop(_CHECKPOINT, None)
-        sd_models.reload_model_weights()
-    for name, wanted in overrides.items():
-        opts.set(name, wanted, is_api=True, run_callbacks=False)
-        if name == _CHECKPOINT:
-            sd_models.reload_model_weights()
-        elif name == _VAE:
-            sd_vae.reload_vae_weights()
-
-
-def _restore(settings: dict[str, Any]) -> None:
-    """The checkpoint that was selected is read by the next request, not here."""
-    for name, value in settings.items():
-        setattr(opts, name, value)
-        if name == _VAE:
-            sd_vae.reload_vae_weights()
-
-
 @contextlib.contextmanager
 def settings_of(p: Any) -> Iterator[None]:
-    """The request's own settings, for as long as it runs. What was never saved is not restored."""
-    before = {name: opts.data[name] for name in p.override_settings if name in opts.data}
+    """The request's own settings, for as long as it runs. What was never saved is not restored, and the checkpoint that
+    was selected is read by the next request.
+    """
+    wanted = p.override_settings
+    if wanted.get(_CHECKPOINT) not in sd_models.checkpoint_aliases:
+        wanted.pop(_CHECKPOINT, None)
+    before = {name: opts.data[name] for name in wanted if name in opts.data}
     try:
-        _apply_overrides(p)
-        sd_models.apply_token_merging(p.sd_model, p.get_token_merging_ratio())
+        for name, value in wanted.items():
+            opts.set(name, value, is_api=True, run_callbacks=False)
+        sd_models.reload_model_weights()  # also brings the selected checkpoint back after a Refiner
         yield
     finally:
-        sd_models.apply_token_merging(p.sd_model, 0)
         if p.override_settings_restore_afterwards:
-            _restore(before)
+            for name, value in before.items():
+                setattr(opts, name, value)
 
 
 def begin_request(p: Any) -> None:
     model_hijack.apply_circular(p.tiling)
     model_hijack.clear_comments()
-    if not p.do_not_reload_embeddings and os.path.exists(cmd_opts.embeddings_dir):
-        model_hijack.embedding_db.load_textual_inversion_embeddings()
 
 
 @contextlib.contextmanager
@@ -90,21 +76,18 @@ def begin_batch(p: Any) -> None:
 
 
 def latent_channels() -> int:
-    return getattr(shared.sd_model, "latent_channels", 4)
+    return shared.sd_model.latent_channels
+
+
+def autoencoder_width() -> int:
+    return shared.sd_model.first_stage_model.encoder.conv_in.out_channels
 
 
 def activate_networks(p: Any, data: Any) -> None:
+    """The layers take them up when they are called."""
     if not p.disable_extra_networks:
         with devices.autocast():
             extra_networks.activate(p, data)
-
-
-def after_networks(p: Any) -> None:
-    """The layers take the networks up when they are called."""
-
-
-def comment(text: str) -> None:
-    model_hijack.comments.append(text)
 
 
 def comments() -> list[str]:
@@ -115,13 +98,8 @@ def notes() -> dict[str, Any]:
     return model_hijack.extra_generation_params
 
 
-def conditioned(encode: Callable[[], Any], cache: list[Any]) -> Any:
-    del cache
-    return encode()
-
-
-def recall_notes(cache: list[Any]) -> None:
-    """What the text encoder noted is not kept with its result."""
+def before_reading() -> None:
+    """Clip skip is asked of the settings."""
 
 
 def leaves_uncond_out(cfg: float) -> bool:
@@ -134,27 +112,17 @@ def leaves_uncond_out(cfg: float) -> bool:
 def sampling(p: Any) -> Iterator[None]:
     """Around `p.sample`."""
     sd_models.apply_alpha_schedule_override(p.sd_model, p)
-    precision = devices.without_autocast if devices.unet_needs_upcast else devices.autocast
-    with precision():
+    with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast():
         yield
 
 
-def before_pass(p: Any, for_hr: bool = False) -> None:
-    if for_hr:
-        sd_models.apply_token_merging(p.sd_model, p.get_token_merging_ratio(for_hr=True))
-
-
-def after_hires_pass(p: Any) -> None:
-    sd_models.apply_token_merging(p.sd_model, p.get_token_merging_ratio())
+def before_pass(p: Any) -> None:
+    """Nothing to make ready."""
 
 
 def pass_noise(p: Any, noise: torch.Tensor) -> torch.Tensor:
     del p
     return noise
-
-
-HOOKS_BEFORE_HIRES_RESET = False
-"""Whether the hires pass calls its hook once more, before the model is made ready for it."""
 
 
 def note_hires(p: Any) -> None:
@@ -167,26 +135,38 @@ def load_for_hires(p: Any) -> None:
 
 
 def condition_hires_early(p: Any) -> None:
-    """The hires pass's prompts are read when it begins, unless the old behaviour is asked for."""
-    if opts.hires_fix_use_firstpass_conds:
-        p.calculate_hr_conds()
+    """The hires pass's prompts are read when it begins."""
 
 
 def takes_a_picture(model: Any) -> bool:
     """Whether the U-Net sees a masked picture beside the latent, as inpainting models do."""
-    return model.model.conditioning_key in {"hybrid", "concat"}
+    return model.model.conditioning_key == "hybrid"
 
 
-def is_edit_model() -> bool:
-    return shared.sd_model.cond_stage_key == "edit"
+def refiner_progress(denoiser: Any, sigma: torch.Tensor) -> float:
+    """How much of the sampling is done, by the noise level's place among the model's; a timestep sampler's level is a
+    timestep. With LCM's 50 levels it says 0.95 at once.
+    """
+    level, levels = sigma.max(), getattr(denoiser.inner_model, "sigmas", None)
+    place = int(level) if levels is None else int((levels.to(level) - level).abs().argmin())
+    return (999 - place) / 1000
+
+
+@contextlib.contextmanager
+def exchanged_for_refiner(info: Any, x: torch.Tensor) -> Iterator[None]:
+    del x
+    with sd_models.SkipWritingToConfig():
+        sd_models.reload_model_weights(info=info)
+    yield
 
 
 def embeddings() -> Any:
-    return model_hijack.embedding_db
+    """For the API's list: textual inversion is not played here."""
+    return SimpleNamespace(word_embeddings={}, skipped_embeddings={})
 
 
 def reload_embeddings() -> None:
-    model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
+    """Nothing to read."""
 
 
 def last_entries() -> dict[str, Any]:
@@ -213,4 +193,4 @@ VAE_ROUTE = "sd-vae"
 
 
 def vae_files() -> dict[str, str]:
-    return sd_vae.vae_dict
+    return {}

@@ -1,10 +1,21 @@
-"""What a generation returns on this host, and which of it is shown."""
+"""What a request of this host has beyond what both have, what a generation returns, and which of it is shown."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from modules.processed import Processed
+
+
+@dataclass(repr=False)
+class RequestFields:
+    """None."""
+
+
+@dataclass(repr=False)
+class HiresFields:
+    """None."""
 
 
 def of_request(p: Any, images: list[Any], **described: Any) -> Processed:
@@ -18,7 +29,3 @@ def shown(processed: Processed) -> list[Any]:
 
 def process_extra_images(processed: Processed) -> None:
     """This host has none."""
-    del processed
-
-
-__all__ = ["Processed", "of_request", "process_extra_images", "shown"]

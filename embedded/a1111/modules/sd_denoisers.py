@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
 from typing import Any
 
-import k_diffusion.external
 import torch
+from k_diffusion import external
 
 from modules import shared
 
 
 def k_denoiser() -> Any:
     """The loaded model as k-diffusion's samplers see it: from noise levels to x0."""
-    make = getattr(shared.sd_model, "create_denoiser", None)
-    if make is not None:
-        return make()
-    v = shared.sd_model.parameterization == "v"
-    wrap = k_diffusion.external.CompVisVDenoiser if v else k_diffusion.external.CompVisDenoiser
-    return wrap(shared.sd_model, quantize=shared.opts.enable_quantization)
+    kinds = {"eps": external.CompVisDenoiser, "v": external.CompVisVDenoiser}
+    return kinds[shared.sd_model.parameterization](shared.sd_model, quantize=shared.opts.enable_quantization)
 
 
 def alphas_cumprod(model: Any) -> torch.Tensor:
@@ -27,11 +22,10 @@ def alphas_cumprod(model: Any) -> torch.Tensor:
 
 
 def conditioning_key() -> str:
-    return getattr(shared.sd_model.model, "conditioning_key", "crossattn")
+    return shared.sd_model.model.conditioning_key
 
 
-@contextmanager
-def running(model_wrap: Any, x: torch.Tensor) -> Iterator[None]:
+def running(model_wrap: Any, x: torch.Tensor) -> contextlib.AbstractContextManager[None]:
     """Around one run of a sampler; the model is where it has to be already."""
     del model_wrap, x
-    yield
+    return contextlib.nullcontext()

@@ -7,27 +7,49 @@ from typing import Any
 import torch
 
 from modules import devices, lowvram, shared
+from modules.rng import DecodedSamples
 
 
 def decode(model: Any, sample: torch.Tensor) -> torch.Tensor:
     """Latents [B, 4, h, w] to pictures [B, 3, H, W] in -1..1."""
+    vae = model.first_stage_model
     with torch.no_grad(), devices.without_autocast():
-        return model.decode_first_stage(sample.to(model.first_stage_model.dtype))
+        return model.decode_first_stage(sample.to(vae.dtype))
 
 
 def for_decoding(latents: torch.Tensor) -> torch.Tensor:
     return latents.to(devices.dtype_vae)
 
 
+def encode_signed(model: Any, pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures [B, 3, H, W] in -1..1 to latents, drawn from the encoder's distribution."""
+    return model.get_first_stage_encoding(model.encode_first_stage(pictures))
+
+
 def encode(model: Any, image: torch.Tensor) -> torch.Tensor:
     """Pictures [B, 3, H, W] in 0..1 to latents, one by one, drawn from the encoder's distribution."""
     model.first_stage_model.to(devices.dtype_vae)
-    image = image.to(shared.device, dtype=devices.dtype_vae) * 2 - 1
-    rows = [model.get_first_stage_encoding(model.encode_first_stage(row.unsqueeze(0)))[0] for row in image]
-    return torch.stack(rows)
+    pixels = image.to(shared.device, devices.dtype_vae) * 2 - 1
+    return torch.cat([encode_signed(model, picture) for picture in pixels.split(1)])
 
 
 def for_previews(approximation: int) -> int:
     """Full decoding (0) only where memory suffices, else "Approx NN" (1)."""
-    short = lowvram.is_enabled(shared.sd_model) and not shared.opts.live_preview_allow_lowvram_full
-    return 1 if approximation == 0 and short else approximation
+    return approximation or int(lowvram.is_enabled(shared.sd_model))
+
+
+def decode_latent_batch(
+    model: Any, batch: torch.Tensor, target_device: Any = None, check_for_nans: bool = False
+) -> DecodedSamples:
+    """One by one. NansException where latents or pictures have no numbers."""
+    from modules.sd_samplers_common import decode_first_stage
+
+    if check_for_nans:
+        devices.test_for_nans(batch, "unet")
+    samples = DecodedSamples()
+    for latent in batch.split(1):
+        picture = decode_first_stage(model, latent)[0]
+        if check_for_nans:
+            devices.test_for_nans(picture, "vae")
+        samples.append(picture.to(target_device) if target_device is not None else picture)
+    return samples

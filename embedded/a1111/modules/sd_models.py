@@ -1,69 +1,54 @@
 """The loaded model: made from a file, refilled in place from another, kept or dropped by the limit on resident
 checkpoints.
 
-The order of steps is the host's, its traps included: the old model is unhooked before the new file is read, so a file
-that cannot be read leaves it unhooked; a model of another configuration goes the slow way over `load_model`, whose
-empty-prompt conditioning activates an empty set of extra networks; every reload undoes tiling.
+The traps are the host's: the old model is unhooked before the new file is read, so a file that cannot be read leaves it
+unhooked; a model of another configuration goes the slow way over `load_model`, whose empty prompt activates an empty
+set of networks; every reload undoes tiling.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from modules import (
-    devices,
-    errors,
-    extra_networks,
-    lowvram,
-    script_callbacks,
-    sd_hijack,
-    sd_ldm,
-    sd_models_config,
-    sd_unet,
-    sd_vae,
-    shared,
-)
+from modules import devices, errors, extra_networks, lowvram, script_callbacks, sd_ldm, sd_models_config, shared
 from modules.sd_checkpoints import (
     CheckpointInfo,
     checkpoint_aliases,
-    checkpoint_alisases,
     checkpoint_tiles,
     checkpoints_list,
-    checkpoints_loaded,
-    get_checkpoint_state_dict,
     get_closet_checkpoint_match,
-    get_state_dict_from_checkpoint,
     list_models,
-    model_dir,
-    model_hash,
     model_path,
     read_metadata_from_safetensors,
     read_state_dict,
     select_checkpoint,
 )
-from modules.sd_model_numbers import apply_alpha_schedule_override, rescale_zero_terminal_snr_abar, zero_missing
-from modules.sd_model_weights import SkipWritingToConfig, load_model_weights, select_in_settings, set_model_type
+from modules.sd_hijack import model_hijack
+from modules.shared import opts
 from modules.timer import Timer
+
+_selecting = True
+
+
+@contextlib.contextmanager
+def SkipWritingToConfig() -> Iterator[None]:
+    """While entered, loading a checkpoint does not make it the selected one."""
+    global _selecting
+    before, _selecting = _selecting, False
+    try:
+        yield
+    finally:
+        _selecting = before
 
 
 def setup_model() -> None:
     os.makedirs(model_path, exist_ok=True)
-
-
-def check_fp8(model: Any) -> bool | None:
-    return None if model is None else False
-
-
-def _restore_vae_state(model: Any) -> None:
-    """`sd_vae` keeps one model's state in its globals; makes it this model's."""
-    for name in ("base_vae", "loaded_vae_file"):
-        setattr(sd_vae, name, getattr(model, name, None))
-    sd_vae.checkpoint_info = model.sd_checkpoint_info
 
 
 class SdModelData:
@@ -77,37 +62,91 @@ class SdModelData:
         self.was_loaded_at_least_once = False
         self.lock = threading.Lock()
 
-    def _untried(self) -> bool:
-        return self.sd_model is None and not self.was_loaded_at_least_once
-
     def get_sd_model(self) -> Any:
-        if self._untried():
-            with self.lock:
-                if self._untried():  # another thread may have loaded it meanwhile
-                    self._load_selected()
+        if self.sd_model is not None or self.was_loaded_at_least_once:
+            return self.sd_model
+        with self.lock:
+            if self.sd_model is None and not self.was_loaded_at_least_once:  # no other thread has loaded it meanwhile
+                try:
+                    load_model()
+                except Exception as fault:  # the page must come up all the same
+                    errors.display(fault, "loading the selected checkpoint", full_traceback=True)
+                    self.sd_model = None
         return self.sd_model
 
-    def _load_selected(self) -> None:
-        try:
-            load_model()
-        except Exception as fault:  # the page must come up all the same
-            errors.display(fault, "loading the selected checkpoint", full_traceback=True)
-            print("\nNo checkpoint is loaded.", file=sys.stderr)
-            self.sd_model = None
-
-    def forget(self, model: Any) -> None:
-        self.loaded_sd_models = [resident for resident in self.loaded_sd_models if resident is not model]
-
     def set_sd_model(self, v: Any, already_loaded: bool = False) -> None:
+        del already_loaded
         self.sd_model = v
-        if already_loaded:
-            _restore_vae_state(v)
-        self.forget(v)
-        if v is not None:
-            self.loaded_sd_models.insert(0, v)
+        others = [model for model in self.loaded_sd_models if model is not v]
+        self.loaded_sd_models = others if v is None else [v, *others]
 
 
 model_data = SdModelData()
+
+
+def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Moves a schedule so that the last step holds no signal (Lin et al. 2023, "Common diffusion noise schedules ...
+    are flawed").
+    """
+    root = alphas_cumprod.sqrt()
+    first, last = root[0].clone(), root[-1].clone()
+    moved = ((root - last) * (first / (first - last))) ** 2
+    moved[-1] = 4.8973451890853435e-08
+    return moved
+
+
+def apply_alpha_schedule_override(sd_model: Any, p: Any = None) -> None:
+    """The schedule that the settings want, from the file's own; noted on `p` where it differs."""
+    schedule, notes = sd_model.alphas_cumprod_original.to(shared.device), {}
+    if opts.use_downcasted_alpha_bar:
+        notes["Downcast alphas_cumprod"], schedule = True, schedule.half()
+    if opts.sd_noise_schedule == "Zero Terminal SNR":
+        notes["Noise Schedule"], schedule = opts.sd_noise_schedule, rescale_zero_terminal_snr_abar(schedule)
+    sd_model.alphas_cumprod = schedule
+    if p is not None:
+        p.extra_generation_params.update(notes)
+
+
+def _set_number_types(model: Any) -> None:
+    """Half precision for all but the noise schedule, and the VAE where that is to be kept full."""
+    half = not shared.cmd_opts.no_half
+    schedule, vae = model.alphas_cumprod, model.first_stage_model
+    for part in (model.model, model.cond_stage_model):
+        part.half() if half else part.float()
+    vae.to(devices.dtype_vae)
+    model.alphas_cumprod_original = schedule
+    devices.dtype_unet = torch.float16 if half else torch.float32
+    devices.unet_needs_upcast = bool(half and shared.cmd_opts.upcast_sampling)
+
+
+def load_model_weights(
+    model: Any, checkpoint_info: CheckpointInfo, state_dict: dict[str, torch.Tensor] | None, timer: Timer
+) -> Any:
+    """Fills `model` from a file; keys that the file lacks keep what they held. Returns load_state_dict's answer."""
+    tensors = _tensors_of(checkpoint_info, timer) if state_dict is None else state_dict
+    answer = model.load_state_dict(tensors, strict=False)
+    _set_number_types(model)
+    apply_alpha_schedule_override(model)
+    model.sd_checkpoint_info, model.sd_model_checkpoint = checkpoint_info, checkpoint_info.filename
+    model.sd_model_hash = checkpoint_info.calculate_shorthash()
+    _select(checkpoint_info)
+    timer.record("apply weights to model")
+    return answer
+
+
+def _select(info: CheckpointInfo) -> None:
+    """Makes this file the one that the settings name, unless a passing change (Refiner, hires) is under way."""
+    if _selecting:
+        opts.data["sd_model_checkpoint"] = info.title
+    opts.data["sd_checkpoint_hash"] = info.sha256
+
+
+def _tensors_of(info: CheckpointInfo, timer: Timer) -> dict[str, torch.Tensor]:
+    info.calculate_shorthash()
+    print(f"Reading {info.filename} [{info.shorthash}]")
+    tensors = read_state_dict(info.filename)
+    timer.record("read file")
+    return tensors
 
 
 def get_empty_cond(sd_model: Any) -> Any:
@@ -118,8 +157,7 @@ def get_empty_cond(sd_model: Any) -> Any:
 
 
 def send_model_to_cpu(m: Any) -> None:
-    if m is not None:
-        m.to(devices.cpu)
+    m.to(devices.cpu)
     devices.torch_gc()
 
 
@@ -128,199 +166,101 @@ def send_model_to_device(m: Any) -> None:
     m.to(shared.device)
 
 
-def send_model_to_trash(m: Any) -> None:
-    m.to(device="meta")
+def unload_model_weights(sd_model: Any = None, info: Any = None) -> None:
+    del info
+    send_model_to_cpu(sd_model or shared.sd_model)
+
+
+def _drop(model: Any) -> None:
+    model_data.loaded_sd_models = [resident for resident in model_data.loaded_sd_models if resident is not model]
+    model.to(device="meta")
     devices.torch_gc()
-
-
-def _announce(model: Any, timer: Timer) -> None:
-    """Tells the extensions, after the text encoder knows its embeddings."""
-    sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
-    script_callbacks.model_loaded_callback(model)
-    timer.record("scripts callbacks")
-    with devices.autocast(), torch.no_grad():
-        model.cond_stage_model_empty_prompt = get_empty_cond(model)
-    timer.record("calculate empty prompt")
 
 
 def load_model(
     checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: dict[str, torch.Tensor] | None = None
 ) -> Any:
     """Drops the current model, then builds one from the checkpoint's yaml and fills it."""
-    file = checkpoint_info or select_checkpoint()
-    timer = Timer()
-    if model_data.sd_model:
-        send_model_to_trash(model_data.sd_model)
+    info, timer = checkpoint_info or select_checkpoint(), Timer()
+    if model_data.sd_model is not None:
+        _drop(model_data.sd_model)
         model_data.sd_model = None
-    given = already_loaded_state_dict
-    tensors = get_checkpoint_state_dict(file, timer) if given is None else given
-    yaml_path = sd_models_config.find_checkpoint_config(tensors, file)
-    print(f"Building {file.title} as {yaml_path} describes it")
-    built: Any = sd_ldm.from_config(yaml_path)
-    built.used_config = yaml_path
-    timer.record("create model")
-    zero_missing(built, load_model_weights(built, file, tensors, timer).missing_keys)
-    send_model_to_device(built)
-    sd_hijack.model_hijack.hijack(built)
-    timer.record("hijack")
-    built.eval()
-    model_data.set_sd_model(built)
+    tensors = already_loaded_state_dict or _tensors_of(info, timer)
+    model: Any = sd_ldm.LatentDiffusion(sd_models_config.find_checkpoint_config(tensors, info))
+    missing = set(load_model_weights(model, info, tensors, timer).missing_keys)
+    for name, layer in model.named_modules():
+        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Embedding)):
+            for key, parameter in layer.named_parameters(name, recurse=False):
+                if key in missing:  # not initialised; zeros on the host too
+                    torch.nn.init.zeros_(parameter)
+    send_model_to_device(model)
+    model_hijack.hijack(model.eval())
+    model_data.set_sd_model(model)
     model_data.was_loaded_at_least_once = True
-    _announce(built, timer)
-    print(f"Model loaded in {timer.summary()}.")
-    return built
+    script_callbacks.model_loaded_callback(model)
+    with devices.autocast(), torch.no_grad():
+        model.cond_stage_model_empty_prompt = get_empty_cond(model)
+    print(f"{info.title} loaded in {timer.summary()}.")
+    return model
 
 
-def _holds(model: Any, file: CheckpointInfo) -> bool:
-    return model is not None and model.sd_checkpoint_info.filename == file.filename
-
-
-def _drop_surplus(wanted: CheckpointInfo) -> None:
-    """Resident models over the limit go, oldest first; the wanted one stays."""
-    limit = shared.opts.sd_checkpoints_limit
-    surplus = len(model_data.loaded_sd_models) - limit if limit > 0 else 0
-    others = [model for model in reversed(model_data.loaded_sd_models) if not _holds(model, wanted)]
-    for model in others[: max(surplus, 0)]:
-        print(f"{model.sd_checkpoint_info.title} leaves memory: the limit is {limit}")
-        model_data.forget(model)
-        send_model_to_trash(model)
-
-
-def _make_current(resident: Any) -> None:
-    send_model_to_device(resident)
-    model_data.set_sd_model(resident, already_loaded=True)
-    file = resident.sd_checkpoint_info
-    select_in_settings(file)
-    if not SkipWritingToConfig.skip:
-        shared.opts.data["sd_checkpoint_hash"] = file.sha256
-    sd_vae.reload_vae_weights(resident)
-
-
-def _oldest_to_refill() -> Any:
-    """Takes the oldest resident model, which another file will be read into; None where there is none."""
-    if not model_data.loaded_sd_models:
-        return None
-    model_data.sd_model = model_data.loaded_sd_models.pop()
-    _restore_vae_state(model_data.sd_model)
-    return model_data.sd_model
-
-
-def reuse_model_from_already_loaded(sd_model: Any, checkpoint_info: CheckpointInfo, timer: Timer) -> Any:
-    """The model of this file if it is resident, else one that may be refilled, or None."""
-    del timer
-    if _holds(sd_model, checkpoint_info):
-        return sd_model
-    if shared.opts.sd_checkpoints_keep_in_cpu:
-        send_model_to_cpu(sd_model)
-    _drop_surplus(checkpoint_info)
-    residents, limit = model_data.loaded_sd_models, shared.opts.sd_checkpoints_limit
-    match = next((model for model in residents if _holds(model, checkpoint_info)), None)
-    if match is not None:
-        _make_current(match)
-    elif limit > 1 and len(residents) < limit:
-        model_data.sd_model = None
-        load_model(checkpoint_info)
-    else:
-        return _oldest_to_refill()
-    return model_data.sd_model
-
-
-class _Exchange:
-    """Another file read into a model that stands, or a new model where its yaml is another."""
-
-    def __init__(self, wanted: CheckpointInfo, before: CheckpointInfo | None, timer: Timer) -> None:
-        self.wanted, self.before, self.timer = wanted, before, timer
-
-    def run(self, model: Any) -> Any:
-        if model is not None:
-            self._detach(model)
-        tensors = get_checkpoint_state_dict(self.wanted, self.timer)
-        yaml_path = sd_models_config.find_checkpoint_config(tensors, self.wanted)
-        if model is not None and model.used_config == yaml_path:
-            return self._refill(model, tensors)
-        if model is not None:
-            send_model_to_trash(model)
-        load_model(self.wanted, already_loaded_state_dict=tensors)
-        return model_data.sd_model
-
-    def _detach(self, model: Any) -> None:
-        """Before the file is read, as on the host: what fails from here to `_refill` leaves the model unhooked."""
-        sd_unet.apply_unet("None")
-        send_model_to_cpu(model)
-        sd_hijack.model_hijack.undo_hijack(model)
-
-    def _refill(self, model: Any, tensors: dict[str, torch.Tensor]) -> Any:
-        try:
-            self._read_or_go_back(model, tensors)
-        finally:
-            sd_hijack.model_hijack.hijack(model)
-            model.to(devices.device)
-            script_callbacks.model_loaded_callback(model)
-            self.timer.record("script callbacks")
-        print(f"{self.wanted.title} read in {self.timer.summary()}.")
-        model_data.set_sd_model(model)
-        sd_unet.apply_unet()
-        return model
-
-    def _read_or_go_back(self, model: Any, tensors: dict[str, torch.Tensor]) -> None:
-        try:
-            load_model_weights(model, self.wanted, tensors, self.timer)
-        except Exception:
-            assert self.before is not None
-            print(f"{self.wanted.title} could not be read; going back to {self.before.title}")
-            load_model_weights(model, self.before, None, self.timer)
-            raise
+def _resident_or_oldest(current: Any, wanted: CheckpointInfo) -> Any:
+    """The resident model of this file, else one that may be refilled, or None where there is room for a new one."""
+    limit, others = opts.sd_checkpoints_limit, []
+    if current is not None:
+        send_model_to_cpu(current)
+    for model in model_data.loaded_sd_models:
+        if model.sd_model_checkpoint == wanted.filename:
+            return model
+        others.append(model)
+    for surplus in others[limit:]:
+        _drop(surplus)
+    return others[limit - 1] if len(others) >= limit else None
 
 
 def reload_model_weights(sd_model: Any = None, info: CheckpointInfo | None = None, forced_reload: bool = False) -> Any:
     """Makes `info`, or the selected checkpoint, the current model. Raises what reading the file raises."""
-    wanted, timer = info or select_checkpoint(), Timer()
-    current = sd_model or model_data.sd_model
-    before = None if current is None else current.sd_checkpoint_info
+    wanted, timer, current = info or select_checkpoint(), Timer(), sd_model or model_data.sd_model
     if current is not None and current.sd_model_checkpoint == wanted.filename and not forced_reload:
         return current
-    usable = reuse_model_from_already_loaded(current, wanted, timer)
-    if _holds(usable, wanted) and not forced_reload:
-        return usable
-    return _Exchange(wanted, before, timer).run(usable)
-
-
-def unload_model_weights(sd_model: Any = None, info: CheckpointInfo | None = None) -> Any:
-    del info
-    send_model_to_cpu(shared.sd_model if sd_model is None else sd_model)
-    return sd_model
-
-
-def apply_token_merging(sd_model: Any, token_merging_ratio: float) -> None:
-    """Keeps the ratio on the model, as the host does; the merging itself (tomesd) is not part of this WebUI."""
-    applied = getattr(sd_model, "applied_token_merged_ratio", 0)
-    if applied != token_merging_ratio:
-        sd_model.applied_token_merged_ratio = token_merging_ratio
+    model = _resident_or_oldest(current, wanted)
+    if model is not None and model.sd_model_checkpoint == wanted.filename and not forced_reload:
+        send_model_to_device(model)
+        model_data.set_sd_model(model)
+        _select(wanted)
+        return model
+    if model is None:
+        model_data.sd_model = None
+        return load_model(wanted)
+    model_data.sd_model, before = model, model.sd_checkpoint_info
+    send_model_to_cpu(model)
+    model_hijack.undo_hijack(model)
+    tensors = _tensors_of(wanted, timer)  # a file that cannot be read leaves the model unhooked
+    if sd_models_config.find_checkpoint_config(tensors, wanted) != model.used_config:
+        return load_model(wanted, already_loaded_state_dict=tensors)
+    try:
+        load_model_weights(model, wanted, tensors, timer)
+    except Exception:
+        load_model_weights(model, before, None, timer)
+        raise
+    finally:
+        model_hijack.hijack(model)
+        send_model_to_device(model)
+        script_callbacks.model_loaded_callback(model)
+    model_data.set_sd_model(model)
+    print(f"{wanted.title} read in {timer.summary()}.")
+    return model
 
 
 __all__ = [
     "CheckpointInfo",
-    "SkipWritingToConfig",
-    "apply_alpha_schedule_override",
     "checkpoint_aliases",
-    "checkpoint_alisases",
     "checkpoint_tiles",
     "checkpoints_list",
-    "checkpoints_loaded",
-    "get_checkpoint_state_dict",
     "get_closet_checkpoint_match",
-    "get_state_dict_from_checkpoint",
     "list_models",
-    "load_model",
-    "load_model_weights",
-    "model_data",
-    "model_dir",
-    "model_hash",
     "model_path",
     "read_metadata_from_safetensors",
     "read_state_dict",
-    "reload_model_weights",
-    "rescale_zero_terminal_snr_abar",
     "select_checkpoint",
-    "set_model_type",
 ]

@@ -1,6 +1,4 @@
-"""Replacements of the U-Net by other engines: there are none here, so `current_unet` is always None and the torch
-module runs.
-"""
+"""Replacements of the U-Net by other engines. There are none, so that the torch module runs; extensions look here."""
 
 from __future__ import annotations
 
@@ -9,17 +7,8 @@ from typing import Any
 unet_options: list[Any] = []
 current_unet_option: Any = None
 current_unet: Any = None
-original_forward: Any = None
-
-
-def list_unets() -> None:
-    return None
-
-
-def get_unet_option(option: str | None = None) -> Any:
-    del option
-    return None
 
 
 def apply_unet(option: str | None = None) -> None:
+    """When a request begins."""
     del option

@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from modules import extra_networks, shared
 
+Loader = Callable[[list[str], list[float], list[float], list[int | None]], list[Any]]
 
-def _parse(params: extra_networks.ExtraNetworkParams) -> tuple[str, float, float, int | None]:
+
+def _read(mention: extra_networks.ExtraNetworkParams) -> tuple[str, float, float, int | None]:
     """Name, the text encoder's and the U-Net's weight, rank; values by name win over those by place."""
-    name, *by_place = params.positional
-    given: dict[str, Any] = dict(zip(("te", "unet", "dyn"), by_place, strict=False)) | params.named
+    name, *by_place = mention.positional
+    given = {**dict(zip(("te", "unet", "dyn"), by_place, strict=False)), **mention.named}
     te = float(given.get("te", 1.0))
-    unet = float(given.get("unet", te))
-    rank = given.get("dyn")
-    return name, te, unet, None if rank is None else int(rank)
+    return name, te, float(given.get("unet", te)), int(given["dyn"]) if "dyn" in given else None
 
 
 class LoraMentions(extra_networks.ExtraNetwork):
-    def __init__(self) -> None:
+    """`load` makes the mentioned networks the wanted ones and returns those that were found."""
+
+    def __init__(self, load: Loader) -> None:
         super().__init__("lora")
+        self.load = load
         self.errors: dict[str, int] = {}
         """Layers, by network, whose shapes did not fit."""
 
-    remove_symbols = str.maketrans("", "", ":,")
-
     def activate(self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]) -> None:
         self.errors.clear()
-        mentions = [_parse(params) for params in params_list]
-        columns = [list(column) for column in zip(*mentions, strict=True)] or [[], [], [], []]
-        loaded = self.load(*columns)
-        if shared.opts.lora_add_hashes_to_infotext:
-            self._note_hashes(p, loaded)
-
-    def load(self, names: list[str], te: list[float], unet: list[float], ranks: list[Any]) -> list[Any]:
-        """Makes these the wanted networks; returns those that were found."""
-        raise NotImplementedError
-
-    def _note_hashes(self, p: Any, loaded: list[Any]) -> None:
-        """By the prompt's names; the hires pass adds its own to those of the first."""
-        kept = getattr(p, "lora_hashes", {}) if getattr(p, "is_hr_pass", False) else {}
-        named = [(net.mentioned_name, net.network_on_disk.shorthash) for net in loaded]
-        kept.update({name.translate(self.remove_symbols): short for name, short in named if name and short})
-        p.lora_hashes = kept
-        if kept:
-            p.extra_generation_params["Lora hashes"] = ", ".join(map(": ".join, kept.items()))
+        read = [_read(mention) for mention in params_list]
+        loaded = self.load(*([mention[i] for mention in read] for i in range(4)))  # type: ignore[arg-type]
+        if not shared.opts.lora_add_hashes_to_infotext:
+            return
+        hashes = getattr(p, "lora_hashes", {}) if getattr(p, "is_hr_pass", False) else {}
+        for net in loaded:
+            if net.mentioned_name and net.network_on_disk.shorthash:
+                hashes[net.mentioned_name.replace(":", "").replace(",", "")] = net.network_on_disk.shorthash
+        p.lora_hashes = hashes
+        if hashes:
+            p.extra_generation_params["Lora hashes"] = ", ".join(f"{name}: {value}" for name, value in hashes.items())
 
     def deactivate(self, p: Any) -> None:
-        if not self.errors:
-            return
-        counts = ", ".join(f"{name} ({count})" for name, count in self.errors.items())
-        p.comment(f"Layers that a LoRA does not fit: {counts}")
-        self.errors.clear()
+        if self.errors:
+            counts = ", ".join(f"{name} ({count})" for name, count in self.errors.items())
+            p.comment(f"Layers that a LoRA does not fit: {counts}")
+            self.errors.clear()

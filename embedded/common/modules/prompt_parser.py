@@ -1,19 +1,41 @@
-"""From prompts to conditioning: emphasis, AND, and the choice of the conditioning that holds at a step."""
+"""From prompts to conditioning: prompt editing, AND, and the choice of the conditioning that holds at a step.
+
+`[before:after:when]`, `[after:when]` and `[before::when]` change at a step, or with a decimal point at a share of the
+steps; `[a|b|c]` alternates; round and other square brackets are passed on as emphasis; `\\` makes a bracket literal.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from modules.prompt_schedule import get_learned_conditioning_prompt_schedules
+Nodes = list["str | _Choice"]
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
+_AND = re.compile(r"\bAND\b")
+_WEIGHT = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+)))?\s*", re.DOTALL)
 
 
 class ScheduledPromptConditioning(NamedTuple):
     end_at_step: int
     cond: Any
+
+
+@dataclass
+class ComposableScheduledPromptConditioning:
+    schedules: list[ScheduledPromptConditioning]
+    weight: float = 1.0
+
+
+@dataclass
+class MulticondLearnedConditioning:
+    """`batch[i]` holds the parts that AND joins in prompt i."""
+
+    shape: tuple[int, ...]
+    batch: list[list[ComposableScheduledPromptConditioning]]
 
 
 class SdConditioning(list[str]):
@@ -28,202 +50,165 @@ class SdConditioning(list[str]):
         copy_from: Any = None,
     ) -> None:
         super().__init__(prompts)
-        source = prompts if copy_from is None else copy_from
-        self.is_negative_prompt = is_negative_prompt or getattr(source, "is_negative_prompt", False)
-        self.width = width or getattr(source, "width", None)
-        self.height = height or getattr(source, "height", None)
+        like = vars(copy_from) if isinstance(copy_from, SdConditioning) else {}
+        given = {"is_negative_prompt": is_negative_prompt, "width": width, "height": height}
+        vars(self).update({**given, **like})
 
 
-class ComposableScheduledPromptConditioning:
-    def __init__(self, schedules: list[ScheduledPromptConditioning], weight: float = 1.0) -> None:
-        self.schedules = schedules
-        self.weight = weight
+@dataclass
+class _Choice:
+    """`when`: the text of the step at which the first option makes way for the second; None where they alternate."""
+
+    options: list[Nodes]
+    when: str | None
+    last_step: int = 0
+
+    def at(self, step: int) -> Nodes:
+        if self.when is None:
+            return self.options[(step - 1) % len(self.options)]
+        return self.options[step > self.last_step]
 
 
-class MulticondLearnedConditioning:
-    """`batch[i]` holds the parts that AND joins in prompt i."""
+class _Reader:
+    """One prompt's brackets, matched first, so that what is open to the end costs no more than what is closed."""
 
-    def __init__(self, shape: tuple[int, ...], batch: list[list[ComposableScheduledPromptConditioning]]) -> None:
-        self.shape = shape
-        self.batch = batch
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.ends: dict[int, int] = {}
+        still_open: list[int] = []
+        for match in re.finditer(r"\\.|[][()]", text):
+            place, token = match.start(), match.group()
+            if token in "[(":
+                still_open.append(place)
+            elif partners := [i for i in still_open if text[i] == {"]": "[", ")": "("}.get(token)]:
+                self.ends[partners[-1]] = place
+                del still_open[still_open.index(partners[-1]) :]
+
+    def nodes(self, start: int, end: int) -> Nodes:
+        found: Nodes = []
+        while start < end:
+            bracket = start
+            while bracket < end and not (self.text[bracket] == "[" and bracket in self.ends):
+                bracket += 1
+            found.append(self.text[start:bracket])
+            if bracket == end:
+                break
+            close = self.ends[bracket]
+            choice = self._choice(bracket + 1, close)
+            found += ["[", *self.nodes(bracket + 1, close), "]"] if choice is None else [choice]
+            start = close + 1
+        return found
+
+    def _choice(self, start: int, end: int) -> _Choice | None:
+        bars, colons = (self._cuts(start, end, mark) for mark in "|:")
+        if bars:
+            places = [start - 1, *bars, end]
+            return _Choice([self.nodes(a + 1, b) for a, b in zip(places, places[1:])], None)
+        if len(colons) not in (1, 2) or not _NUMBER.fullmatch(self.text, colons[-1] + 1, end):
+            return None
+        before = self.nodes(start, colons[0]) if len(colons) == 2 else []
+        after = self.nodes(colons[0] + 1, colons[1]) if len(colons) == 2 else self.nodes(start, colons[0])
+        return _Choice([before, after], self.text[colons[-1] + 1 : end].strip())
+
+    def _cuts(self, start: int, end: int, mark: str) -> list[int]:
+        """Where `mark` stands outside inner brackets."""
+        found, place = [], start
+        while place < end:
+            if self.text[place] == mark:
+                found.append(place)
+            place = self.ends[place] + 1 if place in self.ends else place + (2 if self.text[place] == "\\" else 1)
+        return found
 
 
-class DictWithShape(dict[str, torch.Tensor]):
-    def __init__(self, x: dict[str, torch.Tensor], shape: Any = None) -> None:
-        super().__init__(x)
-        del shape
+def _ends(nodes: Nodes, steps: int, base_steps: int | None) -> set[int]:
+    """Last steps of all texts. `base_steps` is set in the hires pass: there fractions count from 1.0 and whole numbers
+    from the first pass's last step.
+    """
+    found = {steps}
+    for node in nodes:
+        if isinstance(node, str):
+            continue
+        if node.when is None:
+            found |= set(range(1, steps + 1))
+        else:
+            share = "." in node.when
+            origin = 0 if base_steps is None else 1 if share else base_steps
+            node.last_step = min(steps, int((float(node.when) - origin) * (steps if share else 1)))
+            found |= {node.last_step} if node.last_step >= 1 else set()
+        for option in node.options:
+            found |= _ends(option, steps, base_steps)
+    return found
 
-    @property
-    def shape(self) -> torch.Size:
-        return self["crossattn"].shape
+
+def _text(nodes: Nodes, step: int) -> str:
+    return "".join(node if isinstance(node, str) else _text(node.at(step), step) for node in nodes)
+
+
+def get_learned_conditioning_prompt_schedules(
+    prompts: Sequence[str], base_steps: int, hires_steps: int | None = None
+) -> list[list[list[int | str]]]:
+    """For each prompt its texts in order, each with the last step at which it holds.
+
+    >>> get_learned_conditioning_prompt_schedules(["a [b:3]"], 10)
+    [[[3, 'a '], [10, 'a b']]]
+    >>> get_learned_conditioning_prompt_schedules(["a [cat:dog:.5]", "[fe|]male"], 2)
+    [[[1, 'a cat'], [2, 'a dog']], [[1, 'female'], [2, 'male']]]
+    """
+    steps, first = (base_steps, None) if hires_steps is None else (hires_steps, base_steps)
+    read = [_Reader(prompt).nodes(0, len(prompt)) for prompt in prompts]
+    return [[[end, _text(nodes, end)] for end in sorted(_ends(nodes, steps, first))] for nodes in read]
 
 
 def get_learned_conditioning(
-    model: Any,
-    prompts: SdConditioning | list[str],
-    steps: int,
-    hires_steps: int | None = None,
-    use_old_scheduling: bool = False,
+    model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None
 ) -> list[list[ScheduledPromptConditioning]]:
     """For each prompt its schedule of conditionings [T, D]; equal prompts share one."""
-    schedules = get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, use_old_scheduling)
     known: dict[str, list[ScheduledPromptConditioning]] = {}
-    for prompt, schedule in zip(prompts, schedules):
+    for prompt, schedule in zip(prompts, get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps)):
         if prompt not in known:
             conds = model.get_learned_conditioning(
                 SdConditioning([str(text) for _, text in schedule], copy_from=prompts)
             )
-            rows = [
-                {k: v[i] for k, v in conds.items()} if isinstance(conds, dict) else conds[i]
-                for i in range(len(schedule))
-            ]
-            known[prompt] = [ScheduledPromptConditioning(int(end), row) for (end, _), row in zip(schedule, rows)]
+            known[prompt] = [ScheduledPromptConditioning(int(end), cond) for (end, _), cond in zip(schedule, conds)]
     return [known[prompt] for prompt in prompts]
 
 
-re_AND = re.compile(r"\bAND\b")
-re_weight = re.compile(r"^(.*?)(?:\s*:\s*([-+]?(?:\d+\.?|\d*\.\d+)))?\s*$", re.DOTALL)
-
-
-def get_multicond_prompt_list(
-    prompts: SdConditioning | list[str],
-) -> tuple[list[list[tuple[int, float]]], SdConditioning, dict[str, int]]:
-    """Splits prompts at AND: per prompt (index, weight) of its parts, the different parts, and the index of each."""
-    flat = SdConditioning([], copy_from=prompts)
-    index_of: dict[str, int] = {}
-    all_parts = []
-    for prompt in prompts:
-        parts = []
-        for part in re_AND.split(prompt):
-            match = re_weight.search(part)
-            text, weight = match.groups() if match is not None else (part, None)
-            if text not in index_of:
-                index_of[text] = len(flat)
-                flat.append(text)
-            parts.append((index_of[text], 1.0 if weight is None else float(weight)))
-        all_parts.append(parts)
-    return all_parts, flat, index_of
-
-
 def get_multicond_learned_conditioning(
-    model: Any,
-    prompts: SdConditioning | list[str],
-    steps: int,
-    hires_steps: int | None = None,
-    use_old_scheduling: bool = False,
+    model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None
 ) -> MulticondLearnedConditioning:
     """Conditioning of prompts in which AND joins weighted parts (Liu et al. 2022, "Compositional visual generation with
     composable diffusion models").
     """
-    parts, flat, _ = get_multicond_prompt_list(prompts)
-    learned = get_learned_conditioning(model, flat, steps, hires_steps, use_old_scheduling)
-    batch = [[ComposableScheduledPromptConditioning(learned[i], weight) for i, weight in part] for part in parts]
-    return MulticondLearnedConditioning((len(prompts),), batch)
+    split: list[list[tuple[str, float]]] = []
+    for prompt in prompts:
+        parts = [_WEIGHT.fullmatch(part) for part in _AND.split(prompt)]
+        split.append([(part[1], float(part[2] or 1.0)) for part in parts if part is not None])
+    texts = list(dict.fromkeys(text for parts in split for text, _ in parts))
+    learned = dict(
+        zip(texts, get_learned_conditioning(model, SdConditioning(texts, copy_from=prompts), steps, hires_steps))
+    )
+    batch = [[ComposableScheduledPromptConditioning(learned[text], weight) for text, weight in x] for x in split]
+    return MulticondLearnedConditioning((len(batch),), batch)
 
 
-def _at_step(schedule: list[ScheduledPromptConditioning], step: int) -> Any:
+def _holding(schedule: list[ScheduledPromptConditioning], step: int) -> Any:
     """The first entry that holds at this step; the first of all past the end."""
     return next((entry.cond for entry in schedule if step <= entry.end_at_step), schedule[0].cond)
 
 
 def reconstruct_cond_batch(c: list[list[ScheduledPromptConditioning]], current_step: int) -> Any:
-    """Conditioning [B, T, D] (or a dict of such) that holds at a step."""
-    rows = [_at_step(schedule, current_step) for schedule in c]
-    if isinstance(rows[0], dict):
-        return DictWithShape({k: torch.stack([row[k] for row in rows]) for k in rows[0]})
-    return torch.stack(rows)
-
-
-def stack_conds(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Stacks [T_i, D]; shorter ones are lengthened by their last row."""
-    longest = max(x.shape[0] for x in tensors)
-    padded = [
-        torch.vstack([x, x[-1:].repeat([longest - x.shape[0], 1])]) if x.shape[0] != longest else x for x in tensors
-    ]
-    return torch.stack(padded)
+    """Conditioning [B, T, D] that holds at a step."""
+    return torch.stack([_holding(schedule, current_step) for schedule in c])
 
 
 def reconstruct_multicond_batch(
     c: MulticondLearnedConditioning, current_step: int
 ) -> tuple[list[list[tuple[int, float]]], Any]:
-    """Per image (row, weight) of its parts, and all parts' conditioning stacked [sum of parts, T, D]."""
-    rows: list[Any] = []
-    conds_list = []
-    for composable in c.batch:
-        conds_list.append([(len(rows) + i, part.weight) for i, part in enumerate(composable)])
-        rows += [_at_step(part.schedules, current_step) for part in composable]
-    if isinstance(rows[0], dict):
-        return conds_list, DictWithShape({k: stack_conds([x[k] for x in rows]) for k in rows[0]})
-    return conds_list, stack_conds(rows)
-
-
-_ATTENTION = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[)\]]|[^\\()\[\]:]+|:")
-_BREAK = re.compile(r"\s*\bBREAK\b\s*", re.DOTALL)
-_ROUND, _SQUARE = 1.1, 1 / 1.1
-
-
-def parse_prompt_attention(text: str) -> list[list[Any]]:
-    """Pieces of a prompt with their weights: `(x)` 1.1, `(x:1.5)` 1.5, `[x]` 1/1.1, nested ones multiplied, `\\(`
-    literal; BREAK becomes a piece of weight -1. Brackets that are never closed reach to the end.
-
-    >>> parse_prompt_attention("an (important) word")
-    [['an ', 1.0], ['important', 1.1], [' word', 1.0]]
-    >>> parse_prompt_attention("a BREAK b")
-    [['a', 1.0], ['BREAK', -1], ['b', 1.0]]
+    """Per image (row, weight) of its parts, and all parts' conditioning stacked [sum of parts, T, D]; shorter ones are
+    lengthened by their last row.
     """
-    pieces: list[list[Any]] = []
-    open_round: list[int] = []
-    open_square: list[int] = []
-
-    def weigh(start: int, factor: float) -> None:
-        for piece in pieces[start:]:
-            piece[1] *= factor
-
-    for match in _ATTENTION.finditer(text):
-        token, weight = match.group(), match.group("weight")
-        if token.startswith("\\"):
-            pieces.append([token[1:], 1.0])
-        elif token == "(":
-            open_round.append(len(pieces))
-        elif token == "[":
-            open_square.append(len(pieces))
-        elif weight is not None and open_round:
-            weigh(open_round.pop(), float(weight))
-        elif token == ")" and open_round:
-            weigh(open_round.pop(), _ROUND)
-        elif token == "]" and open_square:
-            weigh(open_square.pop(), _SQUARE)
-        else:
-            for i, part in enumerate(_BREAK.split(token)):
-                pieces += [["BREAK", -1]] if i else []
-                pieces.append([part, 1.0])
-    for start in open_round:
-        weigh(start, _ROUND)
-    for start in open_square:
-        weigh(start, _SQUARE)
-    return _merged(pieces) or [["", 1.0]]
-
-
-def _merged(pieces: list[list[Any]]) -> list[list[Any]]:
-    merged: list[list[Any]] = []
-    for text, weight in pieces:
-        if merged and merged[-1][1] == weight:
-            merged[-1][0] += text
-        else:
-            merged.append([text, weight])
-    return merged
-
-
-__all__ = [
-    "ComposableScheduledPromptConditioning",
-    "DictWithShape",
-    "MulticondLearnedConditioning",
-    "ScheduledPromptConditioning",
-    "SdConditioning",
-    "get_learned_conditioning",
-    "get_learned_conditioning_prompt_schedules",
-    "get_multicond_learned_conditioning",
-    "parse_prompt_attention",
-    "reconstruct_cond_batch",
-    "reconstruct_multicond_batch",
-]
+    numbers = iter(range(sum(map(len, c.batch))))
+    places = [[(next(numbers), part.weight) for part in parts] for parts in c.batch]
+    rows = [_holding(part.schedules, current_step) for parts in c.batch for part in parts]
+    longest = max(len(row) for row in rows)
+    return places, torch.stack([torch.cat([row, row[-1:].expand(longest - len(row), -1)]) for row in rows])

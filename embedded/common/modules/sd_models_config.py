@@ -1,32 +1,70 @@
-"""Which ldm yaml describes a checkpoint: the one beside it, else Stable Diffusion 1.x's."""
+"""The ldm yaml that describes a checkpoint of Stable Diffusion 1.x's layout: the one beside it, else the usual one."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from modules.paths_internal import sd_default_config
+import torch
+import yaml
+
+from modules import paths_internal
 from modules.shared_cmd_options import cmd_opts
 
-config_default = cmd_opts.default_config or sd_default_config
+_NOT_OF_THE_NETWORK = {"image_size", "use_checkpoint", "legacy", "use_fp16"}
+_OF_OTHERS = ("conditioner.embedders.", "model.diffusion_model.x_embedder.")
 
 
 def find_checkpoint_config_near_filename(info: Any) -> str | None:
-    if info is None:
-        return None
-    config = f"{os.path.splitext(info.filename)[0]}.yaml"
-    return config if os.path.exists(config) else None
-
-
-def guess_model_config_from_state_dict(sd: dict[str, Any], filename: str) -> str:
-    """RuntimeError for a layout that this WebUI has no network for."""
-    if any(k.startswith("conditioner.embedders.") for k in sd) or "model.diffusion_model.x_embedder.proj.weight" in sd:
-        raise RuntimeError(
-            f"{filename or 'The file'} is not a Stable Diffusion 1.x checkpoint; the embedded WebUI runs no other."
-        )
-    return config_default
+    beside = Path(info.filename).with_suffix(".yaml")
+    return str(beside) if beside.exists() else None
 
 
 def find_checkpoint_config(state_dict: dict[str, Any], info: Any) -> str:
-    near = find_checkpoint_config_near_filename(info)
-    return near or guess_model_config_from_state_dict(state_dict, info.filename if info is not None else "")
+    """RuntimeError for a layout that there is no network for."""
+    if any(key.startswith(_OF_OTHERS) for key in state_dict):
+        raise RuntimeError(f"{info.filename} is no Stable Diffusion 1.x checkpoint; this WebUI runs no other.")
+    own = find_checkpoint_config_near_filename(info)
+    return own or cmd_opts.default_config or paths_internal.sd_default_config
+
+
+def read_params(config_path: str) -> dict[str, Any]:
+    """`model.params` of a yaml. ValueError where it describes something else than this layout."""
+    params = yaml.safe_load(Path(config_path).read_text(encoding="utf8")).get("model", {}).get("params") or {}
+    if not {"unet_config", "cond_stage_config"} <= params.keys():
+        raise ValueError(f"{config_path} is no ldm configuration of Stable Diffusion 1.x: its unet_config is missing.")
+    return params
+
+
+def unet_arguments(params: dict[str, Any]) -> dict[str, Any]:
+    given = params["unet_config"]["params"]
+    return {name: given[name] for name in given.keys() - _NOT_OF_THE_NETWORK}
+
+
+def text_encoder_folder(params: dict[str, Any], config_path: str) -> str:
+    """Where config.json and the tokenizer's files lie: a folder beside the yaml, or any. A name that is no folder (the
+    published files' "openai/...") means the tokenizer that comes with the stage.
+    """
+    version = (params["cond_stage_config"].get("params") or {}).get("version", "")
+    named = (Path(config_path).parent / version, Path(version))
+    found = next((folder for folder in named if (folder / "vocab.json").is_file()), None)
+    return str(found or os.path.join(paths_internal.default_ckpt_dir, "clip"))
+
+
+@contextmanager
+def without_initialisation() -> Iterator[None]:
+    """Weights are about to be overwritten; drawing them first would take longer than reading them."""
+    kept = {
+        name: function
+        for name, function in vars(torch.nn.init).items()
+        if name.endswith("_") and not name.startswith(("_", "ones", "zeros", "constant"))
+    }
+    try:
+        for name in kept:
+            setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
+        yield
+    finally:
+        vars(torch.nn.init).update(kept)

@@ -12,9 +12,7 @@ import torch
 import torchsde._brownian.brownian_interval
 from PIL import Image
 
-from modules import devices, images, sd_denoisers, sd_latent_codec, sd_vae_approx, sd_vae_taesd, shared
-from modules.script_callbacks import ExtraNoiseParams, extra_noise_callback
-from modules.sd_refiner import apply_refiner
+from modules import devices, images, rng, sd_denoisers, sd_latent_codec, sd_vae_approx, sd_vae_taesd, shared
 from modules.shared import opts, state
 
 
@@ -27,8 +25,19 @@ class SamplerDataTuple(NamedTuple):
 
 class SamplerData(SamplerDataTuple):
     def total_steps(self, steps: int) -> int:
-        """Expected calls of the denoiser: twice the steps for second-order samplers."""
-        return steps * 2 if self.options.get("second_order", False) else steps
+        """Expected calls of the denoiser."""
+        return steps * (2 if self.options.get("second_order") else 1)
+
+
+def offered(
+    kind: Callable[[Any, Any], Sampler], table: dict[str, tuple[Any, str, dict[str, Any]]]
+) -> list[SamplerData]:
+    """What the host lists, for (function, alias, options) by label."""
+
+    def entry(label: str, function: Any, alias: str, options: dict[str, Any]) -> SamplerData:
+        return SamplerData(label, lambda model: kind(function, model), [alias], options)
+
+    return [entry(label, *row) for label, row in table.items()]
 
 
 def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
@@ -42,65 +51,50 @@ def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
     return (int(run / strength) if p.denoising_strength > 0 else 0), run - 1
 
 
-_APPROXIMATIONS = ("Full", "Approx NN", "Approx cheap", "TAESD")
-approximation_indexes = {name: index for index, name in enumerate(_APPROXIMATIONS)}
-
-
-def _index_of(approximation: str) -> int:
-    return approximation_indexes.get(approximation, 0)
+approximation_indexes = {"Full": 0, "Approx NN": 1, "Approx cheap": 2, "TAESD": 3}
 
 
 def samples_to_images_tensor(sample: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
     """Latents [B, 4, h, w] to pictures in -1..1, by default as previews are made."""
     if approximation is None or (state.interrupted and opts.live_preview_fast_interrupt):
-        approximation = sd_latent_codec.for_previews(_index_of(opts.show_progress_type))
-    kind = _APPROXIMATIONS[approximation]
-    if kind == "Full":
+        approximation = sd_latent_codec.for_previews(approximation_indexes.get(opts.show_progress_type, 0))
+    if approximation == 0:
         return sd_latent_codec.decode(model or shared.sd_model, sample)
-    network = {"Approx NN": sd_vae_approx.model, "TAESD": sd_vae_taesd.decoder_model}.get(kind, lambda: None)()
-    if network is None:
+    if approximation == 2:
         return sd_vae_approx.cheap_approximation(sample)
-    x_sample = network(sample.to(devices.device, devices.dtype)).detach()
-    return x_sample * 2 - 1 if kind == "TAESD" else x_sample
-
-
-def single_sample_to_image(sample: torch.Tensor, approximation: int | None = None) -> Image.Image:
-    x = torch.clamp(samples_to_images_tensor(sample.unsqueeze(0), approximation)[0] * 0.5 + 0.5, min=0.0, max=1.0)
-    return Image.fromarray((255.0 * np.moveaxis(x.float().cpu().numpy(), 0, 2)).astype(np.uint8))
+    network = sd_vae_approx.model() if approximation == 1 else sd_vae_taesd.decoder_model()
+    pictures = network(sample.to(devices.device, devices.dtype)).detach()
+    return pictures if approximation == 1 else pictures * 2 - 1
 
 
 def decode_first_stage(model: Any, x: torch.Tensor) -> torch.Tensor:
-    return samples_to_images_tensor(sd_latent_codec.for_decoding(x), _index_of(opts.sd_vae_decode_method), model)
+    return samples_to_images_tensor(sd_latent_codec.for_decoding(x), 0, model)
+
+
+def single_sample_to_image(sample: torch.Tensor, approximation: int | None = None) -> Image.Image:
+    pixels = samples_to_images_tensor(sample[None], approximation)[0].float().cpu() / 2 + 0.5
+    return Image.fromarray((pixels.clamp(0, 1).numpy().transpose(1, 2, 0) * 255.0).astype(np.uint8))
 
 
 def sample_to_image(samples: torch.Tensor, index: int = 0, approximation: int | None = None) -> Image.Image:
-    latent = samples[index]
-    return single_sample_to_image(latent, approximation)
+    return single_sample_to_image(samples[index], approximation)
 
 
 def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = None) -> Image.Image:
-    pictures = [single_sample_to_image(latent, approximation) for latent in samples]
-    return images.image_grid(pictures)
+    return images.image_grid([single_sample_to_image(latent, approximation) for latent in samples])
 
 
 def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
     """Pictures [B, 3, H, W] in 0..1 to latents, drawn from the encoder's distribution."""
-    if approximation is None:
-        approximation = _index_of(opts.sd_vae_encode_method)
-    if _APPROXIMATIONS[approximation] == "TAESD":
-        return sd_vae_taesd.encoder_model()(image.to(devices.device, devices.dtype))
+    del approximation
     return sd_latent_codec.encode(model or shared.sd_model, image)
 
 
 def store_latent(decoded: torch.Tensor) -> None:
     state.current_latent = decoded
     period = opts.show_progress_every_n_steps
-    if (
-        opts.live_previews_enable
-        and period > 0
-        and state.sampling_step % period == 0
-        and not shared.parallel_processing_allowed
-    ):
+    due = opts.live_previews_enable and period > 0 and state.sampling_step % period == 0
+    if due and not shared.parallel_processing_allowed:
         state.assign_current_image(sample_to_image(decoded))
 
 
@@ -108,37 +102,35 @@ def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
     from modules import sd_samplers
 
     config = sd_samplers.find_sampler_config(p.sampler_name)
-    if config is None or not config.options.get("uses_ensd", False):
+    if config is None or not config.options.get("uses_ensd"):
         return False
-    default = 0 if config.options.get("default_eta_is_0", False) else 1.0
-    candidates = (p.eta, getattr(p.sampler, "eta", None), default)
-    return next(eta for eta in candidates if eta is not None) != 0
+    known = [eta for eta in (p.eta, getattr(p.sampler, "eta", None)) if eta is not None]
+    return not known or known[0] != 0
 
 
 class InterruptedException(BaseException):
     """Ends sampling; the last latent becomes the result. No Exception, so that `except Exception` does not catch it."""
 
 
-def _torchsde_randn(size: Any, dtype: torch.dtype, device: Any, seed: int) -> torch.Tensor:
-    return devices.randn_local(seed, size).to(device=device, dtype=dtype)  # type: ignore[attr-defined]
+class _Torch:
+    """Stands for `torch` inside k-diffusion, so that its `randn_like` draws from the request's seeds."""
 
+    def __init__(self, noises: rng.ImageRNG) -> None:
+        self.noises = noises
 
-torchsde._brownian.brownian_interval._randn = (
-    _torchsde_randn  # Brownian noise from the host's generators, as the host arranges it
-)
-
-
-class TorchHijack:
-    """Stands in for `torch` inside k-diffusion, so that `torch.randn_like` draws from the request's seeds."""
-
-    def __init__(self, p: Any) -> None:
-        self.rng = p.rng  # the hires pass has its own, and with it its own stand-in
-
-    def __getattr__(self, item: str) -> Any:
-        return getattr(torch, item)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
 
     def randn_like(self, x: torch.Tensor) -> torch.Tensor:
-        return self.rng.next()
+        del x
+        return self.noises.next()
+
+
+def _brownian(size: Any, dtype: torch.dtype, device: Any, seed: int) -> torch.Tensor:
+    return rng.randn_local(seed, size).to(device=device, dtype=dtype)
+
+
+torchsde._brownian.brownian_interval._randn = _brownian
 
 
 class Sampler:
@@ -151,87 +143,60 @@ class Sampler:
     p: Any = None
     config: Any = None
     last_latent: Any = None
-    sampler_noises: Any = None
     stop_at: int | None = None
     eta: Any = None
-    eta_option_field = "eta_ancestral"
-    eta_infotext_field = "Eta"
-    eta_default = 1.0
+    eta_option_field, eta_infotext_field, eta_default = "eta_ancestral", "Eta", 1.0
     s_min_uncond: float = 0.0
-    # k-diffusion's defaults, from which the settings may differ
-    s_churn = 0.0
-    s_tmin = 0.0
-    s_tmax = float("inf")
-    s_noise = 1.0
 
     def __init__(self, funcname: Any) -> None:
-        self.funcname = funcname
-        self.func: Any = funcname
+        self.funcname = self.func = funcname
         self.conditioning_key = sd_denoisers.conditioning_key()
         self.extra_params: list[str] = []
         self.sampler_extra_args: dict[str, Any] = {}
-        self.options: dict[str, Any] = {}
 
     def callback_state(self, d: dict[str, Any]) -> None:
-        step = d["i"]
-        last = self.stop_at
-        if last is not None and step > last:
+        """k-diffusion's callback, after each step's first call."""
+        if self.stop_at is not None and d["i"] > self.stop_at:
             raise InterruptedException
-        state.sampling_step = step
+        state.sampling_step = d["i"]
         shared.total_tqdm.update()
 
     def launch_sampling(self, steps: int, func: Callable[[], Any]) -> Any:
-        denoiser = self.model_wrap_cfg
-        denoiser.steps, denoiser.total_steps = steps, self.config.total_steps(steps)
-        state.sampling_steps, state.sampling_step = steps, 0
+        """`func()`, or the last latent where it was interrupted."""
+        self.model_wrap_cfg.steps = state.sampling_steps = steps
+        self.model_wrap_cfg.total_steps = self.config.total_steps(steps)
+        state.sampling_step = 0
         try:
             return func()
         except InterruptedException:
             return self.last_latent
-        except RecursionError:  # adaptive solvers may go too deep
-            print("Sampling recursed too deeply; the last latent is the result.")
-            return self.last_latent
-
-    def number_of_needed_noises(self, p: Any) -> int:
-        return p.steps
 
     def initialize(self, p: Any) -> dict[str, Any]:
         """Ties this sampler to a request and returns the sampling function's further arguments."""
-        self.p = p
-        denoiser = self.model_wrap_cfg
-        denoiser.p = p
-        denoiser.mask = getattr(p, "mask", None)
-        denoiser.nmask = getattr(p, "nmask", None)
-        denoiser.step = 0
-        denoiser.image_cfg_scale = getattr(p, "image_cfg_scale", None)
-        self.eta = getattr(opts, self.eta_option_field, 0.0) if p.eta is None else p.eta
+        denoiser, self.p = self.model_wrap_cfg, p
+        denoiser.p, denoiser.step = p, 0
+        for name in ("mask", "nmask", "image_cfg_scale"):
+            setattr(denoiser, name, getattr(p, name, None))
+        k_diffusion.sampling.torch = _Torch(p.rng)
         self.s_min_uncond = getattr(p, "s_min_uncond", 0.0)
-        k_diffusion.sampling.torch = TorchHijack(p)
-        known = inspect.signature(self.func).parameters
-        arguments = {name: getattr(p, name) for name in self.extra_params if hasattr(p, name) and name in known}
-        if "eta" in known:
-            arguments["eta"] = eta = self.eta
-            if eta != self.eta_default:
-                p.extra_generation_params[self.eta_infotext_field] = eta
-        if self.extra_params:
-            self._churn_settings(p, arguments)
-        return arguments
+        self.eta = getattr(opts, self.eta_option_field) if p.eta is None else p.eta
+        taken, found = inspect.signature(self.func).parameters, {}
+        if "eta" in taken:
+            found["eta"] = self.eta
+            if self.eta != self.eta_default:
+                p.extra_generation_params[self.eta_infotext_field] = self.eta
+        return {**found, **self._churn(p, taken)}
 
-    def _churn_settings(self, p: Any, arguments: dict[str, Any]) -> None:
-        """The settings win over what the request says; the host's `getattr(opts, name, p.name)` always finds the
-        setting.
-        """
-        wanted = {
-            "s_churn": opts.s_churn,
-            "s_tmin": opts.s_tmin,
-            "s_tmax": opts.s_tmax or self.s_tmax,
-            "s_noise": opts.s_noise,
-        }
-        for name, value in wanted.items():
-            if name in arguments and value != getattr(self, name):
-                arguments[name] = value
-                setattr(p, name, value)
-                p.extra_generation_params["Sigma " + name.removeprefix("s_")] = value
+    def _churn(self, p: Any, taken: Any) -> dict[str, Any]:
+        """Settings that are not k-diffusion's defaults win over the request's fields."""
+        unchanged, found = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": float("inf"), "s_noise": 1.0}, {}
+        for name in (name for name in self.extra_params if name in taken):
+            wanted = getattr(opts, name) or unchanged[name]
+            if wanted != unchanged[name]:
+                setattr(p, name, wanted)
+                p.extra_generation_params[f"Sigma {name[2:]}"] = wanted
+            found[name] = getattr(p, name)
+        return found
 
     def create_noise_sampler(self, x: torch.Tensor, sigmas: torch.Tensor, p: Any) -> Any:
         """Brownian noise, one tree an image, so that batches change nothing. Spans the whole schedule, img2img's unused
@@ -239,10 +204,36 @@ class Sampler:
         """
         if opts.no_dpmpp_sde_batch_determinism:
             return None
-        first = p.iteration * p.batch_size
-        seeds = p.all_seeds[first : first + p.batch_size]
-        low, high = sigmas[sigmas > 0].min(), sigmas.max()
-        return k_diffusion.sampling.BrownianTreeNoiseSampler(x, low, high, seed=seeds)
+        batch = slice(p.iteration * p.batch_size, (p.iteration + 1) * p.batch_size)
+        above = sigmas[sigmas > 0]
+        return k_diffusion.sampling.BrownianTreeNoiseSampler(x, above.min(), above.max(), seed=p.all_seeds[batch])
+
+    def _discards_second_last(self, notes: dict[str, Any]) -> bool:
+        if self.config is not None and self.config.options.get("discard_next_to_last_sigma"):
+            return True
+        if opts.always_discard_next_to_last_sigma:
+            notes["Discard penultimate sigma"] = True
+        return bool(opts.always_discard_next_to_last_sigma)
+
+    def _run(
+        self, p: Any, steps: int, start: torch.Tensor, conds: tuple[Any, Any, Any], offered: dict[str, Any]
+    ) -> Any:
+        """The function over `start`, with those of the offered arguments that it takes.
+
+        Args:
+            conds: of the prompt, of the negative prompt, of the picture.
+        """
+        arguments, taken = self.initialize(p), inspect.signature(self.func).parameters
+        arguments.update((name, value) for name, value in offered.items() if name in taken)
+        cond, uncond, picture = conds
+        self.sampler_extra_args = {"cond": cond, "uncond": uncond, "image_cond": picture}
+        self.sampler_extra_args |= {"cond_scale": p.cfg_scale, "s_min_uncond": self.s_min_uncond}
+        arguments |= {"extra_args": self.sampler_extra_args, "callback": self.callback_state, "disable": False}
+        with sd_denoisers.running(self.model_wrap, start):
+            latents = self.launch_sampling(steps, lambda: self.func(self.model_wrap_cfg, start, **arguments))
+            if self.model_wrap_cfg.padded_cond_uncond:
+                p.extra_generation_params["Pad conds"] = True
+        return latents
 
     def sample(
         self,
@@ -253,6 +244,7 @@ class Sampler:
         steps: int | None = None,
         image_conditioning: Any = None,
     ) -> Any:
+        """Latents [B, 4, h, w] from noise x of that shape."""
         raise NotImplementedError
 
     def sample_img2img(
@@ -265,58 +257,5 @@ class Sampler:
         steps: int | None = None,
         image_conditioning: Any = None,
     ) -> Any:
+        """The same from latents x with noise on them."""
         raise NotImplementedError
-
-    def _discards_second_last(self, notes: dict[str, Any]) -> bool:
-        if self.config is not None and self.config.options.get("discard_next_to_last_sigma", False):
-            return True
-        if opts.always_discard_next_to_last_sigma:
-            notes["Discard penultimate sigma"] = True
-        return bool(opts.always_discard_next_to_last_sigma)
-
-    def _with_extra_noise(
-        self, p: Any, noise: torch.Tensor, x: torch.Tensor, xi: torch.Tensor, level: torch.Tensor | float = 1.0
-    ) -> torch.Tensor:
-        """Noise beyond the schedule's, which extensions may replace, where the setting wants any."""
-        strength = opts.img2img_extra_noise
-        if strength <= 0:
-            return xi
-        p.extra_generation_params["Extra noise"] = strength
-        params = ExtraNoiseParams(noise, x, xi)
-        extra_noise_callback(params)
-        return xi.add_(params.noise * strength * level)
-
-    def _extra_args(
-        self, p: Any, conditioning: Any, unconditional_conditioning: Any, image_conditioning: Any
-    ) -> dict[str, Any]:
-        return {
-            "cond": conditioning,
-            "image_cond": image_conditioning,
-            "uncond": unconditional_conditioning,
-            "cond_scale": p.cfg_scale,
-            "s_min_uncond": self.s_min_uncond,
-        }
-
-    def _run(self, p: Any, steps: int, x: torch.Tensor, arguments: dict[str, Any]) -> Any:
-        def run() -> Any:
-            return self.func(
-                self.model_wrap_cfg,
-                x,
-                extra_args=self.sampler_extra_args,
-                disable=False,
-                callback=self.callback_state,
-                **arguments,
-            )
-
-        with sd_denoisers.running(self.model_wrap, x):
-            samples = self.launch_sampling(steps, run)
-            self.add_infotext(p)
-        return samples
-
-    def add_infotext(self, p: Any) -> None:
-        denoiser = self.model_wrap_cfg
-        padded = {"Pad conds": denoiser.padded_cond_uncond, "Pad conds v0": denoiser.padded_cond_uncond_v0}
-        p.extra_generation_params.update({name: True for name, done in padded.items() if done})
-
-
-__all__ = ["InterruptedException", "Sampler", "SamplerData", "apply_refiner", "setup_img2img_steps"]

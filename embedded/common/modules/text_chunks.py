@@ -1,86 +1,90 @@
-"""Prompts of any length in chunks of 75 tokens, with weights of words and textual inversion."""
+"""Prompts of any length in chunks of 75 tokens, and what the weights of words do to the encoder's output."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+import re
+from dataclasses import dataclass, field
+from typing import Any
 
-from modules import prompt_parser
+import torch
+
 from modules.shared import opts
 
+_TOKENS = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[)\]]|[^\\()\[\]:]+|:")
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_FACTORS = {"(": 1.1, "[": 1 / 1.1}
+_COMMA_REACH = 20
+"""How many tokens a full chunk may be shortened by to end at a comma."""
 
+
+def parse_prompt_attention(text: str) -> list[list[Any]]:
+    """Pieces of a prompt with their weights: `(x)` 1.1, `(x:1.5)` 1.5, `[x]` 1/1.1, nested ones multiplied, `\\(`
+    literal; BREAK becomes a piece of weight -1. Brackets that are never closed reach to the end.
+
+    >>> parse_prompt_attention("an (important) word")
+    [['an ', 1.0], ['important', 1.1], [' word', 1.0]]
+    >>> parse_prompt_attention("a BREAK b")
+    [['a', 1.0], ['BREAK', -1], ['b', 1.0]]
+    """
+    pieces: list[list[Any]] = []
+    still_open: dict[str, list[int]] = {"(": [], "[": []}
+
+    def weigh(start: int, factor: float) -> None:
+        for piece in pieces[start:]:
+            piece[1] *= factor
+
+    for match in _TOKENS.finditer(text):
+        token, weight = match.group(), match["weight"]
+        opening = {")": "(", "]": "["}.get(token[-1], "")
+        if token in _FACTORS:
+            still_open[token].append(len(pieces))
+        elif not token.startswith("\\") and opening and still_open[opening]:
+            weigh(still_open[opening].pop(), float(weight) if weight else _FACTORS[opening])
+        else:
+            literal = token[1:] if len(token) == 2 and token[0] == "\\" else token
+            first, *others = _BREAK.split(literal)
+            pieces.append([first, 1.0])
+            for other in others:
+                pieces += [["BREAK", -1], [other, 1.0]]
+    for bracket, starts in still_open.items():
+        for start in starts:
+            weigh(start, _FACTORS[bracket])
+    merged: list[list[Any]] = []
+    for piece in pieces:
+        if merged and merged[-1][1] == piece[1]:
+            merged[-1][0] += piece[0]
+        else:
+            merged.append(piece)
+    return merged or [["", 1.0]]
+
+
+def weighed(z: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The encoder's output [B, T, D] times the words' weights [B, T]; its mean over the whole batch is kept, but for
+    the setting "No norm".
+    """
+    if opts.emphasis in ("None", "Ignore"):
+        return z
+    mean, z = z.mean(), z * weights.unsqueeze(-1)
+    return z if opts.emphasis == "No norm" else z * (mean / z.mean())
+
+
+@dataclass
 class PromptChunk:
-    """77 tokens with their weights; `fixes` says where vectors of an embedding take a token's place."""
+    """Up to 75 tokens with their weights."""
 
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.multipliers: list[float] = []
-        self.fixes: list[PromptChunkFix] = []
+    tokens: list[int] = field(default_factory=list)
+    multipliers: list[float] = field(default_factory=list)
 
-
-class PromptChunkFix(NamedTuple):
-    offset: int
-    embedding: Any
-
-
-class ChunkBuilder:
-    """Fills chunks token by token; a full one is closed, where a comma is near at the comma."""
-
-    def __init__(self, encoder: ChunkedText) -> None:
-        self.encoder = encoder
-        self.chunks: list[PromptChunk] = []
-        self.chunk = PromptChunk()
-        self.token_count = 0
-        self.last_comma = -1
-
-    @property
-    def full(self) -> bool:
-        return len(self.chunk.tokens) == self.encoder.chunk_length
-
-    def close(self, is_last: bool = False) -> None:
-        e, chunk = self.encoder, self.chunk
-        self.token_count += len(chunk.tokens) if is_last else e.chunk_length
-        missing = e.chunk_length - len(chunk.tokens)
-        chunk.tokens = [e.id_start, *chunk.tokens, *[e.id_end] * missing, e.id_end]
-        chunk.multipliers = [1.0, *chunk.multipliers, *[1.0] * missing, 1.0]
-        self.last_comma = -1
-        self.chunks.append(chunk)
-        self.chunk = PromptChunk()
-
-    def _break_at_comma(self) -> None:
-        start = self.last_comma + 1
-        tokens, multipliers = self.chunk.tokens[start:], self.chunk.multipliers[start:]
-        self.chunk.tokens, self.chunk.multipliers = self.chunk.tokens[:start], self.chunk.multipliers[:start]
-        self.close()
-        self.chunk.tokens, self.chunk.multipliers = tokens, multipliers
-
-    def add(self, tokens: list[int], position: int, weight: float) -> int:
-        """Adds the token, or the embedding named, at `position`; returns how many tokens that used up."""
-        reach = opts.comma_padding_backtrack
-        if tokens[position] == self.encoder.comma_token:
-            self.last_comma = len(self.chunk.tokens)
-        elif reach != 0 and self.full and self.last_comma != -1 and len(self.chunk.tokens) - self.last_comma <= reach:
-            self._break_at_comma()
-        if self.full:
-            self.close()
-        embedding, used = self.encoder.find_embedding_at_position(tokens, position)
-        if embedding is None:
-            self.chunk.tokens.append(tokens[position])
-            self.chunk.multipliers.append(weight)
-            return 1
-        length = int(embedding.vectors)
-        if len(self.chunk.tokens) + length > self.encoder.chunk_length:
-            self.close()
-        self.chunk.fixes.append(PromptChunkFix(len(self.chunk.tokens), embedding))
-        self.chunk.tokens += [0] * length
-        self.chunk.multipliers += [weight] * length
-        return int(used or 1)
+    def cut(self, length: int) -> PromptChunk:
+        """What is beyond `length`, taken off."""
+        rest = PromptChunk(self.tokens[length:], self.multipliers[length:])
+        del self.tokens[length:], self.multipliers[length:]
+        return rest
 
 
 class ChunkedText:
-    """What both hosts' text encoders do before the network runs. They say how to tokenize and what an embedding is
-    called.
-    """
+    """What both hosts' text encoders do around the network. They say how to tokenize and how to run it."""
 
     chunk_length = 75
     comma_token: int | None = None
@@ -89,35 +93,52 @@ class ChunkedText:
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         raise NotImplementedError
 
-    def find_embedding_at_position(self, tokens: list[int], position: int) -> tuple[Any, int | None]:
+    def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [B, 77] to [B, 77, D]."""
         raise NotImplementedError
-
-    def empty_chunk(self) -> PromptChunk:
-        chunk = PromptChunk()
-        inner = self.chunk_length
-        chunk.tokens = [self.id_start, *[self.id_end] * inner, self.id_end]
-        chunk.multipliers = [1.0] * len(chunk.tokens)
-        return chunk
 
     def get_target_prompt_token_count(self, token_count: int) -> int:
         """The length of all chunks that so many tokens need; at least one."""
-        chunks = math.ceil(max(token_count, 1) / self.chunk_length)
-        return chunks * self.chunk_length
+        return self.chunk_length * max(1, math.ceil(token_count / self.chunk_length))
 
     def tokenize_line(self, line: str) -> tuple[list[PromptChunk], int]:
-        parsed = prompt_parser.parse_prompt_attention(line) if opts.emphasis != "None" else [[line, 1.0]]
-        builder = ChunkBuilder(self)
-        for tokens, (text, weight) in zip(self.tokenize([text for text, _ in parsed]), parsed):
-            if text == "BREAK" and weight == -1:
-                builder.close()
+        """(its chunks, its tokens with those that fill up all chunks but the last)."""
+        pieces = [[line, 1.0]] if opts.emphasis == "None" else parse_prompt_attention(line)
+        chunks = [PromptChunk()]
+        for (text, weight), tokens in zip(pieces, self.tokenize([text for text, _ in pieces]), strict=True):
+            if weight == -1 and text == "BREAK":
+                chunks.append(PromptChunk())
                 continue
-            position = 0
-            while position < len(tokens):
-                position += builder.add(tokens, position, weight)
-        if builder.chunk.tokens or not builder.chunks:
-            builder.close(is_last=True)
-        return builder.chunks, builder.token_count
+            for token in tokens:
+                if len(chunks[-1].tokens) == self.chunk_length:
+                    chunks.append(self._carried_over(chunks[-1]) if token != self.comma_token else PromptChunk())
+                chunks[-1].tokens.append(token)
+                chunks[-1].multipliers.append(weight)
+        if len(chunks) > 1 and not chunks[-1].tokens:
+            chunks.pop()
+        return chunks, self.chunk_length * (len(chunks) - 1) + len(chunks[-1].tokens)
+
+    def _carried_over(self, full: PromptChunk) -> PromptChunk:
+        """Words behind the last comma, where that is near."""
+        behind = full.tokens[::-1].index(self.comma_token) if self.comma_token in full.tokens else _COMMA_REACH
+        return full.cut(self.chunk_length - behind) if behind < _COMMA_REACH else PromptChunk()
 
     def process_texts(self, texts: list[str]) -> tuple[list[list[PromptChunk]], int]:
-        known = {line: self.tokenize_line(line) for line in dict.fromkeys(texts)}
+        known = {line: self.tokenize_line(line) for line in texts}
         return [known[line][0] for line in texts], max((count for _, count in known.values()), default=0)
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        """[B, 77 n, D], n the chunks of the longest text."""
+        lines, _ = self.process_texts(texts)
+        columns = [[line[i] if i < len(line) else PromptChunk() for line in lines] for i in range(max(map(len, lines)))]
+        return torch.hstack([self._encoded(column) for column in columns])
+
+    def _encoded(self, chunks: list[PromptChunk]) -> torch.Tensor:
+        """What follows the end of a text is padding, where the tokenizer has a token of its own for that."""
+        rows, weights = [], []
+        for chunk in chunks:
+            missing = self.chunk_length - len(chunk.tokens)
+            rows.append([self.id_start, *chunk.tokens, self.id_end, *[self.id_pad] * missing])
+            weights.append([1.0, *chunk.multipliers, *[1.0] * (missing + 1)])
+        z = self.encode_with_transformers(torch.tensor(rows))
+        return weighed(z, torch.tensor(weights).to(z))

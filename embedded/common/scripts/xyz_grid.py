@@ -1,59 +1,49 @@
-"""The X/Y/Z plot: one request, made again for each combination of values along up to three axes.
+"""The X/Y/Z plot: one request, made once for each combination of the values along up to three axes.
 
-Extensions find this file's module in `scripts.scripts_data` and add to its `axis_options` before the page is built. It
-is executed afresh by "Reload UI", which forgets what they added, so the classes are this file's own.
+Extensions add to `axis_options` of this file's module before the page is built, and lose what they added when "Reload
+UI" executes it again.
 """
 
 from __future__ import annotations
 
+import csv
+import itertools
+import math
+import re
+from collections.abc import Callable
+from copy import copy
 from typing import Any
 
-from modules import flavour_xyz, processing, scripts
-from modules.shared import opts
-from modules.xyz_apply import (
-    apply_checkpoint,
-    apply_face_restore,
-    apply_field,
-    apply_order,
-    apply_override,
-    apply_prompt,
-    apply_size,
-    apply_styles,
-    apply_uni_pc_order,
-    apply_vae,
-    boolean_choice,
-    checkpoints,
-    confirm_checkpoints,
-    confirm_checkpoints_or_none,
-    confirm_range,
-    confirm_samplers,
-    do_nothing,
-    find_vae,
-    samplers,
-    samplers_for_img2img,
-    schedules,
-    styles,
-    upscalers,
-    vaes,
-)
-from modules.xyz_axis import (
-    NOTHING,
-    Axis,
-    AxisInfo,
-    format_nothing,
-    format_remove_path,
-    format_value,
-    format_value_add_label,
-    format_value_join_list,
-)
-from modules.xyz_page import PlotPage
-from modules.xyz_sweep import TITLE, Along, Sweep, Wanted
-from modules.xyz_values import csv_string_to_list_strip, list_to_csv_string, read_values, str_permutations
+import gradio as gr
+import numpy as np
+from modules import errors, images, processing, scripts, sd_models, sd_samplers, sd_schedulers, shared
+from modules.ui_components import ToolButton
 from PIL import Image
 
+NOTHING, TITLE = "Nothing", "X/Y/Z plot"
+_NUMBER = r"([+-]?\d+(?:\.\d*)?)"
+_RANGE = re.compile(rf"\s*{_NUMBER}\s*-\s*{_NUMBER}\s*(?:\(\s*{_NUMBER}\s*\)|\[\s*(\d+)\s*\])?\s*")
 
-class AxisOption(Axis):
-    """An axis of both tabs."""
+
+class AxisOption:
+    """`type` makes a value of a text, `apply(cell, value, all values)` puts it into a cell's request, `confirm(p,
+    values)` raises before anything runs. The axis of the highest `cost` changes least often.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        type: Any,
+        apply: Callable[[Any, Any, Any], Any],
+        format_value: Callable[[Any, Any, Any], Any] | None = None,
+        confirm: Callable[[Any, list[Any]], Any] | None = None,
+        cost: float = 0.0,
+        choices: Callable[[], list[str]] | None = None,
+        prepare: Callable[[str], list[str]] | None = None,
+    ) -> None:
+        self.label, self.type, self.apply, self.confirm = label, type, apply, confirm
+        self.format_value = format_value or (lambda p, axis, value: f"{label}: {value}")
+        self.cost, self.choices, self.prepare = cost, choices, prepare
 
 
 class AxisOptionImg2Img(AxisOption):
@@ -64,93 +54,109 @@ class AxisOptionTxt2Img(AxisOption):
     is_img2img = False
 
 
-_plain = {"format_value": format_value}
-_models = {"format_value": format_remove_path, "cost": 1.0}
-_boxes = {"choices": boolean_choice(reverse=True)}
+def _field(name: str) -> Callable[[Any, Any, Any], None]:
+    return lambda cell, value, _values: setattr(cell, name, value)
 
 
-def _flag(setting: str) -> Any:
-    return apply_override(setting, boolean=True)
+def _setting(name: str) -> Callable[[Any, Any, Any], None]:
+    def apply(cell: Any, value: Any, _values: Any) -> None:
+        cell.override_settings = {**cell.override_settings, name: value}
+
+    return apply
+
+
+def _replace_text(cell: Any, text: str, texts: list[str]) -> None:
+    for name in ("prompt", "negative_prompt"):
+        setattr(cell, name, getattr(cell, name).replace(texts[0], text))
+
+
+def _known(names: Callable[[], list[str]]) -> Callable[[Any, list[str]], None]:
+    def confirm(_p: Any, values: list[str]) -> None:
+        if unknown := [value for value in values if value not in names()]:
+            raise RuntimeError(f"Not known: {', '.join(unknown)}")
+
+    return confirm
+
+
+def _confirm_models(_p: Any, names: list[str]) -> None:
+    missing = [name for name in names if name != "None" and sd_models.get_closet_checkpoint_match(name) is None]
+    if missing:
+        raise RuntimeError(f"Unknown checkpoint: {', '.join(missing)}")
+
+
+def _schedules() -> list[str]:
+    return [schedule.label for schedule in sd_schedulers.schedulers]
 
 
 axis_options = [
-    AxisOption(NOTHING, str, do_nothing, format_value=format_nothing),
-    AxisOption("Seed", int, apply_field("seed")),
-    AxisOption("Var. seed", int, apply_field("subseed")),
-    AxisOption("Var. strength", float, apply_field("subseed_strength")),
-    AxisOption("Steps", int, apply_field("steps")),
-    AxisOptionTxt2Img("Hires steps", int, apply_field("hr_second_pass_steps")),
-    AxisOption("CFG Scale", float, apply_field("cfg_scale")),
-    *(AxisOption(label, float, apply_field(field)) for label, field in flavour_xyz.GUIDANCE_FIELDS),
-    AxisOptionImg2Img("Image CFG Scale", float, apply_field("image_cfg_scale")),
-    AxisOption("Prompt S/R", str, apply_prompt, **_plain),
-    AxisOption("Prompt order", str_permutations, apply_order, format_value=format_value_join_list),
-    AxisOptionTxt2Img(
-        "Sampler", str, apply_field("sampler_name"), confirm=confirm_samplers, choices=samplers, **_plain
+    AxisOption(NOTHING, str, lambda cell, value, values: None, lambda p, axis, value: ""),
+    AxisOption("Seed", int, _field("seed")),
+    AxisOption("Steps", int, _field("steps")),
+    AxisOptionTxt2Img("Hires steps", int, _field("hr_second_pass_steps")),
+    AxisOption("CFG Scale", float, _field("cfg_scale")),
+    AxisOption("Prompt S/R", str, _replace_text),
+    AxisOption(
+        "Sampler",
+        str,
+        _field("sampler_name"),
+        confirm=_known(sd_samplers.visible_sampler_names),
+        choices=sd_samplers.visible_sampler_names,
     ),
-    AxisOptionTxt2Img(
-        "Hires sampler", str, apply_field("hr_sampler_name"), confirm=confirm_samplers, choices=samplers_for_img2img
+    AxisOption("Schedule type", str, _field("scheduler"), confirm=_known(_schedules), choices=_schedules),
+    AxisOption(
+        "Checkpoint name",
+        str,
+        _setting("sd_model_checkpoint"),
+        confirm=_confirm_models,
+        cost=1.0,
+        choices=sd_models.checkpoint_tiles,
     ),
-    AxisOptionImg2Img(
-        "Sampler", str, apply_field("sampler_name"), confirm=confirm_samplers, choices=samplers_for_img2img, **_plain
-    ),
-    AxisOption("Checkpoint name", str, apply_checkpoint, confirm=confirm_checkpoints, choices=checkpoints, **_models),
-    AxisOption("Negative Guidance minimum sigma", float, apply_field("s_min_uncond")),
-    AxisOption("Sigma Churn", float, apply_field("s_churn")),
-    AxisOption("Sigma min", float, apply_field("s_tmin")),
-    AxisOption("Sigma max", float, apply_field("s_tmax")),
-    AxisOption("Sigma noise", float, apply_field("s_noise")),
-    AxisOption("Schedule type", str, apply_field("scheduler"), choices=schedules),
-    AxisOption("Schedule min sigma", float, apply_override("sigma_min")),
-    AxisOption("Schedule max sigma", float, apply_override("sigma_max")),
-    AxisOption("Schedule rho", float, apply_override("rho")),
-    AxisOption("Beta schedule alpha", float, apply_override("beta_dist_alpha")),
-    AxisOption("Beta schedule beta", float, apply_override("beta_dist_beta")),
-    AxisOption("Eta", float, apply_field("eta")),
-    AxisOption("Clip skip", int, apply_override("CLIP_stop_at_last_layers")),
-    AxisOption("Denoising", float, apply_field("denoising_strength")),
-    AxisOption("Initial noise multiplier", float, apply_field("initial_noise_multiplier")),
-    AxisOption("Extra noise", float, apply_override("img2img_extra_noise")),
-    AxisOptionTxt2Img("Hires upscaler", str, apply_field("hr_upscaler"), choices=upscalers),
-    AxisOptionImg2Img("Cond. Image Mask Weight", float, apply_field("inpainting_mask_weight")),
-    AxisOption("VAE", str, apply_vae, cost=0.7, choices=vaes),
-    AxisOption("Styles", str, apply_styles, choices=styles),
-    AxisOption("UniPC Order", int, apply_uni_pc_order, cost=0.5),
-    AxisOption("Face restore", str, apply_face_restore, **_plain),
-    AxisOption("Token merging ratio", float, apply_override("token_merging_ratio")),
-    AxisOption("Token merging ratio high-res", float, apply_override("token_merging_ratio_hr")),
-    AxisOption("Always discard next-to-last sigma", str, _flag("always_discard_next_to_last_sigma"), **_boxes),
-    AxisOption("SGM noise multiplier", str, _flag("sgm_noise_multiplier"), **_boxes),
+    AxisOption("Clip skip", int, _setting("CLIP_stop_at_last_layers")),
+    AxisOption("Denoising", float, _field("denoising_strength")),
     AxisOption(
         "Refiner checkpoint",
         str,
-        apply_field("refiner_checkpoint"),
-        confirm=confirm_checkpoints_or_none,
-        choices=lambda: ["None", *checkpoints()],
-        **_models,
+        _field("refiner_checkpoint"),
+        confirm=_confirm_models,
+        cost=1.0,
+        choices=lambda: ["None", *sd_models.checkpoint_tiles()],
     ),
-    AxisOption("Refiner switch at", float, apply_field("refiner_switch_at")),
-    AxisOption("RNG source", str, apply_override("randn_source"), choices=lambda: ["GPU", "CPU", "NV"]),
-    AxisOption(
-        "FP8 mode",
-        str,
-        apply_override("fp8_storage"),
-        cost=0.9,
-        choices=lambda: ["Disable", "Enable for SDXL", "Enable"],
-    ),
-    AxisOption("Size", str, apply_size),
+    AxisOption("Refiner switch at", float, _field("refiner_switch_at")),
 ]
 
 
-def _refuse_oversize(p: Any, axes: tuple[Along, ...]) -> None:
-    cells = 1
-    for along in axes:
-        cells *= len(along.values)
-    grid_mp, limit = round(cells * p.width * p.height / 1000000), opts.img_max_size_mp
-    assert grid_mp < limit, (
-        f"Error: Resulting grid would be too large ({grid_mp} MPixels) (max configured size is {limit} MPixels)"
-    )
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is below this one
+def _texts(line: str) -> list[str]:
+    return [text.strip() for row in csv.reader([line], skipinitialspace=True) for text in row]
+
+
+def _expanded(text: str, kind: type) -> list[Any]:
+    """The numbers of "first - last", "first - last (step)" or "first - last [count]"; else the text itself."""
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        return [text]
+    first, last, step = (float(number or 1) for number in found.groups()[:3])
+    count = int(found[4]) if found[4] else math.floor((last - first) / step + 1e-9) + 1
+    numbers = np.linspace(first, last, count) if found[4] else first + step * np.arange(max(count, 0))
+    return [kind(number) for number in numbers.tolist()]
+
+
+class _Along:
+    """One axis of a plot with its values, confirmed."""
+
+    def __init__(self, p: Any, axis: AxisOption, line: str, chosen: list[str], csv_mode: bool) -> None:
+        self.axis = axis
+        if axis.label == NOTHING:
+            self.values: list[Any] = [""]
+            return
+        given = chosen if axis.choices and not csv_mode else (axis.prepare or _texts)(line)
+        if axis.type in (int, float) and axis.prepare is None:
+            given = [number for text in given for number in _expanded(text, axis.type)]
+        self.values = [axis.type(value) for value in given]
+        if axis.confirm is not None:
+            axis.confirm(p, self.values)
+
+    def legends(self, p: Any) -> list[list[images.GridAnnotation]]:
+        return [[images.GridAnnotation(str(self.axis.format_value(p, self.axis, value)))] for value in self.values]
 
 
 class Script(scripts.Script):
@@ -158,11 +164,50 @@ class Script(scripts.Script):
         return TITLE
 
     def ui(self, is_img2img: bool) -> list[Any]:
-        """`type` of an axis is compared exactly, so a class derived by an extension must say of which tab it is."""
-        self.current_axis_options = [x for x in axis_options if type(x) is AxisOption or x.is_img2img == is_img2img]
-        page = PlotPage(self.current_axis_options, self.elem_id)
-        self.infotext_fields = page.infotext_fields()
-        return page.inputs
+        self.axes = [x for x in axis_options if type(x) is AxisOption or getattr(x, "is_img2img", None) == is_img2img]
+        rows = [component for letter in "xyz" for component in self._row(letter)]
+        boxes = {
+            "draw_legend": ("Draw legend", True),
+            "include_lone_images": ("Include Sub Images", False),
+            "include_sub_grids": ("Include Sub Grids", False),
+            "no_fixed_seeds": ("Keep -1 for seeds", False),
+            **{f"vary_seeds_{letter}": (f"Vary seeds for {letter.upper()}", False) for letter in "xyz"},
+        }
+        with gr.Row():
+            options = [
+                gr.Checkbox(label=label, value=value, elem_id=self.elem_id(name))
+                for name, (label, value) in boxes.items()
+            ]
+        margin = gr.Slider(label="Grid margins (px)", minimum=0, maximum=500, value=0, step=2)
+        return [*rows, *options, margin, gr.Checkbox(label="Use text inputs instead of dropdowns", value=False)]
+
+    def _row(self, letter: str) -> list[Any]:
+        """Type, typed values and chosen values of one axis; the one of the two that its type wants is shown."""
+        labels, name = [axis.label for axis in self.axes], letter.upper()
+        with gr.Row():
+            kind = gr.Dropdown(
+                label=f"{name} type",
+                choices=labels,
+                value=labels[0],
+                type="index",
+                elem_id=self.elem_id(f"{letter}_type"),
+            )
+            typed = gr.Textbox(label=f"{name} values", lines=1, elem_id=self.elem_id(f"{letter}_values"))
+            chosen = gr.Dropdown(label=f"{name} values", visible=False, multiselect=True, interactive=True)
+            fill = ToolButton("\U0001f4d2", elem_id=f"xyz_grid_fill_{letter}_tool_button", visible=False)
+
+        def shown(place: int | None) -> tuple[Any, Any, Any]:
+            choices = self.axes[place or 0].choices
+            known = choices() if choices else []
+            return (
+                gr.update(visible=choices is None),
+                gr.update(visible=choices is not None, choices=known, value=[]),
+                gr.update(visible=choices is not None),
+            )
+
+        kind.change(fn=shown, inputs=[kind], outputs=[typed, chosen, fill])
+        fill.click(fn=lambda place: (self.axes[place].choices or list)(), inputs=[kind], outputs=[chosen])
+        return [kind, typed, chosen]
 
     def run(
         self,
@@ -186,42 +231,76 @@ class Script(scripts.Script):
         margin_size: int,
         csv_mode: bool,
     ) -> Any:
+        """The grid first, where `include_sub_grids` those of each z next, then the cells along x, y and z."""
+        asked = (
+            (x_type, x_values, x_values_dropdown),
+            (y_type, y_values, y_values_dropdown),
+            (z_type, z_values, z_values_dropdown),
+        )
         if not no_fixed_seeds:
             processing.fix_seed(p)
-        if not opts.return_grid:
+        if not shared.opts.return_grid:
             p.batch_size = 1
+        axes = [_Along(p, self.axes[kind or 0], line, chosen, csv_mode) for kind, line, chosen in asked]
+        vary = (vary_seeds_x, vary_seeds_y, vary_seeds_z)
+        cells = _made(p, axes, vary)
+        if not any(cells):
+            return processing.Processed(p, [])
+        result = copy(next(cell for cell in cells if cell is not None))
+        pictures = _pictures(cells)
+        columns, rows = len(axes[0].values), len(axes[1].values)
+        across, down, along = (axis.legends(p) for axis in axes)
+        if not draw_legend:
+            across, down, along = ([[images.GridAnnotation()] for _ in lines] for lines in (across, down, along))
+        planes = [pictures[i : i + columns * rows] for i in range(0, len(pictures), columns * rows)]
+        subs = [_grid(plane, rows, across, down, margin_size) for plane in planes]
+        grids = [_grid(subs, 1, along, [[images.GridAnnotation()]], 0), *(subs if include_sub_grids else ())]
+        kept = [result if cell is None else cell for cell in cells] if include_lone_images else []
+        told = [result] * len(grids) + kept
+        result.images = [*grids, *(pictures if include_lone_images else ())]
+        result.infotexts = [cell.infotexts[0] for cell in told]
+        result.all_prompts, result.all_seeds = [cell.prompt for cell in told], [cell.seed for cell in told]
+        result.index_of_first_image = len(grids)
+        if shared.opts.grid_save:
+            place = {"info": result.infotexts[0], "extension": shared.opts.grid_format, "grid": True, "p": result}
+            images.save_image(grids[0], p.outpath_grids, "xyz_grid", seed=result.seed, prompt=result.prompt, **place)
+        return result
 
-        def along(letter: str, kind: int | None, text: str, chosen: list[str], vary_seeds: bool) -> Along:
-            axis = self.current_axis_options[kind or 0]
-            told = list_to_csv_string(chosen) if axis.is_chosen(csv_mode) else text
-            return Along(letter, axis, read_values(p, axis, text, chosen, csv_mode), told, vary_seeds)
 
-        axes = (
-            along("X", x_type, x_values, x_values_dropdown, vary_seeds_x),
-            along("Y", y_type, y_values, y_values_dropdown, vary_seeds_y),
-            along("Z", z_type, z_values, z_values_dropdown, vary_seeds_z),
-        )
-        _refuse_oversize(p, axes)
-        if not no_fixed_seeds:
-            for each in axes:
-                each.fix_seeds()
-        wanted = Wanted(draw_legend, include_lone_images, include_sub_grids, no_fixed_seeds, margin_size)
-        sweep = Sweep(p, axes, wanted)
-        sweep.announce()
-        return sweep.run()
+def _made(p: Any, axes: list[_Along], vary: tuple[bool, ...]) -> list[Any]:
+    """What each cell gave, x fastest; None where it failed or was interrupted. Cells are shallow copies of `p`."""
+    sizes = [len(axis.values) for axis in axes]
+    state, count = shared.state, math.prod(sizes)
+    state.job_count = count * p.n_iter
+    order = sorted((2, 1, 0), key=lambda k: -axes[k].axis.cost)
+    made: list[Any] = [None] * count
+    for number, indices in enumerate(itertools.product(*(range(sizes[k]) for k in order))):
+        if state.interrupted or state.stopping_generation:
+            break
+        state.job = f"{number + 1} out of {count}"
+        place = dict(zip(order, indices, strict=True))
+        cell = copy(p)
+        cell.styles = list(p.styles)
+        for k, axis in enumerate(axes):
+            axis.axis.apply(cell, axis.values[place[k]], axis.values)
+        strides = itertools.accumulate((size if varies else 1 for size, varies in zip(sizes, vary)), initial=1)
+        cell.seed += sum(place[k] * stride for k, stride in zip(range(3), strides) if vary[k])
+        try:
+            given = processing.process_images(cell)
+        except Exception as fault:  # the other cells are made all the same
+            errors.display(fault, "a cell of the X/Y/Z plot")
+            continue
+        made[place[0] + sizes[0] * (place[1] + sizes[1] * place[2])] = given if given.images else None
+    return made
 
 
-__all__ = [
-    "AxisInfo",
-    "AxisOption",
-    "AxisOptionImg2Img",
-    "AxisOptionTxt2Img",
-    "Script",
-    "axis_options",
-    "boolean_choice",
-    "confirm_range",
-    "csv_string_to_list_strip",
-    "find_vae",
-    "format_value_add_label",
-    "list_to_csv_string",
-]
+def _pictures(cells: list[Any]) -> list[Image.Image]:
+    """The first of each cell, which may be its grid; black ones of that size for those that failed."""
+    first = next(cell.images[0] for cell in cells if cell is not None)
+    return [Image.new(first.mode, first.size) if cell is None else cell.images[0] for cell in cells]
+
+
+def _grid(pictures: list[Image.Image], rows: int, across: Any, down: Any, margin: int) -> Image.Image:
+    grid = images.image_grid(pictures, rows=rows)
+    size = (max(picture.width for picture in pictures), max(picture.height for picture in pictures))
+    return images.draw_grid_annotations(grid, *size, across, down, margin)

@@ -1,163 +1,172 @@
-"""From a file to a model: split by component, each component made and filled, and all of them put together."""
+"""From a file to a model: what kind it is, its tensors split by component, each component made and filled, and all of
+them put together.
+"""
 
 from __future__ import annotations
 
+import enum
 import importlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from modules import ldm_config
+from modules import sd_models_config, sd_vae_approx
 
-from backend import guess as guessing
-from backend import memory_management
+from backend import memory_management, networks
 from backend.args import dynamic_args
-from backend.diffusion_engine.sd15 import StableDiffusion
-from backend.nn.clip import IntegratedCLIP
-from backend.nn.unet import IntegratedUNet2DConditionModel
-from backend.nn.vae import IntegratedAutoencoderKL
+from backend.diffusion_engine.base import StableDiffusion
 from backend.operations import make_castable
 from backend.utils import load_torch_file
 
 Tensors = dict[str, torch.Tensor]
 dir_path = os.path.dirname(os.path.abspath(__file__))
-_FEWEST_TENSORS = 16
+_TEXT, _UNET, _VAE = "cond_stage_model.", "model.diffusion_model.", "first_stage_model."
 _LOW_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
 _NOT_IN_EVERY_FILE = ("text_projection", "position_ids", "logit_scale")
+
+
+class ModelType(enum.Enum):
+    EPS = 1
+    V_PREDICTION = 2
+
+
+class SD15:
+    """Stable Diffusion 1.x, as the ldm yaml beside a file says, or the one for files without.
+
+    `clip_target` names the component that each text encoder goes to.
+    """
+
+    huggingface_repo = "runwayml/stable-diffusion-v1-5"
+    unet_target, vae_target, clip_target = "unet", "vae", {"clip_l": "text_encoder"}
+    unet_key_prefix, vae_key_prefix, text_encoder_key_prefix = [_UNET], [_VAE], [_TEXT]
+    supported_inference_dtypes = (torch.float16, torch.bfloat16, torch.float32)
+
+    def __init__(self, tensors: Tensors, filename: str) -> None:
+        """RuntimeError or ValueError for a layout that there is no network for."""
+        config_path = sd_models_config.find_checkpoint_config(tensors, SimpleNamespace(filename=filename))
+        params = sd_models_config.read_params(config_path)
+        self.unet_config = sd_models_config.unet_arguments(params)
+        self.vae_config: dict[str, Any] = params["first_stage_config"]["params"]
+        colours = sd_vae_approx.of_width(self.vae_config["ddconfig"]["ch"])
+        self.latent_format = SimpleNamespace(latent_channels=4, latent_rgb_factors=colours)
+        self.scale_factor: float = params.get("scale_factor", 0.18215)
+        self.text_encoder_folder = sd_models_config.text_encoder_folder(params, config_path)
+        self.model_type = ModelType.V_PREDICTION if params.get("parameterization") == "v" else ModelType.EPS
+        self.ztsnr = "ztsnr" in tensors
+
+    def inpaint_model(self) -> bool:
+        return self.unet_config["in_channels"] > 4
+
+    def process_clip_state_dict(self, state_dict: Tensors) -> Tensors:
+        """The text encoder's tensors under their names in the host, without all others."""
+        start, found = f"{_TEXT}transformer.", {}
+        for name, tensor in state_dict.items():
+            if name.startswith(start):
+                inner = name.removeprefix(start).removeprefix("text_model.")
+                found[f"clip_l.transformer.text_model.{inner}"] = tensor
+        return found
+
+
+def split_state_dict(sd: str, additional_state_dicts: list[str] | None = None) -> tuple[dict[str, Tensors], SD15]:
+    """(tensors by component, what the model is) of a file, with further files' parts in place of its own."""
+    tensors = load_torch_file(sd)
+    if not any(name.startswith(_UNET) for name in tensors):  # a U-Net alone
+        tensors = {_UNET + name: tensor for name, tensor in tensors.items()}
+    kind = SD15(tensors, sd)
+    for further in additional_state_dicts or []:
+        part = load_torch_file(further)
+        prefix = _VAE if any("decoder." in name for name in part) else f"{_TEXT}transformer."
+        tensors |= {prefix + name.removeprefix(prefix): tensor for name, tensor in part.items()}
+    parts = {kind.unet_target: _under(tensors, _UNET), kind.vae_target: _under(tensors, _VAE)}
+    text = kind.process_clip_state_dict(tensors)
+    parts |= {component: _under(text, f"{name}.") for name, component in kind.clip_target.items()}
+    return parts, kind
+
+
+def _under(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def load_huggingface_component(
     guess: Any, component_name: str, lib_name: str, cls_name: str, repo_path: str, state_dict: Any
 ) -> Any:
     """One component, filled with its tensors; None for those that a host does without."""
-    if lib_name not in ("transformers", "diffusers") or component_name in ("feature_extractor", "safety_checker"):
-        return None
     if component_name == "scheduler":
         kind = getattr(importlib.import_module(lib_name), cls_name)
         return kind.from_pretrained(os.path.join(repo_path, component_name))
-    if component_name.startswith("tokenizer"):
+    if component_name == "tokenizer":
         from transformers import CLIPTokenizer
 
         return CLIPTokenizer.from_pretrained(guess.text_encoder_folder)
-    makers = {"AutoencoderKL": _vae, "CLIPTextModel": _text_encoder, "UNet2DConditionModel": _unet}
-    if cls_name not in makers:
-        print(f"Left out: {component_name} = {lib_name}.{cls_name}")
+    make = {"unet": _unet, "vae": _vae, "text_encoder": _text_encoder}.get(component_name)
+    if make is None:
         return None
-    assert isinstance(state_dict, dict), f"There are no tensors for the {component_name}!"
-    assert len(state_dict) > _FEWEST_TENSORS, f"There are too few tensors for the {component_name}: {len(state_dict)}"
-    return makers[cls_name](guess, state_dict)
+    assert isinstance(state_dict, dict) and len(state_dict) > 16, f"There are no tensors for the {component_name}!"
+    return make(guess, state_dict).eval().requires_grad_(False)
 
 
-def _fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], may_lack: tuple[str, ...] = ()) -> None:
+def _fill(module: torch.nn.Module, tensors: Tensors) -> None:
     """What a file lacks keeps what it was made with, and is said to be missing."""
-    missing = [x for x in module.load_state_dict(tensors, strict=False).missing_keys if not x.endswith("position_ids")]
-    said = [name for name in missing if not any(part in name for part in may_lack)]
-    if said:
-        print(f"{type(module).__name__} lacks {len(said)} tensors: {', '.join(said[:3])}")
+    missing = module.load_state_dict(tensors, strict=False).missing_keys
+    if told := [name for name in missing if not any(part in name for part in _NOT_IN_EVERY_FILE)]:
+        print(f"{type(module).__name__} lacks {len(told)} tensors: {', '.join(told[:3])}")
 
 
-def _vae(guess: Any, tensors: dict[str, torch.Tensor]) -> IntegratedAutoencoderKL:
+def _vae(guess: Any, tensors: Tensors) -> torch.nn.Module:
     config = guess.vae_config
-    with ldm_config.without_initialisation():
-        module = IntegratedAutoencoderKL(config["ddconfig"], config["embed_dim"], guess.scale_factor)
+    with sd_models_config.without_initialisation():
+        module = networks.IntegratedAutoencoderKL(config["ddconfig"], config["embed_dim"], guess.scale_factor)
     _fill(module, tensors)
-    return module.to(memory_management.vae_dtype()).eval().requires_grad_(False)
+    return module.to(memory_management.vae_dtype())
 
 
-def _text_encoder(guess: Any, tensors: dict[str, torch.Tensor]) -> IntegratedCLIP:
+def _text_encoder(guess: Any, tensors: Tensors) -> torch.nn.Module:
     from transformers import CLIPTextConfig, CLIPTextModel
     from transformers.modeling_utils import no_init_weights
 
     # Without a draw from torch's global generator, which goes on with the request that loads this.
-    with no_init_weights(), ldm_config.without_initialisation():
-        module = IntegratedCLIP(CLIPTextModel, CLIPTextConfig.from_pretrained(guess.text_encoder_folder), True)
-    torch.nn.init.zeros_(module.transformer.text_projection.weight)  # pyright: ignore[reportArgumentType]
-    _fill(module, tensors, _NOT_IN_EVERY_FILE)
+    with no_init_weights(), sd_models_config.without_initialisation():
+        config = CLIPTextConfig.from_pretrained(guess.text_encoder_folder)
+        module = networks.IntegratedCLIP(CLIPTextModel(config))
+    torch.nn.init.zeros_(module.transformer.text_projection.weight)
+    _fill(module, tensors)
     make_castable(module, manual_cast=True)
-    return module.to(memory_management.text_encoder_dtype()).eval().requires_grad_(False)
+    return module.to(memory_management.text_encoder_dtype())
 
 
-def _storage_dtype(tensors: dict[str, torch.Tensor], parameters: int) -> torch.dtype:
+def _unet(guess: Any, tensors: Tensors) -> torch.nn.Module:
+    """Stored in the type that is chosen, else in the file's where that is one of 8 bits, else as computed."""
+    device, stored = memory_management.get_torch_device(), memory_management.state_dict_dtype(tensors)
     chosen = dynamic_args.get("forge_unet_storage_dtype")
-    if chosen is not None:
-        return chosen
-    in_file = memory_management.state_dict_dtype(tensors)
-    return in_file if in_file in _LOW_BITS else memory_management.unet_dtype(model_params=parameters)
-
-
-def _unet(guess: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    parameters = memory_management.state_dict_parameters(tensors)
-    storage = _storage_dtype(tensors, parameters)
-    load_device = memory_management.get_torch_device()
-    computation = memory_management.get_computation_dtype(load_device, parameters, guess.supported_inference_dtypes)
-    with ldm_config.without_initialisation():
-        module: Any = IntegratedUNet2DConditionModel(**guess.unet_config)
+    storage = chosen or (stored if stored in _LOW_BITS else memory_management.unet_dtype())
+    computation = memory_management.get_computation_dtype(device)
+    with sd_models_config.without_initialisation():
+        module: Any = networks.IntegratedUNet2DConditionModel(**guess.unet_config)
     make_castable(module, manual_cast=storage != computation)
     _fill(module, tensors)
-    initial = memory_management.unet_inital_load_device(parameters, storage)
-    module.to(device=initial, dtype=storage).eval().requires_grad_(False)
     module.storage_dtype, module.computation_dtype = storage, computation
-    module.load_device, module.initial_device = load_device, initial
-    module.offload_device = memory_management.unet_offload_device()
-    return module
-
-
-def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def preprocess_state_dict(sd: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A file of a U-Net alone, without prefix, is given it."""
-    if any(name.startswith("model.diffusion_model") for name in sd):
-        return sd
-    return {f"model.diffusion_model.{name}": tensor for name, tensor in sd.items()}
-
-
-def replace_state_dict(
-    sd: dict[str, torch.Tensor], asd: dict[str, torch.Tensor], guess: Any
-) -> dict[str, torch.Tensor]:
-    """The checkpoint's tensors with those of a file of a VAE or a text encoder in their places."""
-    vae, text = guess.vae_key_prefix[0], guess.text_encoder_key_prefix[0] + "transformer."
-    is_vae = any(name.startswith("decoder.") for name in asd)
-    prefix = vae if is_vae else text
-    bare = {name.removeprefix(prefix): tensor for name, tensor in asd.items()}
-    return {**sd, **{prefix + name: tensor for name, tensor in bare.items()}}
-
-
-def split_state_dict(
-    sd: str, additional_state_dicts: list[str] | None = None
-) -> tuple[dict[str, dict[str, torch.Tensor]], Any]:
-    """(tensors by component, what the model is) of a file, with further files' parts in place of its own."""
-    tensors = preprocess_state_dict(load_torch_file(sd))
-    guess = guessing.guess(tensors, sd)
-    for further in additional_state_dicts or []:
-        tensors = replace_state_dict(tensors, load_torch_file(further), guess)
-    text = guess.process_clip_state_dict(tensors)
-    split = {
-        guess.unet_target: _under(tensors, guess.unet_key_prefix[0]),
-        guess.vae_target: _under(tensors, guess.vae_key_prefix[0]),
-    }
-    split |= {component: _under(text, f"{name}.") for name, component in guess.clip_target.items()}
-    return split, guess
+    module.load_device, module.offload_device = device, memory_management.unet_offload_device()
+    module.initial_device = module.offload_device
+    return module.to(device=module.initial_device, dtype=storage)
 
 
 @torch.inference_mode()
 def forge_loader(sd: str, additional_state_dicts: list[str] | None = None) -> StableDiffusion:
-    """The whole model of a file."""
+    """The whole model of a file. ValueError where it is of no kind that is known."""
     try:
-        split, guess = split_state_dict(sd, additional_state_dicts)
+        parts, kind = split_state_dict(sd, additional_state_dicts)
     except Exception as error:
         raise ValueError("Failed to recognize model type!") from error
-    folder = os.path.join(dir_path, "huggingface", guess.huggingface_repo)
-    listed = json.loads((Path(folder) / "model_index.json").read_text(encoding="utf8"))
-    components = {}
-    for name, kind in listed.items():
-        if isinstance(kind, list):
-            component = load_huggingface_component(guess, name, *kind, folder, split.pop(name, None))
-            if component is not None:
-                components[name] = component
-    v = guess.model_type is guessing.ModelType.V_PREDICTION
-    components["scheduler"].register_to_config(prediction_type="v_prediction" if v else "epsilon")
-    return StableDiffusion(estimated_config=guess, huggingface_components=components)
+    folder = Path(dir_path) / "huggingface" / kind.huggingface_repo
+    listed = json.loads((folder / "model_index.json").read_text(encoding="utf8"))
+    components = {
+        name: load_huggingface_component(kind, name, *entry, str(folder), parts.get(name))
+        for name, entry in listed.items()
+        if isinstance(entry, list)
+    }
+    prediction = "v_prediction" if kind.model_type is ModelType.V_PREDICTION else "epsilon"
+    components["scheduler"].register_to_config(prediction_type=prediction)
+    return StableDiffusion(estimated_config=kind, huggingface_components=components)

@@ -1,4 +1,4 @@
-"""What a generation returns on this host, and which of it is shown.
+"""What a request of this host has beyond what both have, what a generation returns, and which of it is shown.
 
 Pictures beside the generated ones come last and have no infotext. The traps are the host's: two lists are shared, that
 of the signature's default among all results made without one, and a request's among its copies.
@@ -6,12 +6,29 @@ of the signature's default among all results made without one, and a request's a
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from modules import processed as both
+
+
+@dataclass(repr=False)
+class RequestFields:
+    distilled_cfg_scale: float = 3.5
+    extra_result_images: list[Any] = field(init=False, default_factory=list)
+    modified_noise: Any = field(init=False, default=None)
+
+
+@dataclass(repr=False)
+class HiresFields:
+    """`hr_cfg` rules the hires pass; over the API it is 1 and `hr_additional_modules` is not set."""
+
+    hr_additional_modules: list = None  # type: ignore[assignment,type-arg]
+    hr_cfg: float = 1.0
+    hr_distilled_cfg: float = 3.5
 
 
 class Processed(both.Processed):
@@ -47,8 +64,5 @@ def shown(processed: Processed) -> list[Any]:
 
 def process_extra_images(processed: Processed) -> None:
     """For the API: arrays become pictures, and what is neither is left out."""
-    extra = [Image.fromarray(x) if isinstance(x, np.ndarray) else x for x in processed.extra_images]
-    processed.extra_images = [x for x in extra if isinstance(x, Image.Image)]
-
-
-__all__ = ["Processed", "of_request", "process_extra_images", "shown"]
+    kept = [Image.fromarray(x) if isinstance(x, np.ndarray) else x for x in processed.extra_images]
+    processed.extra_images = [x for x in kept if isinstance(x, Image.Image)]

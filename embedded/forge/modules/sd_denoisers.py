@@ -24,21 +24,10 @@ class ForgeScheduleLinker(torch.nn.Module):
         super().__init__()
         self.predictor = predictor
 
-    @property
-    def sigmas(self) -> torch.Tensor:
-        return self.predictor.sigmas
-
-    @property
-    def log_sigmas(self) -> torch.Tensor:
-        return self.predictor.sigmas.log()
-
-    @property
-    def sigma_min(self) -> torch.Tensor:
-        return self.sigmas[0]
-
-    @property
-    def sigma_max(self) -> torch.Tensor:
-        return self.sigmas[-1]
+    sigmas = property(lambda self: self.predictor.sigmas)
+    log_sigmas = property(lambda self: self.predictor.sigmas.log())
+    sigma_min = property(lambda self: self.predictor.sigmas[0])
+    sigma_max = property(lambda self: self.predictor.sigmas[-1])
 
     def get_sigmas(self, n: int | None = None) -> torch.Tensor:
         if n is None:
@@ -53,18 +42,15 @@ class ForgeScheduleLinker(torch.nn.Module):
         return self.predictor.sigma(t)
 
 
-def _predictor(model: Any) -> Any:
-    return model.forge_objects.unet.model.predictor
-
-
 def k_denoiser() -> ForgeScheduleLinker:
-    linker = ForgeScheduleLinker(_predictor(shared.sd_model))
-    linker.inner_model = shared.sd_model
+    engine = shared.sd_model
+    linker = ForgeScheduleLinker(engine.forge_objects.unet.model.predictor)
+    linker.inner_model = engine
     return linker
 
 
 def alphas_cumprod(model: Any) -> torch.Tensor:
-    return 1.0 / (_predictor(model).sigmas ** 2.0 + 1.0)
+    return 1.0 / (model.forge_objects.unet.model.predictor.sigmas**2.0 + 1.0)
 
 
 def conditioning_key() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from modules import devices, shared
+from modules.rng import DecodedSamples
 
 
 def decode(model: Any, sample: torch.Tensor) -> torch.Tensor:
@@ -18,13 +19,27 @@ def for_decoding(latents: torch.Tensor) -> torch.Tensor:
     return latents
 
 
+def encode_signed(model: Any, pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures [B, 3, H, W] in -1..1 to latents, drawn from the encoder's distribution."""
+    return model.encode_first_stage(pictures)
+
+
 def encode(model: Any, image: torch.Tensor) -> torch.Tensor:
     """Pictures [B, 3, H, W] in 0..1 to latents, one by one, drawn from the encoder's distribution."""
-    image = image.to(shared.device, dtype=devices.dtype_vae) * 2 - 1
-    rows = [model.get_first_stage_encoding(model.encode_first_stage(row.unsqueeze(0)))[0] for row in image]
-    return torch.stack(rows)
+    signed = 2 * image.to(device=shared.device, dtype=devices.dtype_vae) - 1
+    return torch.cat([encode_signed(model, signed[i : i + 1]) for i in range(len(signed))])
 
 
 def for_previews(approximation: int) -> int:
     """Never full decoding (0), which would unload the U-Net, but "Approx NN" (1)."""
     return approximation or 1
+
+
+def decode_latent_batch(
+    model: Any, batch: torch.Tensor, target_device: Any = None, check_for_nans: bool = False
+) -> DecodedSamples:
+    """All at once; the VAE's patcher sees to memory, and nobody looks for NaNs."""
+    from modules.sd_samplers_common import decode_first_stage
+
+    del check_for_nans
+    return DecodedSamples(decode_first_stage(model, batch).to(target_device))

@@ -11,49 +11,39 @@ import torch
 from modules import shared
 
 _LAYERS: tuple[type[Any], ...] = (
-    torch.nn.Linear,
-    torch.nn.Conv2d,
-    torch.nn.GroupNorm,
-    torch.nn.LayerNorm,
+    *(torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm),
     torch.nn.MultiheadAttention,
 )
 
 
-def _patched_forward(original: Any, kind: type[Any]) -> Any:
+def _up_to_date(forward: Any, kind: type[Any]) -> Any:
     """Attention over several heads is always merged, as on the host."""
 
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def patched(self: Any, *args: Any, **kwargs: Any) -> Any:
         if shared.opts.lora_functional and kind is not torch.nn.MultiheadAttention:
-            return networks.network_forward(self, args[0], original)
+            return networks.network_forward(self, args[0], forward)
         networks.network_apply_weights(self)
-        return original(self, *args, **kwargs)
+        return forward(self, *args, **kwargs)
 
-    return forward
+    return patched
 
 
-def _patched_load(original: Any) -> Any:
-    def load(self: Any, *args: Any, **kwargs: Any) -> Any:
+def _forgetting(load: Any) -> Any:
+    def patched(self: Any, *args: Any, **kwargs: Any) -> Any:
         networks.network_reset_cached_weight(self)
-        return original(self, *args, **kwargs)
+        return load(self, *args, **kwargs)
 
-    return load
+    return patched
 
 
 class LoraPatches:
-    """`<Layer>_forward` and `<Layer>_load_state_dict` hold what was there before."""
+    """What was there before is put back by `undo`."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[type[Any], Any, Any]] = []
-        for layer in _LAYERS:
-            forward, load = layer.forward, layer._load_from_state_dict
-            self._kept.append((layer, forward, load))
-            setattr(self, f"{layer.__name__}_forward", forward)
-            setattr(self, f"{layer.__name__}_load_state_dict", load)
-            layer.forward = _patched_forward(forward, layer)
-            layer._load_from_state_dict = _patched_load(load)
+        self._before = [(kind, kind.forward, kind._load_from_state_dict) for kind in _LAYERS]
+        for kind, forward, load in self._before:
+            kind.forward, kind._load_from_state_dict = _up_to_date(forward, kind), _forgetting(load)
 
     def undo(self) -> None:
-        for layer, forward, load in self._kept:
-            layer.forward = forward
-            layer._load_from_state_dict = load
-        self._kept = []
+        for kind, forward, load in self._before:
+            kind.forward, kind._load_from_state_dict = forward, load

@@ -31,7 +31,6 @@ class Network:
         self.unet_multiplier = 1.0
         self.dyn_dim: Any = None
         self.modules: dict[str, NetworkModule] = {}
-        self.bundle_embeddings: dict[str, Any] = {}
         self.mtime: float = 0.0
         self.mentioned_name: str | None = None
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import extra_networks_lora
 import network
 import torch
 from modules import devices, errors, sd_hijack, sd_models, shared
@@ -19,17 +18,16 @@ from modules.lora_files import (
     NetworkOnDisk,
     available_network_aliases,
     available_networks,
-    forbidden_network_aliases,
     list_available_networks,
     on_disk_of,
 )
-from modules.network_keys import convert_diffusers_name_to_compvis
+from modules.lora_kinds import diffusers_name
 
 loaded_networks: list[network.Network] = []
 networks_in_memory: dict[str, network.Network] = {}
 originals: Any = None
 # Set by scripts/lora_script.py once the host registers it.
-extra_network_lora: extra_networks_lora.ExtraNetworkLora = None  # pyright: ignore[reportAssignmentType]
+extra_network_lora: Any = None
 
 
 def assign_network_names_to_compvis_modules(sd_model: Any) -> None:
@@ -45,28 +43,34 @@ def assign_network_names_to_compvis_modules(sd_model: Any) -> None:
     sd_model.network_layer_mapping = layers
 
 
-def _module_of(key: str) -> tuple[str, torch.nn.Module | None]:
-    mapping = shared.sd_model.network_layer_mapping
-    candidates = [convert_diffusers_name_to_compvis(key), key.replace("lora_unet", "diffusion_model")]
-    candidates.append(key.replace("lora_te1_text_model", "transformer_text_model"))
-    return next(((name, mapping[name]) for name in candidates if name in mapping), (candidates[0], None))
+def _lora_names(sd_model: Any) -> dict[str, str]:
+    """Layers by what LoRA files call them: ldm's names and kohya's, which are after diffusers'."""
+    names: dict[str, str] = {}
+    for dotted, _ in sd_model.model.diffusion_model.named_modules():
+        known_as = diffusers_name(dotted, num_res_blocks=2)  # as in all published Stable Diffusion 1.x files
+        for name in (dotted, known_as) if known_as else (dotted,):
+            names["lora_unet_" + name.replace(".", "_")] = "diffusion_model_" + dotted.replace(".", "_")
+    for name in sd_model.network_layer_mapping:
+        if name.startswith("transformer_"):
+            names |= dict.fromkeys((name.replace("transformer", kind, 1) for kind in ("lora_te", "lora_te1")), name)
+    return names
 
 
 def load_network(name: str, network_on_disk: NetworkOnDisk) -> network.Network:
     """Reads a file. Tensors for layers that this model lacks are passed over."""
-    file, model = network_on_disk.filename, shared.sd_model
-    net = network.Network(name, network_on_disk)
-    net.mtime = os.path.getmtime(file)
+    model, file = shared.sd_model, network_on_disk.filename
     if not hasattr(model, "network_layer_mapping"):
         assign_network_names_to_compvis_modules(model)
-    by_layer: dict[str, network.NetworkWeights] = {}
+    names, weights = _lora_names(model), {}
     for key, tensor in sd_models.read_state_dict(file).items():
         prefix, _, part = key.partition(".")
-        layer_name, layer = _module_of(prefix)
-        if layer is not None:
-            weights = by_layer.setdefault(layer_name, network.NetworkWeights(key, layer_name, {}, layer))
-            weights.w[part] = tensor
-    net.modules = {layer_name: network.NetworkModule(net, weights) for layer_name, weights in by_layer.items()}
+        layer = names.get(prefix, prefix)
+        if layer in model.network_layer_mapping:
+            module = model.network_layer_mapping[layer]
+            weights.setdefault(layer, network.NetworkWeights(key, layer, {}, module)).w[part] = tensor
+    net = network.Network(name, network_on_disk)
+    net.mtime = os.path.getmtime(file)
+    net.modules = {layer: network.NetworkModule(net, of_layer) for layer, of_layer in weights.items()}
     return net
 
 
@@ -246,6 +250,4 @@ def network_reset_cached_weight(self: Any) -> None:
 
 
 list_available_networks()
-
-# Other extensions find the files' lists here, as the host's own Lora extension holds them.
-__all__ = ["available_network_aliases", "available_networks", "forbidden_network_aliases", "load_networks"]
+__all__ = ["available_network_aliases", "available_networks", "list_available_networks", "load_networks"]

@@ -17,19 +17,19 @@ class ScriptSampler(scripts.ScriptBuiltinUI):
         return "Sampler"
 
     def ui(self, is_img2img: bool) -> tuple[Any, ...]:
-        names = sd_samplers.visible_sampler_names()
-        labels = [x.label for x in sd_schedulers.schedulers]
-        tab = self.tabname
-        with FormRow(elem_id=f"sampler_selection_{tab}"):
-            sampler = gr.Dropdown(label="Sampling method", elem_id=f"{tab}_sampling", choices=names, value=names[0])
-            scheduler = gr.Dropdown(label="Schedule type", elem_id=f"{tab}_scheduler", choices=labels, value=labels[0])
-            steps = gr.Slider(minimum=1, maximum=150, step=1, elem_id=f"{tab}_steps", label="Sampling steps", value=20)
+        def choice(label: str, name: str, choices: list[str]) -> Any:
+            return gr.Dropdown(label=label, elem_id=f"{self.tabname}_{name}", choices=choices, value=choices[0])
+
+        with FormRow():
+            sampler = choice("Sampling method", "sampling", sd_samplers.visible_sampler_names())
+            schedule = choice("Schedule type", "scheduler", [known.label for known in sd_schedulers.schedulers])
+            steps = gr.Slider(1, 150, 20, step=1, label="Sampling steps", elem_id=f"{self.tabname}_steps")
         self.infotext_fields = [
             PasteField(steps, "Steps", api="steps"),
             PasteField(sampler, sd_samplers.get_sampler_from_infotext, api="sampler_name"),
-            PasteField(scheduler, sd_samplers.get_scheduler_from_infotext, api="scheduler"),
+            PasteField(schedule, sd_samplers.get_scheduler_from_infotext, api="scheduler"),
         ]
-        return steps, sampler, scheduler
+        return steps, sampler, schedule
 
     def setup(self, p: Any, *args: Any) -> None:
         p.steps, p.sampler_name, p.scheduler = args

@@ -12,58 +12,23 @@ _LOWEST_SIGNAL = 4.8973451890853435e-08
 def rescale_zero_terminal_snr_sigmas(sigmas: torch.Tensor) -> torch.Tensor:
     """Levels moved so that the last one holds no signal (Lin et al. 2023)."""
     root = (1 / (sigmas * sigmas + 1)).sqrt()
-    first, last = root[0], root[-1]
-    power = ((root - last) * (first / (first - last))) ** 2
+    power = ((root - root[-1]) * (root[0] / (root[0] - root[-1]))) ** 2
     power[-1] = _LOWEST_SIGNAL
     return ((1 - power) / power) ** 0.5
 
 
 def _like(sigma: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return sigma.view(sigma.shape[:1] + (1,) * (x.ndim - 1))
+    return sigma.reshape(-1, *[1] * (x.ndim - 1))
 
 
-class AbstractPrediction(torch.nn.Module):
-    """`prediction_type`: "epsilon" or "v_prediction". `sigmas` [T] rise."""
+class Prediction(torch.nn.Module):
+    """Stable Diffusion's discrete levels, from betas whose roots are evenly spaced: `sigmas` [T] rise.
+
+    `prediction_type`: "epsilon" or "v_prediction".
+    """
 
     sigmas: torch.Tensor
     log_sigmas: torch.Tensor
-
-    def __init__(self, sigma_data: float = 1.0, prediction_type: str = "epsilon") -> None:
-        super().__init__()
-        self.sigma_data, self.prediction_type = sigma_data, prediction_type
-
-    def calculate_input(self, sigma: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        return noise / (_like(sigma, noise) ** 2 + self.sigma_data**2) ** 0.5
-
-    def calculate_denoised(
-        self, sigma: torch.Tensor, model_output: torch.Tensor, model_input: torch.Tensor
-    ) -> torch.Tensor:
-        level = _like(sigma, model_output)
-        if self.prediction_type != "v_prediction":
-            return model_input - model_output * level
-        power = level**2 + self.sigma_data**2
-        return model_input * self.sigma_data**2 / power - model_output * level * self.sigma_data / power**0.5
-
-    def noise_scaling(
-        self, sigma: torch.Tensor, noise: torch.Tensor, latent_image: torch.Tensor, max_denoise: bool = False
-    ) -> torch.Tensor:
-        return noise * (torch.sqrt(1.0 + sigma**2.0) if max_denoise else sigma) + latent_image
-
-    def inverse_noise_scaling(self, sigma: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-        del sigma
-        return latent
-
-    @property
-    def sigma_min(self) -> torch.Tensor:
-        return self.sigmas[0]
-
-    @property
-    def sigma_max(self) -> torch.Tensor:
-        return self.sigmas[-1]
-
-
-class Prediction(AbstractPrediction):
-    """Stable Diffusion's discrete levels, from betas whose roots are evenly spaced."""
 
     def __init__(
         self,
@@ -74,34 +39,56 @@ class Prediction(AbstractPrediction):
         linear_end: float = 0.012,
         timesteps: int = 1000,
     ) -> None:
-        del beta_schedule
-        super().__init__(sigma_data, prediction_type)
-        roots = torch.linspace(linear_start**0.5, linear_end**0.5, timesteps, dtype=torch.float64)
-        power = torch.cumprod(1.0 - roots**2, dim=0)
+        del sigma_data, beta_schedule
+        super().__init__()
+        self.prediction_type = prediction_type
+        betas = torch.linspace(linear_start**0.5, linear_end**0.5, timesteps, dtype=torch.float64) ** 2
+        power = torch.cumprod(1.0 - betas, dim=0)
         self.register_buffer("alphas_cumprod", power.float())
         self.set_sigmas(((1 - power) / power) ** 0.5)
 
+    sigma_min = property(lambda self: self.sigmas[0])
+    sigma_max = property(lambda self: self.sigmas[-1])
+
     def set_sigmas(self, sigmas: torch.Tensor) -> None:
-        self.register_buffer("sigmas", sigmas.float())
-        self.register_buffer("log_sigmas", sigmas.log().float())
+        for name, levels in {"sigmas": sigmas, "log_sigmas": sigmas.log()}.items():
+            self.register_buffer(name, levels.float())
+
+    def calculate_input(self, sigma: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return noise / (_like(sigma, noise) ** 2 + 1.0) ** 0.5
+
+    def calculate_denoised(
+        self, sigma: torch.Tensor, model_output: torch.Tensor, model_input: torch.Tensor
+    ) -> torch.Tensor:
+        level = _like(sigma, model_output)
+        if self.prediction_type == "epsilon":
+            return model_input - model_output * level
+        power = level**2 + 1.0
+        return model_input / power - model_output * level / power**0.5
+
+    def noise_scaling(
+        self, sigma: torch.Tensor, noise: torch.Tensor, latent_image: torch.Tensor, max_denoise: bool = False
+    ) -> torch.Tensor:
+        level = torch.sqrt(sigma**2.0 + 1.0) if max_denoise else sigma
+        return noise * level + latent_image
 
     def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
         """The nearest level's number, in the shape of `sigma`."""
-        distances = sigma.log().to(self.log_sigmas.device) - self.log_sigmas[:, None]
-        return distances.abs().argmin(dim=0).view(sigma.shape).to(sigma.device)
+        asked = sigma.reshape(-1, 1).log().to(self.log_sigmas.device)
+        return (asked - self.log_sigmas).abs().argmin(dim=1).reshape(sigma.shape).to(sigma.device)
 
     def sigma(self, timestep: torch.Tensor) -> torch.Tensor:
         """Between two levels by the logarithm."""
-        place = torch.clamp(timestep.float().to(self.log_sigmas.device), 0, len(self.sigmas) - 1)
-        low, high, part = place.floor().long(), place.ceil().long(), place.frac()
-        level = (1 - part) * self.log_sigmas[low] + part * self.log_sigmas[high]
-        return level.exp().to(timestep.device)
+        place = timestep.float().to(self.log_sigmas.device).clamp(0, len(self.sigmas) - 1)
+        ends = self.log_sigmas[place.floor().long()], self.log_sigmas[place.ceil().long()]
+        part = place.frac()
+        return ((1 - part) * ends[0] + part * ends[1]).exp().to(timestep.device)
 
     def percent_to_sigma(self, percent: float) -> float:
         """The level after so much of the sampling; above all levels at 0, and 0 at 1."""
-        if percent <= 0.0:
-            return 999999999.9
-        return 0.0 if percent >= 1.0 else self.sigma(torch.tensor((1.0 - percent) * 999.0)).item()
+        if 0.0 < percent < 1.0:
+            return self.sigma(torch.tensor((1.0 - percent) * 999.0)).item()
+        return 0.0 if percent >= 1.0 else 999999999.9
 
 
 def k_prediction_from_diffusers_scheduler(scheduler: Any) -> Prediction:

@@ -6,128 +6,96 @@ A patch is (kind, values): "lora" with (tensors by the last part of their names,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from modules import lora_kinds
 
 from backend import memory_management, utils
-from backend.patcher.lora_names import diffusers_name
 
+Patch = tuple[str, tuple[Any, ...]]
 _WEIGHT = ".weight"
-
-
-def _patch_of(lora: dict[str, torch.Tensor], prefix: str, used: set[str]) -> tuple[str, tuple[Any, ...]] | None:
-    def take(part: str) -> torch.Tensor | None:
-        name = f"{prefix}.{part}"
-        if name in lora:
-            used.add(name)
-        return lora.get(name)
-
-    alpha, dora = take("alpha"), take("dora_scale")
-    w = {part: tensor for part in lora_kinds.PARTS if (tensor := take(part)) is not None}
-    if lora_kinds.is_known(w):
-        return "lora", (w, None if alpha is None else alpha.item(), dora)
-    difference = take("diff")
-    return None if difference is None else ("diff", (difference,))
-
-
-def load_lora(
-    lora: dict[str, torch.Tensor], to_load: dict[str, str]
-) -> tuple[dict[str, tuple[str, tuple[Any, ...]]], dict[str, torch.Tensor]]:
-    """(patches by a model's parameter names, tensors that no name of `to_load` claims)."""
-    used: set[str] = set()
-    patches = {}
-    for prefix, parameter in to_load.items():
-        patch = _patch_of(lora, prefix, used)
-        if patch is not None:
-            patches[parameter] = patch
-    return patches, {name: tensor for name, tensor in lora.items() if name not in used}
-
-
-def _weights(model: torch.nn.Module) -> Iterable[str]:
-    return [name for name in model.state_dict() if name.endswith(_WEIGHT)]
 
 
 def model_lora_keys_unet(model: Any, key_map: dict[str, str] | None = None) -> dict[str, str]:
     """Names that LoRA files use for the layers of a U-Net, to its parameters: ldm's, and kohya's after diffusers'."""
-    blocks = model.diffusion_model.config["num_res_blocks"]
-    keys = {} if key_map is None else key_map
-    for name in _weights(model):
-        if not name.startswith("diffusion_model."):
-            continue
-        layer = name.removesuffix(_WEIGHT)
-        keys[layer] = name
-        inner = layer.removeprefix("diffusion_model.")
-        keys["lora_unet_" + inner.replace(".", "_")] = name
-        known_as = diffusers_name(inner, blocks)
-        if known_as is not None:
-            keys["lora_unet_" + known_as.replace(".", "_")] = name
-            keys["unet." + known_as] = keys[known_as] = name
+    keys, blocks = {} if key_map is None else key_map, model.diffusion_model.config["num_res_blocks"]
+    for name in model.diffusion_model.state_dict():
+        if name.endswith(_WEIGHT):
+            layer, parameter = name.removesuffix(_WEIGHT), f"diffusion_model.{name}"
+            known_as = lora_kinds.diffusers_name(layer, blocks)
+            names = {f"diffusion_model.{layer}", f"lora_unet_{layer.replace('.', '_')}"}
+            if known_as is not None:
+                names |= {known_as, f"unet.{known_as}", f"lora_unet_{known_as.replace('.', '_')}"}
+            keys.update((name, parameter) for name in names)
     return keys
 
 
 def model_lora_keys_clip(model: Any, key_map: dict[str, str] | None = None) -> dict[str, str]:
-    keys = {} if key_map is None else key_map
-    start = "clip_l.transformer."
-    for name in _weights(model):
-        if not name.startswith(start + "text_model.encoder.layers."):
-            continue
-        inner = name.removeprefix(start).removesuffix(_WEIGHT)
-        for known_as in ("lora_te_", "lora_te1_"):
-            keys[known_as + inner.replace(".", "_")] = name
-        keys["text_encoder." + inner] = name
+    keys, start = {} if key_map is None else key_map, "clip_l.transformer."
+    for name in model.state_dict():
+        if name.startswith(f"{start}text_model.encoder.layers.") and name.endswith(_WEIGHT):
+            layer = name.removeprefix(start).removesuffix(_WEIGHT)
+            flat = layer.replace(".", "_")
+            keys |= dict.fromkeys((f"text_encoder.{layer}", f"lora_te_{flat}", f"lora_te1_{flat}"), name)
     return keys
 
 
-def _of_network(values: tuple[Any, ...], weight: torch.Tensor) -> torch.Tensor:
-    """What a network adds, scaled by alpha / rank, in the weight's shape and number type."""
-    w, alpha, _ = values
-    difference, rank = lora_kinds.difference({name: tensor.to(weight) for name, tensor in w.items()})
-    return difference.reshape(weight.shape) * (1.0 if alpha is None or not rank else alpha / rank)
+def load_lora(
+    lora: dict[str, torch.Tensor], to_load: dict[str, str]
+) -> tuple[dict[str, Patch], dict[str, torch.Tensor]]:
+    """(patches by a model's parameter names, tensors that no name of `to_load` claims)."""
+    by_layer: dict[str, dict[str, torch.Tensor]] = {}
+    rest = {}
+    for name, tensor in lora.items():
+        layer = next((name[:i] for i in range(len(name)) if name[i] == "." and name[:i] in to_load), None)
+        if layer is None:
+            rest[name] = tensor
+        else:
+            by_layer.setdefault(layer, {})[name.removeprefix(f"{layer}.")] = tensor
+    patches: dict[str, Patch] = {}
+    for layer, tensors in by_layer.items():
+        alpha, dora = tensors.pop("alpha", None), tensors.pop("dora_scale", None)
+        if lora_kinds.is_known(tensors):
+            values = (tensors, None if alpha is None else alpha.item(), dora)
+            patches[to_load[layer]] = ("lora", values)
+        elif "diff" in tensors:
+            patches[to_load[layer]] = ("diff", (tensors["diff"],))
+        else:
+            rest |= {f"{layer}.{part}": tensor for part, tensor in tensors.items()}
+    return patches, rest
 
 
-def _difference_in_shape(values: tuple[Any, ...], weight: torch.Tensor) -> torch.Tensor | None:
-    difference = values[0].to(weight)
-    return difference if difference.shape == weight.shape else None
-
-
-def _applied(patch: tuple[str, tuple[Any, ...]], weight: torch.Tensor, strength: float, function: Any) -> torch.Tensor:
+def _change(patch: Patch, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """(what a patch adds at strength 1, in the weight's shape and type; DoRA's scale)."""
     kind, values = patch if len(patch) == 2 else ("diff", patch)
-    shaped: Callable[[torch.Tensor], torch.Tensor] = function or (lambda tensor: tensor)
-    if kind == "set":
-        return values[0].to(weight)
     if kind == "diff":
-        difference = _difference_in_shape(values, weight)
-        return weight if difference is None else weight + strength * difference
-    if kind != "lora":
-        print(f"A network's patch of kind {kind} is not known and left out")
-        return weight
-    difference, dora = _of_network(values, weight), values[2]
-    if dora is not None:
-        whole = lora_kinds.decomposed(weight, weight + shaped(difference), dora.to(weight.device))
-        return weight + strength * (whole - weight)
-    return weight + shaped(strength * difference)
+        difference = values[0].to(weight)
+        return (difference if difference.shape == weight.shape else torch.zeros_like(weight)), None
+    tensors, alpha, dora = values
+    difference, rank = lora_kinds.difference({name: tensor.to(weight) for name, tensor in tensors.items()})
+    scale = alpha / rank if alpha is not None and rank else 1.0
+    return difference.reshape(weight.shape) * scale, dora
 
 
 def merge_lora_to_weight(
     patches: list[Any], weight: torch.Tensor, key: str = "online_lora", computation_dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
     """A new tensor in the weight's number type; each patch is [strength, patch, the weight's strength, offset,
-    function].
+    function], the last two of which are always None here but in what extensions send.
     """
     del key
-    stored, result = weight.dtype, weight.to(computation_dtype)
+    merged = weight.to(computation_dtype, copy=True)
     for strength, patch, strength_of_weight, offset, function in patches:
-        part = result if offset is None else result.narrow(*offset)
-        changed = _applied(patch, part * strength_of_weight, strength, function)
-        if offset is None:
-            result = changed
+        part = merged if offset is None else merged.narrow(*offset)
+        part *= strength_of_weight
+        change, dora = _change(patch, part)
+        if dora is not None:
+            whole = lora_kinds.decomposed(part, part + change, dora.to(part.device))
+            part += strength * (whole - part)
         else:
-            result = result.clone()
-            result.narrow(*offset).copy_(changed)
-    return (result.clone() if result is weight else result).to(stored)
+            part += strength * change if function is None else function(strength * change)
+    return merged.to(weight.dtype)
 
 
 class LoraLoader:
@@ -152,42 +120,36 @@ class LoraLoader:
         if wanted == self.loaded_hash and not force_refresh:
             return
         places = {name: parameter.device for name, parameter in self.model.named_parameters()}
-        self._restore()
-        for (name, online), patches in self._by_parameter(lora_patches).items():
-            self._apply(name, patches, online, offload_device)
-        self._bring_to(places)
-        self.loaded_hash = wanted
-
-    @staticmethod
-    def _by_parameter(lora_patches: dict[Any, dict[str, list[Any]]]) -> dict[tuple[str, bool], list[Any]]:
-        found: dict[tuple[str, bool], list[Any]] = {}
+        self._take_out()
+        together: dict[tuple[str, bool], list[Any]] = {}
         for (*_, online), patches in lora_patches.items():
             for name, of_parameter in patches.items():
-                found.setdefault((name, online), []).extend(of_parameter)
-        return found
+                together.setdefault((name, online), []).extend(of_parameter)
+        for (name, online), patches in together.items():
+            self._put_in(name, patches, online, offload_device)
+        for name, device in places.items():
+            if (parameter := utils.get_attr(self.model, name)).device != device:
+                self._set(name, parameter.to(device))
+        self.loaded_hash = wanted
 
-    def _restore(self) -> None:
-        for layer in self.online_backup:
-            layer.__dict__.pop("forge_online_loras", None)
-        self.online_backup = []
-        for name, parameter in self.backup.items():
-            utils.set_attr_raw(self.model, name, utils.tensor2parameter(parameter))
-        self.backup = {}
+    def _set(self, name: str, tensor: torch.Tensor) -> None:
+        utils.set_attr_raw(self.model, name, utils.parameter_of(tensor))
 
-    def _apply(self, name: str, patches: list[Any], online: bool, offload_device: torch.device) -> None:
+    def _take_out(self) -> None:
+        while self.online_backup:
+            vars(self.online_backup.pop()).pop("forge_online_loras", None)
+        while self.backup:
+            self._set(*self.backup.popitem())
+
+    def _put_in(self, name: str, patches: list[Any], online: bool, offload_device: torch.device) -> None:
         try:
-            layer, child, weight = utils.get_attr_with_parent(self.model, name)
+            layer, last = utils.owner_of(self.model, name)
         except AttributeError as error:
             raise ValueError(f"The network changes {name}, which this model has not.") from error
         if online:
-            layer.__dict__.setdefault("forge_online_loras", {})[child] = patches
+            vars(layer).setdefault("forge_online_loras", {})[last] = patches
             self.online_backup.append(layer)
-            return
-        self.backup.setdefault(name, weight.to(offload_device))
-        utils.set_attr(self.model, name, merge_lora_to_weight(patches, weight, name))
-
-    def _bring_to(self, places: dict[str, torch.device]) -> None:
-        for name, device in places.items():
-            parameter = utils.get_attr(self.model, name)
-            if parameter.device != device:
-                utils.set_attr_raw(self.model, name, utils.tensor2parameter(parameter.to(device)))
+        else:
+            weight = getattr(layer, last)
+            self.backup[name] = weight.to(offload_device)
+            self._set(name, merge_lora_to_weight(patches, weight, name))

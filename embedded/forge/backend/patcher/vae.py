@@ -9,57 +9,29 @@ import torch
 from backend import memory_management
 from backend.patcher.base import ModelPatcher
 
-_ENCODE_BYTES, _DECODE_BYTES = 1767, 2178 * 64
+_BYTES_A_PIXEL = {"encode": 1767, "decode": 2178 * 64}
 
 
 class VAE:
-    def __init__(
-        self,
-        model: Any = None,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-        no_init: bool = False,
-    ) -> None:
-        if no_init:
-            return
-        self.first_stage_model = model.eval()
-        self.downscale_ratio = int(2 ** (len(model.config.down_block_types) - 1))
+    def __init__(self, model: Any) -> None:
+        self.first_stage_model = model
+        self.downscale_ratio = 2 ** (len(model.config.down_block_types) - 1)
         self.latent_channels = int(model.config.latent_channels)
-        self.device = device or memory_management.vae_device()
-        self.vae_dtype = dtype or memory_management.vae_dtype()
-        self.output_device = memory_management.intermediate_device()
-        self.first_stage_model.to(self.vae_dtype)
-        self.patcher = ModelPatcher(
-            model, load_device=self.device, offload_device=memory_management.vae_offload_device()
-        )
+        self.device, self.vae_dtype = memory_management.vae_device(), memory_management.vae_dtype()
+        self.patcher = ModelPatcher(model, self.device, memory_management.vae_offload_device())
 
-    def clone(self) -> VAE:
-        other = VAE(no_init=True)
-        vars(other).update(vars(self))
-        other.patcher = self.patcher.clone()
-        return other
-
-    def _load(self, shape: Any, bytes_a_pixel: int) -> None:
-        size = bytes_a_pixel * shape[2] * shape[3] * memory_management.dtype_size(self.vae_dtype)
-        memory_management.load_models_gpu([self.patcher], memory_required=size)
-
-    def decode_inner(self, samples_in: torch.Tensor) -> torch.Tensor:
-        self._load(samples_in.shape, _DECODE_BYTES)
-        pixels = self.first_stage_model.decode(samples_in.to(device=self.device, dtype=self.vae_dtype))
-        return torch.clamp((pixels.to(self.output_device).float() + 1.0) / 2.0, 0.0, 1.0).movedim(1, -1)
+    def _ready(self, what: str, x: torch.Tensor) -> torch.Tensor:
+        """x [B, C, h, w] where the network is, which is loaded with room for it."""
+        needed = _BYTES_A_PIXEL[what] * x.shape[2] * x.shape[3] * self.vae_dtype.itemsize
+        memory_management.load_models_gpu([self.patcher], memory_required=needed)
+        return x.to(device=self.device, dtype=self.vae_dtype)
 
     def decode(self, samples_in: torch.Tensor) -> torch.Tensor:
         """Latents [B, C, h, w], unscaled."""
-        wrapper = self.patcher.model_options.get("model_vae_decode_wrapper")
-        return self.decode_inner(samples_in) if wrapper is None else wrapper(self.decode_inner, samples_in)
-
-    def encode_inner(self, pixel_samples: torch.Tensor) -> torch.Tensor:
-        pixels = pixel_samples.movedim(-1, 1)
-        self._load(pixels.shape, _ENCODE_BYTES)
-        signed = (2.0 * pixels - 1.0).to(device=self.device, dtype=self.vae_dtype)
-        regulation = self.patcher.model_options.get("model_vae_regulation")
-        return self.first_stage_model.encode(signed, regulation).to(self.output_device).float()
+        pixels = self.first_stage_model.decode(self._ready("decode", samples_in))
+        pixels = pixels.to(memory_management.intermediate_device()).float()
+        return torch.clamp((pixels + 1.0) / 2.0, 0.0, 1.0).movedim(1, -1)
 
     def encode(self, pixel_samples: torch.Tensor) -> torch.Tensor:
-        wrapper = self.patcher.model_options.get("model_vae_encode_wrapper")
-        return self.encode_inner(pixel_samples) if wrapper is None else wrapper(self.encode_inner, pixel_samples)
+        signed = self._ready("encode", 2.0 * pixel_samples.movedim(-1, 1) - 1.0)
+        return self.first_stage_model.drawn(signed).to(memory_management.intermediate_device()).float()

@@ -11,25 +11,21 @@ import torch
 _MOST_REPEATS = 4
 
 
-def _rows(tensor: torch.Tensor, count: int) -> torch.Tensor:
-    """[count, ...]: cut, or repeated from the start."""
-    repeats = math.ceil(count / tensor.shape[0])
-    return tensor.repeat([repeats] + [1] * (tensor.ndim - 1))[:count]
-
-
 class Condition:
     """A tensor with a row for each picture."""
 
-    def __init__(self, cond: Any) -> None:
+    def __init__(self, cond: torch.Tensor) -> None:
         self.cond = cond
 
-    def process_cond(self, batch_size: int, device: torch.device, **_place: Any) -> Condition:
-        return type(self)(_rows(self.cond, batch_size).to(device))
+    def process_cond(self, batch_size: int, device: torch.device) -> Condition:
+        """[batch_size, ...]: cut, or repeated from the start."""
+        places = torch.arange(batch_size) % len(self.cond)
+        return type(self)(self.cond[places].to(device))
 
     def can_concat(self, other: Condition) -> bool:
         return self.cond.shape == other.cond.shape
 
-    def concat(self, others: Sequence[Condition]) -> Any:
+    def concat(self, others: Sequence[Condition]) -> torch.Tensor:
         return torch.cat([self.cond, *(other.cond for other in others)])
 
 
@@ -37,48 +33,29 @@ class ConditionCrossAttn(Condition):
     """Prompts of unequal length go together where repeating them makes them equal; attention does not count copies."""
 
     def can_concat(self, other: Condition) -> bool:
-        mine, theirs = self.cond.shape, other.cond.shape
-        if (mine[0], mine[2]) != (theirs[0], theirs[2]):
-            return False
-        return math.lcm(mine[1], theirs[1]) // min(mine[1], theirs[1]) <= _MOST_REPEATS
+        lengths = [self.cond.shape[1], other.cond.shape[1]]
+        rows_and_width = [(x.cond.shape[0], x.cond.shape[2]) for x in (self, other)]
+        return rows_and_width[0] == rows_and_width[1] and math.lcm(*lengths) <= _MOST_REPEATS * min(lengths)
 
     def concat(self, others: Sequence[Condition]) -> torch.Tensor:
-        tensors = [self.cond, *(other.cond for other in others)]
+        tensors = [part.cond for part in (self, *others)]
         length = math.lcm(*(tensor.shape[1] for tensor in tensors))
         return torch.cat([tensor.repeat(1, length // tensor.shape[1], 1) for tensor in tensors])
 
 
-class ConditionConstant(Condition):
-    def process_cond(self, batch_size: int, device: torch.device, **_place: Any) -> Condition:
-        return self
-
-    def can_concat(self, other: Condition) -> bool:
-        return self.cond == other.cond
-
-    def concat(self, others: Sequence[Condition]) -> Any:
-        return self.cond
+def compile_conditions(cond: torch.Tensor | None) -> list[dict[str, Any]] | None:
+    """A step's conditioning [B, T, D] for one prompt a picture."""
+    return None if cond is None else [{"cross_attn": cond, "model_conds": {"c_crossattn": ConditionCrossAttn(cond)}}]
 
 
-def compile_conditions(cond: Any) -> list[dict[str, Any]] | None:
-    """A step's conditioning for one prompt a picture; of SDXL's kind with its vector."""
-    if cond is None:
-        return None
-    if isinstance(cond, torch.Tensor):
-        return [{"cross_attn": cond, "model_conds": {"c_crossattn": ConditionCrossAttn(cond)}}]
-    context, vector = cond["crossattn"], cond["vector"]
-    arguments = {"c_crossattn": ConditionCrossAttn(context), "y": Condition(vector)}
-    return [{"cross_attn": context, "pooled_output": vector, "model_conds": arguments}]
-
-
-def compile_weighted_conditions(cond: Any, weights: Sequence[Sequence[tuple[int, float]]]) -> list[dict[str, Any]]:
+def compile_weighted_conditions(
+    cond: torch.Tensor, weights: Sequence[Sequence[tuple[int, float]]]
+) -> list[dict[str, Any]]:
     """One entry for each part of prompts joined by AND; `weights` are (row, weight) by picture and part. A part's
     weight is the last picture's.
     """
     compiled = []
     for parts in zip(*weights, strict=False):
-        indices = [row for row, _ in parts]
-        of_part = cond.advanced_indexing(indices) if hasattr(cond, "advanced_indexing") else cond[indices]
-        [entry] = compile_conditions(of_part) or [{}]
-        entry["strength"] = parts[-1][1]
-        compiled.append(entry)
+        for entry in compile_conditions(cond[[row for row, _ in parts]]) or []:
+            compiled.append({**entry, "strength": parts[-1][1]})
     return compiled

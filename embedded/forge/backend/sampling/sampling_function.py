@@ -146,28 +146,22 @@ def sampling_function_inner(
     return (result, cond_pred, uncond_pred) if return_full else result
 
 
-def _with_picture(entries: list[dict[str, Any]], picture: Any, x: torch.Tensor) -> None:
-    """An inpainting model's mask and picture, where there is one of the latent's size."""
-    if isinstance(picture, torch.Tensor) and (picture.shape[0], *picture.shape[2:]) == (x.shape[0], *x.shape[2:]):
-        for entry in entries:
-            entry["model_conds"]["c_concat"] = Condition(picture)
-
-
 def sampling_function(
     self: Any, denoiser_params: Any, cond_scale: float, cond_composition: Any
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(guided x0, x0 by the prompts, x0 by the negative prompts) for the denoiser `self`."""
     patcher = self.inner_model.inner_model.forge_objects.unet
-    x, timestep = denoiser_params.x, denoiser_params.sigma
+    x, picture = denoiser_params.x, patcher.extra_concat_condition
+    if picture is None:
+        picture = denoiser_params.image_cond
     uncond = compile_conditions(denoiser_params.text_uncond)
     cond = compile_weighted_conditions(denoiser_params.text_cond, cond_composition)
-    entries = [*cond, *(uncond or [])]
-    given = patcher.extra_concat_condition
-    _with_picture(entries, denoiser_params.image_cond if given is None else given, x)
-    if patcher.controlnet_linked_list is not None:
-        for entry in entries:
+    for entry in [*cond, *(uncond or [])]:
+        if isinstance(picture, torch.Tensor) and picture.shape[2:] == x.shape[2:]:  # else it is a dummy
+            entry["model_conds"]["c_concat"] = Condition(picture)
+        if patcher.controlnet_linked_list is not None:
             entry["control"] = patcher.controlnet_linked_list
-    state = (patcher.model, x, timestep, uncond, cond, cond_scale, patcher.model_options, self.p.seeds[0])
+    state = (patcher.model, x, denoiser_params.sigma, uncond, cond, cond_scale, patcher.model_options, self.p.seeds[0])
     for modifier in patcher.model_options.get("conditioning_modifiers", []):
         state = modifier(*state)
     return sampling_function_inner(*state, return_full=True)

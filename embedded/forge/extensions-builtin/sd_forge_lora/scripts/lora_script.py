@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import extra_networks_lora
+from typing import Any
+
 import networks
-from modules import extra_networks, lora_settings, script_callbacks
+from modules import extra_networks, lora_files, script_callbacks
+from modules.lora_mentions import LoraMentions
 
 
-def before_ui() -> None:
-    networks.extra_network_lora = extra_networks_lora.ExtraNetworkLora()
-    extra_networks.register_extra_network(networks.extra_network_lora)
+def load(*mentions: Any) -> list[Any]:
+    networks.load_networks(*mentions)
+    return networks.loaded_networks
 
 
-script_callbacks.on_before_ui(before_ui)
-script_callbacks.on_app_started(lora_settings.api_networks)
-lora_settings.register()
+script_callbacks.on_before_ui(lambda: extra_networks.register_extra_network(LoraMentions(load)))
+script_callbacks.on_app_started(lora_files.api_networks)
+lora_files.add_settings()

@@ -23,17 +23,10 @@ class NoiseScheduleVP:
     def __init__(
         self, schedule: str = "discrete", betas: torch.Tensor | None = None, alphas_cumprod: torch.Tensor | None = None
     ) -> None:
-        if schedule != "discrete" or (betas is None) == (alphas_cumprod is None):
-            raise ValueError(
-                f"Only 'discrete' schedules of either betas or alphas_cumprod are known here, not {schedule!r}."
-            )
-        if alphas_cumprod is None:
-            assert betas is not None
-            alphas_cumprod = torch.cumprod(1 - betas, dim=0)
-        self.schedule = schedule
+        if schedule != "discrete" or betas is not None or alphas_cumprod is None:
+            raise ValueError("Only 'discrete' schedules of alphas_cumprod are known here.")
+        self.schedule, self.T, self.total_N = schedule, 1.0, len(alphas_cumprod)
         self.log_alphas = 0.5 * torch.log(alphas_cumprod)
-        self.total_N = len(alphas_cumprod)
-        self.T = 1.0
         self.times = torch.linspace(0.0, 1.0, self.total_N + 1)[1:].to(alphas_cumprod)
 
     def marginal_log_mean_coeff(self, t: torch.Tensor) -> torch.Tensor:
@@ -79,87 +72,66 @@ class UniPC:
     ) -> None:
         del max_val, before_sample, after_sample
         if variant not in ("bh1", "bh2") or not predict_x0 or thresholding:
-            raise ValueError(
-                f"UniPC variant {variant!r} is not part of the embedded WebUI; choose bh1 or bh2, predicting x0."
-            )
-        self.model_fn_ = model_fn
-        self.noise_schedule = self.ns = noise_schedule
-        self.variant = variant
-        self.condition, self.unconditional_condition = condition, unconditional_condition
-        self.after_update = after_update
+            raise ValueError(f"UniPC's variant {variant!r} is not played here; choose bh1 or bh2, predicting x0.")
+        self.noise_schedule, self.variant, self.after_update = noise_schedule, variant, after_update
+        self._eps, self._conds = model_fn, (condition, unconditional_condition)
 
     def get_time_steps(self, skip_type: str, t_T: float, t_0: float, N: int, device: Any) -> torch.Tensor:
         """Times [N + 1] from t_T down to t_0, spaced by "time_uniform", "time_quadratic" or "logSNR"."""
         if skip_type == "logSNR":
-            first, last = (float(self.ns.marginal_lambda(torch.tensor([x]))) for x in (t_T, t_0))
-            return self.ns.inverse_lambda(torch.linspace(first, last, N + 1).to(device))
-        if skip_type == "time_uniform":
-            return torch.linspace(t_T, t_0, N + 1).to(device)
-        if skip_type == "time_quadratic":
-            return torch.linspace(t_T**0.5, t_0**0.5, N + 1).pow(2).to(device)
-        raise ValueError(
-            f"Unsupported skip_type {skip_type}, need to be 'logSNR' or 'time_uniform' or 'time_quadratic'"
-        )
+            ns = self.noise_schedule
+            first, last = (float(ns.marginal_lambda(torch.tensor([x]))) for x in (t_T, t_0))
+            return ns.inverse_lambda(torch.linspace(first, last, N + 1).to(device))
+        power = {"time_uniform": 1, "time_quadratic": 2}[skip_type]
+        return torch.linspace(t_T ** (1 / power), t_0 ** (1 / power), N + 1).pow(power).to(device)
 
     def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        assert self.model_fn_ is not None
-        return self.model_fn_(x, t, self.condition, self.unconditional_condition)
+        assert self._eps is not None
+        return self._eps(x, t, *self._conds)
 
     def model_fn(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """x0 predicted at times t."""
-        noise = self.model(x, t)
-        return (x - _image(self.ns.marginal_std(t)) * noise) / _image(self.ns.marginal_alpha(t))
+        ns = self.noise_schedule
+        return (x - _image(ns.marginal_std(t)) * self.model(x, t)) / _image(ns.marginal_alpha(t))
 
-    def _coefficients(
-        self, rks: torch.Tensor, hh: torch.Tensor, order: int
+    def _equations(
+        self, ratios: torch.Tensor, hh: torch.Tensor, order: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """R [order, order], b [order] and B(h) of the paper's equations for the correction's weights."""
         b_h = hh if self.variant == "bh1" else torch.expm1(hh)
-        rows, b = [], []
-        h_phi_k, factorial = torch.expm1(hh) / hh - 1, 1
+        b, phi, factorial = [], torch.expm1(hh) / hh - 1, 1
         for i in range(1, order + 1):
-            rows.append(torch.pow(rks, i - 1))
-            b.append(h_phi_k * factorial / b_h)
+            b.append(phi * factorial / b_h)
             factorial *= i + 1
-            h_phi_k = h_phi_k / hh - 1 / factorial
-        return torch.stack(rows), torch.tensor(b, device=rks.device), b_h
+            phi = phi / hh - 1 / factorial
+        powers = torch.stack([ratios**i for i in range(order)])
+        return powers, torch.tensor(b, device=ratios.device), b_h
 
     def _update(
-        self,
-        x: torch.Tensor,
-        x0s: list[torch.Tensor],
-        times: list[torch.Tensor],
-        t: torch.Tensor,
-        order: int,
-        correct: bool,
+        self, x: torch.Tensor, known: list[tuple[torch.Tensor, torch.Tensor]], t: torch.Tensor, correct: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        ns, t0, x0 = self.ns, times[-1], x0s[-1]
-        h = ns.marginal_lambda(t) - ns.marginal_lambda(t0)
-        rks, differences = [], []
-        for i in range(1, order):
-            rk = ((ns.marginal_lambda(times[-(i + 1)]) - ns.marginal_lambda(t0)) / h)[0]
-            rks.append(rk)
-            differences.append((x0s[-(i + 1)] - x0) / rk)
-        r, b, b_h = self._coefficients(torch.tensor([*rks, 1.0], device=x.device), -h[0], order)
-        d1s = torch.stack(differences, dim=1) if differences else None
-        base = (
-            _image(ns.marginal_std(t) / ns.marginal_std(t0)) * x
-            - _image(ns.marginal_alpha(t) * torch.expm1(-h[0])) * x0
-        )
-        scale = _image(ns.marginal_alpha(t) * b_h)
+        """x at times t, and x0 there where it is corrected; from the last (times, x0) that are known."""
+        ns, order, (t_now, x0) = self.noise_schedule, len(known), known[-1]
+        start = ns.marginal_lambda(t_now)
+        h = ns.marginal_lambda(t) - start
+        earlier = [(((ns.marginal_lambda(time) - start) / h)[0], past) for time, past in known[-2::-1]]
+        ratios = torch.tensor([*(ratio for ratio, _ in earlier), 1.0], device=x.device)
+        r, b, b_h = self._equations(ratios, -h[0], order)
+        slopes = torch.stack([(past - x0) / ratio for ratio, past in earlier], dim=1) if earlier else None
+        alpha = ns.marginal_alpha(t)
+        linear = _image(ns.marginal_std(t) / ns.marginal_std(t_now)) * x - _image(alpha * torch.expm1(-h[0])) * x0
+        scale, half = _image(alpha * b_h), torch.tensor([0.5], device=x.device)
 
-        x_t = base
-        if d1s is not None:
-            rhos = torch.tensor([0.5], device=b.device) if order == 2 else torch.linalg.solve(r[:-1, :-1], b[:-1])
-            x_t = base - scale * torch.einsum("k,bkchw->bchw", rhos, d1s)
+        def combined(weights: torch.Tensor) -> Any:
+            return 0.0 if slopes is None else torch.einsum("k,bkchw->bchw", weights, slopes)
+
+        predictor = half if order <= 2 else torch.linalg.solve(r[:-1, :-1], b[:-1])
+        predicted = linear if slopes is None else linear - scale * combined(predictor)
         if not correct:
-            return x_t, None
-        rhos = torch.tensor([0.5], device=b.device) if order == 1 else torch.linalg.solve(r, b)
-        x0_t = self.model_fn(x_t, t)
-        correction = rhos[-1] * (x0_t - x0)
-        if d1s is not None:
-            correction = correction + torch.einsum("k,bkchw->bchw", rhos[:-1], d1s)
-        return base - scale * correction, x0_t
+            return predicted, None
+        corrector = half if order == 1 else torch.linalg.solve(r, b)
+        x0_there = self.model_fn(predicted, t)
+        return linear - scale * (corrector[-1] * (x0_there - x0) + combined(corrector[:-1])), x0_there
 
     @torch.no_grad()
     def sample(
@@ -176,22 +148,17 @@ class UniPC:
         """The first steps are of lower order; the last is not corrected. AssertionError where there are fewer steps
         than the order.
         """
-        assert method == "multistep", "only the multistep method is known here"
-        assert steps >= order, "UniPC order must be < sampling steps"
-        start = self.ns.T if t_start is None else float(t_start)
-        times = self.get_time_steps(
-            skip_type, start, 1.0 / self.ns.total_N if t_end is None else t_end, steps, x.device
-        )
-        t_list = [times[0].expand(x.shape[0])]
-        x0_list = [self.model_fn(x, t_list[0])]
-        for step in range(1, steps + 1):
-            t = times[step].expand(x.shape[0])
-            ending = min(order, steps + 1 - step) if lower_order_final else order
-            this_order = step if step < order else ending
-            x, x0_t = self._update(x, x0_list, t_list, t, this_order, correct=step < steps)
+        assert method == "multistep"
+        assert steps >= order, f"UniPC of order {order} needs as many steps, not {steps}"
+        ns = self.noise_schedule
+        ends = (ns.T if t_start is None else t_start, 1.0 / ns.total_N if t_end is None else t_end)
+        times = [time.expand(len(x)) for time in self.get_time_steps(skip_type, *ends, steps, x.device)]
+        known = [(times[0], self.model_fn(x, times[0]))]
+        for step, t in enumerate(times[1:], 1):
+            left = steps + 1 - step if lower_order_final else order
+            x, x0 = self._update(x, known[-min(order, step, left) :], t, correct=step < steps)
             if self.after_update is not None:
-                self.after_update(x, x0_t)
-            if x0_t is not None:
-                x0_list = [*x0_list, x0_t][-order:]
-                t_list = [*t_list, t][-order:]
+                self.after_update(x, x0)
+            if x0 is not None:
+                known = [*known, (t, x0)][-order:]
         return x

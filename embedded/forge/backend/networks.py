@@ -1,0 +1,85 @@
+"""The networks with what the host asks of them, and with the places where patches and controls act in the U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from embedded import networks
+from embedded.networks.noise import timestep_embedding
+
+_LOGIT_SCALE = 4.6055
+
+
+class IntegratedCLIP(torch.nn.Module):
+    """CLIP's text model with the parameters that every one gets, whether its file has them or not."""
+
+    def __init__(self, text_model: Any) -> None:
+        super().__init__()
+        self.transformer = text_model
+        self.logit_scale = torch.nn.Parameter(torch.tensor(_LOGIT_SCALE))
+        width = text_model.config.hidden_size
+        self.transformer.text_projection = torch.nn.Linear(width, width, bias=False)
+
+
+class IntegratedAutoencoderKL(networks.AutoencoderKL):
+    def __init__(self, ddconfig: dict[str, Any], embed_dim: int, scaling_factor: float) -> None:
+        super().__init__(ddconfig, embed_dim)
+        blocks = ["DownEncoderBlock2D"] * len(ddconfig["ch_mult"])
+        self.config = SimpleNamespace(down_block_types=blocks, latent_channels=embed_dim, scaling_factor=scaling_factor)
+
+    def process_in(self, latent: Tensor) -> Tensor:
+        return latent * self.config.scaling_factor
+
+    def process_out(self, latent: Tensor) -> Tensor:
+        return latent / self.config.scaling_factor
+
+    def drawn(self, pictures: Tensor) -> Tensor:
+        """Unscaled latents of pictures [B, 3, H, W] in -1..1, drawn by torch's global generator."""
+        mean, logvar = self.encode(pictures)
+        return mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape).to(mean)
+
+
+class IntegratedUNet2DConditionModel(networks.UNetModel):
+    """`config` is what it was built from; the loader adds storage_dtype, computation_dtype and devices."""
+
+    storage_dtype: torch.dtype
+    computation_dtype: torch.dtype
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self.config = config
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        y: Tensor | None = None,
+        control: dict[str, list[Any]] | None = None,
+        transformer_options: dict[str, Any] | None = None,
+        **_ignored: Any,
+    ) -> Tensor:
+        """`control`: what is added to the middle and to the skips, the last first. Of the options' patches those at
+        "output_block_patch" act, on what comes to each output block and on its skip.
+        """
+        options = transformer_options or {}
+        patches: list[Callable[..., Any]] = options.get("patches", {}).get("output_block_patch", [])
+        added = {name: list(tensors) for name, tensors in (control or {}).items()}
+        emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
+        skips: list[Tensor] = []
+        for block in self.input_blocks:
+            skips.append(block(skips[-1] if skips else x, emb, context))
+        h = self.middle_block(skips[-1], emb, context)
+        h = h + added["middle"].pop() if added.get("middle") else h
+        for number, block in enumerate(self.output_blocks):
+            skip = skips.pop()
+            skip = skip + added["output"].pop() if added.get("output") else skip
+            for patch in patches:
+                h, skip = patch(h, skip, {**options, "block": ("output", number)})
+            h = block(torch.cat([h, skip], dim=1), emb, context)
+        return self.out(h).to(x.dtype)

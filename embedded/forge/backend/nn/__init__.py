@@ -1,1 +1,0 @@
-"""Networks, with the places where patches act."""
