@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -74,9 +72,14 @@ class BasicTransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        x = self.attn1(self.norm1(x)) + x
-        x = self.attn2(self.norm2(x), context) + x
-        return self.ff(self.norm3(x)) + x
+        for norm, layer, more in (
+            (self.norm1, self.attn1, ()),
+            (self.norm2, self.attn2, (context,)),
+            (self.norm3, self.ff, ()),
+        ):
+            # The sum takes its first operand's memory layout, which the recorded bytes of images rest on.
+            x = layer(norm(x), *more) + x
+        return x
 
 
 class SpatialTransformer(nn.Module):
@@ -97,8 +100,7 @@ class SpatialTransformer(nn.Module):
         for parameter in self.proj_out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, context: Tensor, options: dict[str, Any] | None = None) -> Tensor:
-        """`options` are handed to the blocks, each with its number, where blocks are in place that take them."""
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         hidden = self.norm(x)
         if not self.use_linear:
@@ -106,9 +108,8 @@ class SpatialTransformer(nn.Module):
         hidden = hidden.permute(0, 2, 3, 1).flatten(1, 2)
         if self.use_linear:
             hidden = self.proj_in(hidden)
-        for index, block in enumerate(self.transformer_blocks):
-            more = () if options is None else ({**options, "block_index": index},)
-            hidden = block(hidden, context, *more)
+        for block in self.transformer_blocks:
+            hidden = block(hidden, context)
         if self.use_linear:
             hidden = self.proj_out(hidden)
         hidden = hidden.unflatten(1, (height, width)).permute(0, 3, 1, 2)

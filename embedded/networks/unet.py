@@ -61,16 +61,10 @@ class Upsample(nn.Module):
 class TimestepSequential(nn.Sequential):
     """A sequence whose members get what they need of (x, emb, context)."""
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, emb: Tensor, context: Tensor, options: dict[str, Any] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
+        further: dict[type, tuple[Any, ...]] = {ResBlock: (emb,), SpatialTransformer: (context,)}
         for layer in self:
-            if isinstance(layer, ResBlock):
-                x = layer(x, emb)
-            elif isinstance(layer, SpatialTransformer):
-                x = layer(x, context, options)
-            else:
-                x = layer(x)
+            x = layer(x, *further.get(type(layer), ()))
         return x
 
 

@@ -78,7 +78,7 @@ AS_THE_REFINER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 # Of the above.
-REAL_HOSTS_CASES = ("NVidia's noise", "CFG++")
+REAL_HOSTS_CASES = ("NVidia's noise", "CFG++", "seed resize")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from modules.shared import opts, state
 
 _OF_REQUEST = (
     "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces",
-    "sd_model_name", "sd_model_hash", "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h",
+    "sd_model_name", "sd_model_hash", "sd_vae_name", "sd_vae_hash",
     "extra_generation_params", "styles", "is_using_inpainting_conditioning", "denoising_strength",
 )  # fmt: skip
 _OWN = (
@@ -103,11 +103,7 @@ def _model_entries(p: Any) -> dict[str, Any]:
 def _variation_entries(picture: _Picture) -> dict[str, Any]:
     p = picture.p
     entries = {"Variation seed": picture.subseed, "Variation seed strength": p.subseed_strength}
-    resized = min(p.seed_resize_from_w, p.seed_resize_from_h) > 0
-    return {
-        **(entries if p.subseed_strength else {}),
-        "Seed resize from": f"{p.seed_resize_from_w}x{p.seed_resize_from_h}" if resized else None,
-    }
+    return entries if p.subseed_strength else {}
 
 
 def _setting_entries(p: Any) -> dict[str, Any]:

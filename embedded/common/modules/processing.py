@@ -78,17 +78,10 @@ def _settle(p: Any) -> None:
     p.all_subseeds = subseed if isinstance(subseed, list) else [subseed + i for i in places]
 
 
-def _take_batch(p: Any, *names: str) -> None:
-    """Sets `p.prompts` and the like to this batch's part of `p.all_prompts` and the like."""
-    batch = slice(p.iteration * p.batch_size, (p.iteration + 1) * p.batch_size)
-    for name in names:
-        setattr(p, name, getattr(p, f"all_{name}")[batch])
-
-
 def _prepare_batch(p: Any) -> bool:
     """From the model's weights to the conditioning of a batch; False where a script left no prompts."""
     model_handling.begin_batch(p)
-    _take_batch(p, "prompts", "negative_prompts", "seeds", "subseeds")
+    p.take_batch("prompts", "negative_prompts", "seeds", "subseeds")
     p.rng = rng.of_request(p, (model_handling.latent_channels(), p.height // opt_f, p.width // opt_f))
 
     def told() -> dict[str, Any]:
@@ -128,7 +121,7 @@ def _sampled(p: Any) -> Any:
     if p.scripts is None:
         return pictures
     p.scripts.postprocess_batch(p, pictures, batch_number=p.iteration)
-    _take_batch(p, "prompts", "negative_prompts")  # scripts may have changed the lists of all
+    p.take_batch("prompts", "negative_prompts")  # scripts may have changed the lists of all
     batch = scripts.PostprocessBatchListArgs(list(pictures))
     p.scripts.postprocess_batch_list(p, batch, batch_number=p.iteration)
     return batch.images

@@ -69,8 +69,6 @@ class StableDiffusionProcessing(RequestFields, RequestState):
     seed: int = -1
     subseed: int = -1
     subseed_strength: float = 0
-    seed_resize_from_h: int = -1
-    seed_resize_from_w: int = -1
     sampler_name: str = None  # type: ignore[assignment]
     scheduler: str = None  # type: ignore[assignment]
     batch_size: int = 1
@@ -273,6 +271,12 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         how = {"steps": self.firstpass_steps, "extra_network_data": self.extra_network_data}
         caches = ([self.cached_c], [self.cached_uc])
         self.c, self.uc = self._read(self.prompts, self.negative_prompts, self.cfg_scale, caches, how)
+
+    def take_batch(self, *names: str) -> None:
+        """Sets `prompts` and the like to this batch's part of `all_prompts` and the like."""
+        first = self.iteration * self.batch_size
+        for name in names:
+            setattr(self, name, getattr(self, f"all_{name}")[first : first + self.batch_size])
 
     def get_conds(self) -> tuple[Any, Any]:
         return self.c, self.uc

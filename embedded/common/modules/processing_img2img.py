@@ -30,9 +30,8 @@ def create_binary_mask(image: Image.Image, round: bool = True) -> Image.Image:
 
 def _without(image: Image.Image, mask: Image.Image) -> Image.Image:
     """The picture, transparent where it will be painted; premultiplied, so that blurs mix no black in."""
-    kept = Image.new("RGBa", image.size)
-    kept.paste(image.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(mask.convert("L")))
-    return kept
+    whole, nothing = image.convert("RGBA").convert("RGBa"), Image.new("RGBa", image.size)
+    return Image.composite(nothing, whole, mask.convert("L"))
 
 
 def _filled(image: Image.Image, mask: Image.Image) -> Image.Image:

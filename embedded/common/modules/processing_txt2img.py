@@ -239,6 +239,5 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
     def parse_extra_network_prompts(self) -> None:
         super().parse_extra_network_prompts()
         if self.enable_hr:
-            batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
-            self.hr_negative_prompts = self.all_hr_negative_prompts[batch]
-            self.hr_prompts, self.hr_extra_network_data = extra_networks.parse_prompts(self.all_hr_prompts[batch])
+            self.take_batch("hr_prompts", "hr_negative_prompts")
+            self.hr_prompts, self.hr_extra_network_data = extra_networks.parse_prompts(self.hr_prompts)

@@ -59,21 +59,9 @@ def slerp(val: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     return sum(share.unsqueeze(1) * noise for share, noise in zip(shares, (low, high), strict=True))  # type: ignore[return-value]
 
 
-def _centred(noise: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Noise [C, h, w] in the middle of target [C, H, W], cropped or with a border in each direction."""
-    into, out = [slice(None)], [slice(None)]
-    for small, big in zip(noise.shape[1:], target.shape[1:], strict=True):
-        offset = (big - small) // 2
-        length = small + 2 * min(offset, 0)
-        into.append(slice(max(offset, 0), max(offset, 0) + length))
-        out.append(slice(max(-offset, 0), max(-offset, 0) + length))
-    target[tuple(into)] = noise[tuple(out)]
-    return target
-
-
 class ImageRNG:
-    """A batch's noises, one stream a seed. The first call of `next` gives the start noise [B, *shape], with variation
-    seed and size of origin taken into account; later calls the samplers' noises.
+    """A batch's noises, one stream a seed. The first call of `next` gives the start noise [B, *shape], varied where
+    there are variation seeds; later calls the samplers' noises.
     """
 
     def __init__(
@@ -82,28 +70,19 @@ class ImageRNG:
         seeds: Sequence[int],
         subseeds: Sequence[int] | None = None,
         subseed_strength: float = 0.0,
-        seed_resize_from_h: int = 0,
-        seed_resize_from_w: int = 0,
     ) -> None:
         self.shape, self.seeds = tuple(map(int, shape)), seeds
         self.subseeds, self.subseed_strength = subseeds or [], subseed_strength
-        self.seed_resize_from_h, self.seed_resize_from_w = seed_resize_from_h, seed_resize_from_w
         self.generators = [create_generator(seed) for seed in seeds]
         self.is_first = True
 
     def _start(self, place: int) -> torch.Tensor:
         """The last draw seeds torch's global generator with the seed itself."""
-        seed, generator, origin = self.seeds[place], self.generators[place], self.shape
-        if min(self.seed_resize_from_h, self.seed_resize_from_w) > 0:
-            sides = (self.seed_resize_from_h, self.seed_resize_from_w)
-            origin = (self.shape[0], *(int(side) // opt_f for side in sides))
         variation = None
         if self.subseeds and self.subseed_strength:
-            variation = randn(self.subseeds[place] if place < len(self.subseeds) else 0, origin)
-        noise = randn(seed, origin, generator=generator if origin == self.shape else None)
-        if variation is not None:
-            noise = slerp(self.subseed_strength, noise, variation)
-        return noise if origin == self.shape else _centred(noise, randn(seed, self.shape, generator=generator))
+            variation = randn(self.subseeds[place] if place < len(self.subseeds) else 0, self.shape)
+        noise = randn(self.seeds[place], self.shape, generator=self.generators[place])
+        return noise if variation is None else slerp(self.subseed_strength, noise, variation)
 
     def next(self) -> torch.Tensor:
         if not self.is_first:
@@ -117,5 +96,4 @@ class ImageRNG:
 
 def of_request(p: Any, shape: Sequence[int]) -> ImageRNG:
     """The noises of a request's current batch, for latents [C, h, w] of this shape."""
-    resized = (p.seed_resize_from_h, p.seed_resize_from_w)
-    return ImageRNG(shape, p.seeds, p.subseeds, p.subseed_strength, *resized)
+    return ImageRNG(shape, p.seeds, p.subseeds, p.subseed_strength)

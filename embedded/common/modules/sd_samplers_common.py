@@ -163,9 +163,7 @@ class Sampler:
 
     def launch_sampling(self, steps: int, func: Callable[[], Any]) -> Any:
         """`func()`, or the last latent where it was interrupted."""
-        self.model_wrap_cfg.steps = state.sampling_steps = steps
-        self.model_wrap_cfg.total_steps = self.config.total_steps(steps)
-        state.sampling_step = 0
+        state.sampling_step, state.sampling_steps = 0, steps
         try:
             return func()
         except InterruptedException:
@@ -229,6 +227,7 @@ class Sampler:
         self.sampler_extra_args = {"cond": cond, "uncond": uncond, "image_cond": picture}
         self.sampler_extra_args |= {"cond_scale": p.cfg_scale, "s_min_uncond": self.s_min_uncond}
         arguments |= {"extra_args": self.sampler_extra_args, "callback": self.callback_state, "disable": False}
+        self.model_wrap_cfg.steps, self.model_wrap_cfg.total_steps = steps, self.config.total_steps(steps)
         with sd_denoisers.running(self.model_wrap, start):
             latents = self.launch_sampling(steps, lambda: self.func(self.model_wrap_cfg, start, **arguments))
             if self.model_wrap_cfg.padded_cond_uncond:

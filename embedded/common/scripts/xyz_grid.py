@@ -231,7 +231,7 @@ class Script(scripts.Script):
         margin_size: int,
         csv_mode: bool,
     ) -> Any:
-        """The grid first, where `include_sub_grids` those of each z next, then the cells along x, y and z."""
+        """The grid first, then the cells along x, y and z; those of several z are one grid each, side by side in it."""
         asked = (
             (x_type, x_values, x_values_dropdown),
             (y_type, y_values, y_values_dropdown),
@@ -255,9 +255,11 @@ class Script(scripts.Script):
         planes = [pictures[i : i + columns * rows] for i in range(0, len(pictures), columns * rows)]
         subs = [_grid(plane, rows, across, down, margin_size) for plane in planes]
         grids = [_grid(subs, 1, along, [[images.GridAnnotation()]], 0), *(subs if include_sub_grids else ())]
-        kept = [result if cell is None else cell for cell in cells] if include_lone_images else []
-        told = [result] * len(grids) + kept
-        result.images = [*grids, *(pictures if include_lone_images else ())]
+        told = [result] * len(grids)
+        result.images = list(grids)
+        if include_lone_images:
+            told += [result if cell is None else cell for cell in cells]
+            result.images += pictures
         result.infotexts = [cell.infotexts[0] for cell in told]
         result.all_prompts, result.all_seeds = [cell.prompt for cell in told], [cell.seed for cell in told]
         result.index_of_first_image = len(grids)

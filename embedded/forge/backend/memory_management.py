@@ -183,9 +183,10 @@ def unload_model_clones(model: Any) -> None:
 
 def cleanup_models() -> None:
     """Forgets the patchers that nothing refers to any more."""
-    for index in range(len(current_loaded_models) - 1, -1, -1):
-        if sys.getrefcount(current_loaded_models[index].model) <= _REFERENCES_OF_AN_ABANDONED:
-            current_loaded_models.pop(index).model_unload(avoid_model_moving=True)
+    abandoned = [x for x in current_loaded_models if sys.getrefcount(x.model) <= _REFERENCES_OF_AN_ABANDONED]
+    for loaded in abandoned:
+        loaded.model_unload(avoid_model_moving=True)
+        current_loaded_models.remove(loaded)
 
 
 def free_memory(memory_required: float, device: torch.device, keep_loaded: Sequence[LoadedModel] = ()) -> None:

@@ -74,28 +74,13 @@ def load_network(name: str, network_on_disk: NetworkOnDisk) -> network.Network:
     return net
 
 
-def _get_network(name: str, on_disk: NetworkOnDisk | None, known: network.Network | None) -> network.Network | None:
-    if on_disk is None:
-        return known
-    net = known or networks_in_memory.get(name)
+def _loaded(name: str, on_disk: NetworkOnDisk, known: dict[str, network.Network]) -> network.Network:
+    net = known.get(name) or networks_in_memory.get(name)
     if net is None or os.path.getmtime(on_disk.filename) > net.mtime:
-        net = load_network(name, on_disk)
-        networks_in_memory[name] = net
+        net = networks_in_memory[name] = load_network(name, on_disk)
     net.mentioned_name = name
     on_disk.read_hash()
     return net
-
-
-def _take_multipliers(net: network.Network, i: int, **given: list[Any] | None) -> None:
-    """Each attribute from the i-th entry of its list, 1 where no list is given."""
-    for attribute, values in given.items():
-        setattr(net, attribute, values[i] if values else 1.0)
-
-
-def _forget_surplus() -> None:
-    limit = max(shared.opts.lora_in_memory_limit, 0)
-    for name in list(networks_in_memory)[: max(len(networks_in_memory) - limit, 0)]:
-        del networks_in_memory[name]
 
 
 def load_networks(
@@ -107,110 +92,67 @@ def load_networks(
     """Makes these the wanted networks. Layers change when they are next called. One that is not found becomes a comment
     under the picture.
     """
-    known = {net.name: net for net in loaded_networks if net.name in names}
+    known = {net.name: net for net in loaded_networks}
     loaded_networks.clear()
     if None in map(on_disk_of, names):
         list_available_networks()
-    missing = []
-    for i, name in enumerate(names):
+    for place, name in enumerate(names):
         on_disk = on_disk_of(name)
+        if on_disk is None:
+            sd_hijack.model_hijack.comments.append(f"Lora not found: {name}")
+            continue
         try:
-            net = _get_network(name, on_disk, known.get(name))
-        except Exception as e:  # the host shows it and generates without
-            errors.display(e, f"loading network {on_disk.filename if on_disk else name}")
+            net = _loaded(name, on_disk, known)
+        except Exception as fault:  # the host shows it and generates without
+            errors.display(fault, f"the network {on_disk.filename}")
             continue
-        if net is None:
-            missing.append(name)
-            continue
-        _take_multipliers(net, i, te_multiplier=te_multipliers, unet_multiplier=unet_multipliers, dyn_dim=dyn_dims)
+        net.te_multiplier = te_multipliers[place] if te_multipliers else 1.0
+        net.unet_multiplier = unet_multipliers[place] if unet_multipliers else 1.0
+        net.dyn_dim = dyn_dims[place] if dyn_dims else None
         loaded_networks.append(net)
-    if missing:
-        sd_hijack.model_hijack.comments.append(f"Lora not found: {', '.join(missing)}")
-    _forget_surplus()
+    while len(networks_in_memory) > max(shared.opts.lora_in_memory_limit, 0):
+        del networks_in_memory[next(iter(networks_in_memory))]
 
 
-def store_weights_backup(weight: torch.Tensor | None) -> torch.Tensor | None:
-    return None if weight is None else weight.to(devices.cpu, copy=True)
-
-
-def restore_weights_backup(obj: Any, field: str, weight: torch.Tensor | None) -> None:
-    if weight is None:
-        setattr(obj, field, None)
-    else:
-        with torch.no_grad():
-            getattr(obj, field).copy_(weight)
-
-
-def _weight_places(layer: Any) -> list[tuple[Any, str]]:
-    """Owner and attribute of each weight of a layer; attention has two."""
-    if isinstance(layer, torch.nn.MultiheadAttention):
-        return [(layer, "in_proj_weight"), (layer.out_proj, "weight")]
-    return [(layer, "weight")]
-
-
-def _bias_place(layer: Any) -> tuple[Any, str]:
-    return (layer.out_proj if isinstance(layer, torch.nn.MultiheadAttention) else layer), "bias"
+_BACKUPS = {"weight": "network_weights_backup", "bias": "network_bias_backup"}
 
 
 def network_restore_weights_from_backup(self: Any) -> None:
-    weights, bias = (getattr(self, f"network_{kind}_backup", None) for kind in ("weights", "bias"))
-    if weights is not None:
-        copies = weights if isinstance(weights, tuple) else (weights,)
-        for place, copied in zip(_weight_places(self), copies, strict=True):
-            restore_weights_backup(*place, copied)
-    if weights is not None or bias is not None:
-        restore_weights_backup(*_bias_place(self), bias)
+    for name, kept in _BACKUPS.items():
+        backup = getattr(self, kept, None)
+        if backup is not None:
+            with torch.no_grad():
+                getattr(self, name).copy_(backup)
 
 
-def _back_up_weights(layer: Any, unchanged: bool) -> None:
-    without_weight = isinstance(layer, torch.nn.LayerNorm) and not layer.elementwise_affine
-    if not unchanged and not without_weight:
-        name = layer.network_layer_name
-        raise RuntimeError(f"{name} was changed by networks, but no backup weights found; load the checkpoint again")
-    copies = [store_weights_backup(getattr(*place)) for place in _weight_places(layer)]
-    layer.network_weights_backup = copies[0] if len(copies) == 1 else tuple(copies)
-
-
-def _back_up_bias(layer: Any, unchanged: bool) -> None:
-    copied = store_weights_backup(getattr(*_bias_place(layer), None))
-    if copied is not None and not unchanged:
-        name = layer.network_layer_name
-        raise RuntimeError(f"{name} was changed by networks, but no backup bias found; load the checkpoint again")
-    layer.network_bias_backup = copied
-
-
-def _make_backups(layer: Any, unchanged: bool) -> None:
-    if getattr(layer, "network_weights_backup", None) is None:
-        _back_up_weights(layer, unchanged)
-    if getattr(layer, "network_bias_backup", None) is None:
-        _back_up_bias(layer, unchanged)
-
-
-def _add(module: network.NetworkModule, weight: torch.Tensor) -> None:
-    """Sums in the change's number type. A change for 4 channels fits an inpainting U-Net's 9: the mask's and picture's
-    stay.
-    """
-    change, _ = module.calc_updown(weight)
-    if weight.ndim == 4 and weight.shape[1] == 9 and change.shape[1] == 4:
-        change = torch.nn.functional.pad(change, [0, 0] * 2 + [0, 5])
-    weight.copy_((weight.to(change.dtype) + change).to(weight.dtype))
+def _back_up(layer: Any, unchanged: bool) -> None:
+    """Once; RuntimeError where there is none of what networks have changed already."""
+    for name, kept in _BACKUPS.items():
+        own = getattr(layer, name, None)
+        if own is None or getattr(layer, kept, None) is not None:
+            continue
+        if not unchanged:
+            raise RuntimeError(f"{layer.network_layer_name}: no backup {name}s found; load the checkpoint again")
+        setattr(layer, kept, own.detach().to(devices.cpu, copy=True))
 
 
 def _add_networks(layer: Any) -> None:
+    """Sums in the change's number type. A change for 4 channels fits an inpainting U-Net's 9: the mask's and picture's
+    stay.
+    """
     for net in loaded_networks:
-        module = net.modules.get(layer.network_layer_name)
-        if module is None or not hasattr(layer, "weight"):
+        module, weight = net.modules.get(layer.network_layer_name), getattr(layer, "weight", None)
+        if module is None or weight is None:
             continue
         try:
+            change, _ = module.calc_updown(weight)
+            if change.ndim == 4 and (change.shape[1], weight.shape[1]) == (4, 9):
+                change = torch.cat([change, change.new_zeros(len(change), 5, *change.shape[2:])], dim=1)
             with torch.no_grad():
-                _add(module, layer.weight)
+                weight.copy_(change.add(weight.to(change.dtype)))
         except RuntimeError:
             failures = extra_network_lora.errors
             failures[net.name] = failures.get(net.name, 0) + 1
-
-
-def _wanted() -> tuple[Any, ...]:
-    return tuple((net.name, net.te_multiplier, net.unet_multiplier, net.dyn_dim) for net in loaded_networks)
 
 
 def network_apply_weights(self: Any) -> None:
@@ -219,9 +161,10 @@ def network_apply_weights(self: Any) -> None:
     """
     if getattr(self, "network_layer_name", None) is None:
         return
-    held, wanted = getattr(self, "network_current_names", ()), _wanted()
+    held = getattr(self, "network_current_names", ())
+    wanted = tuple((net.name, net.te_multiplier, net.unet_multiplier, net.dyn_dim) for net in loaded_networks)
     if wanted:
-        _make_backups(self, unchanged=held == ())
+        _back_up(self, unchanged=not held)
     if held != wanted:
         network_restore_weights_from_backup(self)
         _add_networks(self)

@@ -32,12 +32,14 @@ def model_lora_keys_unet(model: Any, key_map: dict[str, str] | None = None) -> d
 
 
 def model_lora_keys_clip(model: Any, key_map: dict[str, str] | None = None) -> dict[str, str]:
-    keys, start = {} if key_map is None else key_map, "clip_l.transformer."
+    keys = dict[str, str]() if key_map is None else key_map
+    start = "clip_l.transformer."
     for name in model.state_dict():
         if name.startswith(f"{start}text_model.encoder.layers.") and name.endswith(_WEIGHT):
             layer = name.removeprefix(start).removesuffix(_WEIGHT)
             flat = layer.replace(".", "_")
-            keys |= dict.fromkeys((f"text_encoder.{layer}", f"lora_te_{flat}", f"lora_te1_{flat}"), name)
+            for known_as in (f"text_encoder.{layer}", f"lora_te_{flat}", f"lora_te1_{flat}"):
+                keys[known_as] = name
     return keys
 
 
