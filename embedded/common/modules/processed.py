@@ -115,7 +115,6 @@ def _setting_entries(p: Any) -> dict[str, Any]:
         "Conditional mask weight": weight if p.is_using_inpainting_conditioning else None,
         "Clip skip": skipped if skipped > 1 else None,
         "ENSD": opts.eta_noise_seed_delta or None if uses_delta else None,
-        "Token merging ratio": p.get_token_merging_ratio() or None,
         "RNG": opts.randn_source if opts.randn_source != "GPU" else None,
         "Tiling": "True" if p.tiling else None,
     }
