@@ -38,6 +38,14 @@ from modules.shared import cmd_opts, opts
 
 _PLAIN_OPTIONS = gr.__version__ >= "4"
 """Whether samplers' options are told as they are, or as text."""
+_CHECKPOINT_KEYS = {
+    "title": "title",
+    "filename": "filename",
+    "sha256": "sha256",
+    "hash": "shorthash",
+    "model_name": "model_name",
+}
+"""What clients read of a checkpoint -> what the host calls it."""
 
 
 def middleware() -> list[tuple[Any, dict[str, Any]]]:
@@ -180,16 +188,8 @@ class Api:
         return [{"name": known.name, "label": known.label} for known in sd_schedulers.schedulers]
 
     def sd_models(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "title": x.title,
-                "model_name": x.model_name,
-                "filename": x.filename,
-                "hash": x.shorthash,
-                "sha256": x.sha256,
-            }
-            for x in sd_models.checkpoints_list.values()
-        ]
+        listed = sd_models.checkpoints_list.values()
+        return [{key: getattr(info, name) for key, name in _CHECKPOINT_KEYS.items()} for info in listed]
 
     def embeddings(self) -> dict[str, Any]:
         known = model_handling.embeddings()
