@@ -56,7 +56,6 @@ HELD = {
     "embedded.demo.residency": f"{SERVED}::test_what_asks_a_running_webui",
     "embedded.demo.schedules": f"{SERVED}::test_what_asks_a_running_webui",
     "embedded.demo.transfer": f"{SERVED}::test_what_asks_a_running_webui",
-    "tests.embedded.compare": f"{SERVED}::test_what_asks_a_running_webui",
     "tests.browser.page_load": "tests/browser/test_page_load.py::test_a_page_beside_itself_adds_nothing",
     "tests.e2e.forms": f"{SERVED}::test_forms_are_written_beside_a_pair",
     "embedded.distill install-pair": "tests/unit/test_commands.py::test_the_pair_is_installed",
