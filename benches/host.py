@@ -34,7 +34,7 @@ class Host(ABC):
 
         initialize.imports()
         from modules import script_callbacks, scripts, sd_models, sd_models_config, shared, ui
-        from modules.api import api_scripts
+        from modules.api import script_arguments
 
         # Checkpoints without a yaml share the host's default one, and only such are reloaded in place.
         sd_models_config.config_default = str(files.config)
@@ -42,7 +42,7 @@ class Host(ABC):
         script_callbacks.before_ui_callback()
         ui.create_ui()
         self._runner: Any = scripts.scripts_txt2img
-        self._defaults = api_scripts.init_default_script_args(self._runner)
+        self._defaults = script_arguments.defaults(self._runner)
         self.models: Any = sd_models
         self.shared: Any = shared
         self.load(files.base)
@@ -66,10 +66,11 @@ class Host(ABC):
             request: fields of the host's processing object, in place of four LCM steps at CFG 1.
         """
         from modules import processing
-        from modules.api import api_scripts
+        from modules.api import script_arguments
 
-        api_request = SimpleNamespace(alwayson_scripts={TITLE: {"args": [dict(arguments)]}}, script_args=[])
-        script_args = api_scripts.init_script_args(api_request, self._defaults, None, None, self._runner)
+        ours = {TITLE: {"args": [dict(arguments)]}}
+        api_request = SimpleNamespace(alwayson_scripts=ours, script_name="", script_args=[])
+        script_args = script_arguments.settled(api_request, self._defaults, {}, self._runner)
         with closing(
             _timed(processing.StableDiffusionProcessingTxt2Img)(
                 sd_model=self.shared.sd_model,

@@ -151,11 +151,9 @@ def test_errors_have_the_hosts_shape(server: Server) -> None:
     if FLAVOUR == "a1111":
         assert fault.json["errors"] == "model 'nix' not found"
         assert set(fault.json) == set(refusal.json) == {"error", "detail", "body", "errors"}
-        assert float(refusal.headers["X-Process-Time"]) >= 0
     else:
         assert fault.json == {"error": "RuntimeError", "detail": "", "body": "", "message": "model 'nix' not found"}
         assert refusal.json == {"detail": "Init image not found"}
-        assert "X-Process-Time" not in refusal.headers
     assert "Init image not found" in refusal.json["detail"]
 
 

@@ -55,7 +55,7 @@ def save_image_with_geninfo(
     if kind == "PNG":
         copy = image.copy()
         copy.info = {**(existing_pnginfo or {}), pnginfo_section_name: told or ""} if opts.enable_pnginfo else {}
-        Path(filename).write_bytes(to_bytes(copy))
+        copy.save(filename, format=kind, pnginfo=_texts(copy))
         return
     image.convert("RGB").save(filename, format=kind, quality=opts.jpeg_quality)
     if told is not None:

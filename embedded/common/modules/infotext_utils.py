@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
-from modules import errors, prompt_parser, script_callbacks, shared
+from modules import errors, script_callbacks, shared, text_chunks
 from modules.paths import data_path
 
 _ENTRY = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
@@ -207,7 +207,7 @@ def parse_generation_parameters(x: str, skip_fields: Collection[str] = ()) -> di
         prompts, line = x.strip(), ""
     prompt, _, negative = prompts.partition(_NEGATIVE)
     values = {**_ABSENT, **_read_line(line), "Prompt": prompt.strip(), "Negative prompt": negative.strip()}
-    weighed = [piece for text in (prompt, negative) for piece in prompt_parser.parse_prompt_attention(text)]
+    weighed = [piece for text in (prompt, negative) for piece in text_chunks.parse_prompt_attention(text)]
     if any(weight != 1.0 and text != "BREAK" for text, weight in weighed):
         values.setdefault("Emphasis", "Original")
     return {name: value for name, value in values.items() if name not in skip_fields}

@@ -62,6 +62,8 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
     hr_checkpoint_info: Any = field(default=None, init=False)
     hr_upscale_to_x: int = field(default=0, init=False)
     hr_upscale_to_y: int = field(default=0, init=False)
+    truncate_x: int = field(default=0, init=False)
+    truncate_y: int = field(default=0, init=False)
     latent_scale_mode: Any = field(default=None, init=False)
     hr_c: Any = field(default=None, init=False)
     hr_uc: Any = field(default=None, init=False)
@@ -71,10 +73,10 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
     hr_negative_prompts: Any = field(default=None, init=False)
     hr_extra_network_data: Any = field(default=None, init=False)
 
-    def _settle_size(self) -> None:
+    def calculate_target_resolution(self) -> None:
         """Of the enlarged picture. Of two sides that are asked for one fits, and the other is cut after enlarging."""
         to_x, to_y = self.hr_resize_x, self.hr_resize_y
-        self._surplus = (0, 0)
+        self.truncate_x = self.truncate_y = 0
         if not (to_x or to_y):
             self.hr_upscale_to_x, self.hr_upscale_to_y = (
                 int(self.width * self.hr_scale),
@@ -87,7 +89,7 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         full = (to_x, to_x * self.height // self.width) if wide else (to_y * self.width // self.height, to_y)
         self.hr_upscale_to_x, self.hr_upscale_to_y = full
         if to_x and to_y:
-            self._surplus = ((full[0] - to_x) // opt_f, (full[1] - to_y) // opt_f)
+            self.truncate_x, self.truncate_y = (full[0] - to_x) // opt_f, (full[1] - to_y) // opt_f
 
     def init(self, all_prompts: Any, all_seeds: Any, all_subseeds: Any) -> None:
         """Once a request: what the hires pass will do. Exception for a checkpoint or an upscaler that is not there."""
@@ -110,7 +112,7 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         self.latent_scale_mode = shared.latent_upscale_modes.get(upscaler)
         if self.latent_scale_mode is None and upscaler not in [known.name for known in shared.sd_upscalers]:
             raise Exception(f"could not find upscaler named {upscaler}")
-        self._settle_size()
+        self.calculate_target_resolution()
         if not state.processing_has_refined_job_count:  # progress counts each batch twice
             batches = self.n_iter if state.job_count == -1 else state.job_count
             state.job_count, state.processing_has_refined_job_count = batches * 2, True
@@ -178,7 +180,7 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         self.sampler = sd_samplers.create_sampler(self.hr_sampler_name or self.sampler_name, self.sd_model)
         latents, picture = self._enlarged(samples, decoded_samples)
         state.nextjob()
-        for dimension, surplus in ((3, self._surplus[0]), (2, self._surplus[1])):
+        for dimension, surplus in ((3, self.truncate_x), (2, self.truncate_y)):
             latents = latents.narrow(dimension, surplus // 2, latents.shape[dimension] - surplus)
         self.rng = rng.of_request(self, latents.shape[1:])
         noise = self.rng.next()
