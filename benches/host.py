@@ -28,16 +28,16 @@ class Host(ABC):
         """Args: on_card: compute on the machine's graphics card; else on the processor."""
         arguments = ["--ckpt-dir", str(files.base.parent), "--ckpt", str(files.base), "--data-dir", str(data)]
         arguments += ["--skip-load-model-at-start", "--extensions-dir", str(data / "extensions")]
+        # Checkpoints without a yaml share the default one, and only such are reloaded in place.
+        arguments += ["--default-config", str(files.config)]
         arguments += [] if on_card else ["--use-cpu", "all"]
         prepare(self.flavour, [*arguments, *(["--threads", str(threads)] if threads else [])])
         from modules import initialize
 
         initialize.imports()
-        from modules import script_callbacks, scripts, sd_models, sd_models_config, shared, ui
+        from modules import script_callbacks, scripts, sd_models, shared, ui
         from modules.api import script_arguments
 
-        # Checkpoints without a yaml share the host's default one, and only such are reloaded in place.
-        sd_models_config.config_default = str(files.config)
         initialize.initialize()
         script_callbacks.before_ui_callback()
         ui.create_ui()
