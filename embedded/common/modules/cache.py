@@ -15,7 +15,7 @@ from modules.paths import data_path
 _FILE = Path(data_path) / "cache.json"
 _LATER = 5.0  # seconds from a change to its writing: thousands of files may be looked at in a row
 _lock = threading.Lock()
-_waiting: threading.Timer | None = None
+_timers: list[threading.Timer] = []  # the one that waits
 
 
 def _read() -> dict[str, dict[str, Any]]:
@@ -29,9 +29,9 @@ _entries = _read()
 
 
 def _write() -> None:
-    global _waiting
     with _lock:
-        pending, _waiting = _waiting is not None, None
+        pending = bool(_timers)
+        _timers.clear()
         if pending and _FILE.parent.is_dir():  # tests and benches may have removed it before the program ends
             _FILE.write_text(json.dumps(_entries, indent=1), "utf-8")
 
@@ -47,13 +47,12 @@ def known(subject: str, title: str, filename: str) -> Any:
 
 def cached_data_for_file(subsection: str, title: str, filename: str, func: Callable[[], Any]) -> Any:
     """What is kept of a file, else what `func` returns, which is kept then unless it is None."""
-    global _waiting
     value = known(subsection, title, filename)
     if value is None and (value := func()) is not None:
         with _lock:
             _entries.setdefault(subsection, {})[title] = {"mtime": os.path.getmtime(filename), "value": value}
-            if _waiting is None:
-                _waiting = threading.Timer(_LATER, _write)
-                _waiting.daemon = True
-                _waiting.start()
+            if not _timers:
+                _timers.append(threading.Timer(_LATER, _write))
+                _timers[0].daemon = True
+                _timers[0].start()
     return value
