@@ -39,7 +39,8 @@ class GenerationTab:
         """Keep a component; `target`: what a paste reads its value by."""
         self.fields[field] = component
         if target is not None:
-            self.pasted.append(PasteField(component, target, api=field))
+            # Of the tab's own fields an infotext over the API fills txt2img's alone, as on the hosts.
+            self.pasted.append(PasteField(component, target, api=None if self.is_img2img else field))
         return component
 
     def build(self) -> gr.Blocks:

@@ -201,7 +201,7 @@ def app_of(stand: Stand) -> FastAPI:
 
     @app.get("/")
     async def page(theme: str = "light", modules: str = "all") -> Response:
-        scripts = [f'<script src="file={HOST_SCRIPTS / "a_script.js"}?1"></script>']
+        scripts = [f'<script src="file={HOST_SCRIPTS / "a_page.js"}?1"></script>']
         ours = sorted(OUR_SCRIPTS.glob("*.mjs")) if modules == "all" else []
         scripts += [f'<script type="module" src="file={path}?{path.stat().st_mtime}"></script>' for path in ours]
         scripts.append(f'<link rel="stylesheet" href="file={ROOT / "style.css"}?1">')

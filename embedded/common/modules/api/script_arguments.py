@@ -54,9 +54,7 @@ def apply_infotext(request: Any, tab: str, runner: ScriptRunner) -> dict[int, An
         return {}
     params = infotext_utils.parse_generation_parameters(request.infotext)
     fields, given = infotext_utils.paste_fields[tab].fields, request.dict(exclude_unset=True)
-    of_request = (
-        {} if tab == "img2img" else {known.api: known for known in fields if known.api and known.api not in given}
-    )
+    of_request = {known.api: known for known in fields if known.api and known.api not in given}
     for name, known in of_request.items():
         value = _read(known, params, request)
         if value is not None:
