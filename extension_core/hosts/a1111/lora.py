@@ -208,8 +208,7 @@ def _clean_of(named: NamedParameter, attribute: str) -> torch.Tensor:
 
 def _padded(updown: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The first convolution of an inpainting model has 9 channels, of which a LoRA knows 4."""
-    known, wanted = (tuple(t.shape[1:2]) if t.ndim == 4 else () for t in (updown, weight))
-    if (known, wanted) != ((4,), (9,)):
+    if [tensor.shape[1] for tensor in (updown, weight) if tensor.ndim == 4] != [4, 9]:
         return updown
     of_mask_and_picture = updown.new_zeros(updown.shape[0], 5, *updown.shape[2:])
     return torch.cat([updown, of_mask_and_picture], dim=1)
