@@ -14,7 +14,7 @@ from benches.host import Host
 from benches.timing import Clock, Seconds, return_free_memory
 from extension_core.weights.reader import read_header
 from extension_core.weights.second_model import SecondModel
-from extension_core.weights.wanted import Wanted
+from extension_core.weights.selection import Wanted
 
 MIB = 1 << 20
 _EXCHANGES = 10

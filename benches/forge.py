@@ -12,7 +12,7 @@ from benches import checkpoints, sampling
 from benches.host import Host
 from benches.timing import Clock, Seconds, return_free_memory
 from extension_core.weights.reader import read_header
-from extension_core.weights.wanted import Wanted
+from extension_core.weights.selection import Wanted
 
 
 class Forge(Host):

@@ -8,7 +8,7 @@ from typing import Any
 from modules import scripts
 
 import extension_core
-from extension_core.hosts import adapter
+from extension_core.hosts import choose
 
 _HERE = Path(scripts.basedir()).resolve()
 if Path(extension_core.__file__).resolve().parent != _HERE / "extension_core":
@@ -17,7 +17,7 @@ if Path(extension_core.__file__).resolve().parent != _HERE / "extension_core":
         "rename the extension it belongs to."
     )
 
-HOST = adapter.choose()
+HOST = choose.choose()
 HOST.register()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from embedded.monsters import free_attributes, parse_prompt
 from embedded.monsters.reader import Reader, load_reader
-from extension_core.diversity import Measured, PromptImages, image_grid, json_number, measure, share_of_gap, text_table
+from extension_core.measures import Measured, PromptImages, image_grid, json_number, measure, share_of_gap, text_table
 
 from .client import DemoError, Generated, WebUI
 from .modes import BASE, DISTILLED, MODES, PROMPTS, SCRIPT, Mode

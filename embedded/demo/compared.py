@@ -12,7 +12,7 @@ import numpy as np
 
 from embedded.monsters import free_attributes, parse_prompt
 from embedded.monsters.reader import Reader, load_reader
-from extension_core.diversity import PromptImages, distance_matrix, image_grid, json_number, measure, pairwise_mean
+from extension_core.measures import PromptImages, distance_matrix, image_grid, json_number, measure, pairwise_mean
 
 from .client import WebUI
 from .modes import BASE, DISTILLED, PROMPTS, SCRIPT, Mode

@@ -20,7 +20,7 @@ import numpy as np
 from embedded.distill.control import CONTROLS, CUSTOM, CUSTOM_LABELS, ROLES, Control, file_name
 from embedded.monsters import from_labels
 from embedded.monsters.reader import Reader, load_reader
-from extension_core.diversity import Replicates, bootstrap, difference, image_grid, json_number
+from extension_core.measures import Replicates, bootstrap, difference, image_grid, json_number
 
 from .client import WebUI
 from .command import run_command

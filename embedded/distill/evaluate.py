@@ -20,7 +20,7 @@ from torch import Tensor
 from embedded.monsters import ATTRIBUTES, caption, free_attributes, parse_prompt, sample_attributes
 from embedded.monsters.reader import Reader, load_reader
 from embedded.networks import LatentDiffusion
-from extension_core.diversity import Measured, PromptImages, compare, image_grid, measure
+from extension_core.measures import Measured, PromptImages, compare, image_grid, measure
 
 from .data import to_uint8
 from .export import PAIR_NAMES, load_pair

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import HTTPException
 
 from extension_core.errors import DiversityError, sayable
-from extension_core.page_words import page_words
+from extension_core.ui.page_words import page_words
 
 
 class RequestRefused(HTTPException, DiversityError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from extension_core.errors import DiversityError
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.file_words import words_of
 from extension_core.sampling.telling import Told, hints_at_few_steps, other_kind, tell
 

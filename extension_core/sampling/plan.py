@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from extension_core.errors import DiversityError
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.calls import NO_CHURN, Stochastic, expected_calls
 from extension_core.sampling.routing import ALL_BASE, ALL_DISTILLED, Boundary, Phase, Split, boundary_of, split_levels
 from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, finer

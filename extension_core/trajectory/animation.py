@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from extension_core.diversity.lettering import blank
+from extension_core.measures.lettering import blank
 
 from .sheet import LEAST_CELL, PAPER, Strip
 

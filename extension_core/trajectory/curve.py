@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from extension_core.diversity import available_measures, paired_distances
-from extension_core.diversity.perceptual import MEASURES
 from extension_core.errors import first_line
+from extension_core.measures import available_measures, paired_distances
+from extension_core.measures.perceptual import MEASURES
 
 BUILT_IN = "structural"
 

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from extension_core.diversity.lettering import Colour, blank, fitting_line, line_of_text, wrapped
+from extension_core.measures.lettering import Colour, blank, fitting_line, line_of_text, wrapped
 
 from .frames import FrameInfo, PhaseName
 

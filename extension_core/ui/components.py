@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr  # pyright: ignore[reportMissingTypeStubs]
 
 from extension_core.errors import DiversityError
-from extension_core.fields import Field, parse_value
+from extension_core.options.fields import Field, parse_value
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from extension_core.fields import Field
-from extension_core.options import BY_NAME, Options
+from extension_core.options.fields import Field
+from extension_core.options.hybrid import BY_NAME, Options
 
 Rows = tuple[tuple[str, ...], ...]
 

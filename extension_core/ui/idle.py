@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.schedule import Levels
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extension_core.arguments import Pasted
 from extension_core.errors import DiversityError, sayable
-from extension_core.fields import INFOTEXT_PREFIX, Field, infotext_found, parse_value
-from extension_core.options import BY_NAME, FIELDS, Options
+from extension_core.options.fields import INFOTEXT_PREFIX, Field, infotext_found, parse_value
+from extension_core.options.hybrid import BY_NAME, FIELDS, Options
+from extension_core.options.positions import Pasted
 from extension_core.sampling.families import Detection
 from extension_core.sampling.roles import roles_of
+from extension_core.sampling.session import HASH_KEY, RUN_AS_KEY, TOLD
 from extension_core.sampling.settled import Settled, to_run_again
-from extension_core.session import HASH_KEY, RUN_AS_KEY, TOLD
 
 _MARK = BY_NAME["mode"].infotext_key
 _KNOWN_KEYS = {f"{INFOTEXT_PREFIX} {words}" for words in TOLD} | {spec.infotext_key for spec in FIELDS}

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingTypeStubs]
 
-from extension_core.options import BY_NAME, FIELDS, Options
+from extension_core.options.hybrid import BY_NAME, FIELDS, Options
 from extension_core.ui.components import HostParts, Reach, component
 from extension_core.ui.groups import FIRST_GLANCE, GROUPS, Group, Rows, default_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr  # pyright: ignore[reportMissingTypeStubs]
 
-from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
+from extension_core.options.preview import PAGE_FIELDS, PreviewOptions
 from extension_core.ui.components import HostParts, Reach, component
 
 _SWITCH, _PAGE = "preview", "page"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 from extension_core.weights.placement import Lives
 
 _HEADINGS = ("Model", "Steps", "Prompt's LoRAs", "Where it lives")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import Levels
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 
 _NO_SCHEDULER = ("", "Automatic")
 _SHARE_TOLD = 0.1

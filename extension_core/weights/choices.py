@@ -11,12 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from extension_core.errors import DiversityError
+from extension_core.options.model_names import LORA_LABEL, MODEL_SUFFIXES, UNET_LABEL, without_suffix
 from extension_core.weights.disguised import part_of
-from extension_core.weights.reader import PICKLE_SUFFIXES
 
-UNET_LABEL = "U-Net: "
-LORA_LABEL = "LoRA: "
-MODEL_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 # What the hosts list by themselves (modules/sd_models.py and extensions-builtin/Lora/networks.py, 1.10.1).
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 LORA_SUFFIXES = (".safetensors", ".ckpt", ".pt")
@@ -56,13 +53,9 @@ class Choice:
         for prefix in (UNET_LABEL, LORA_LABEL):
             if self.label.startswith(prefix):
                 bare = self.label.removeprefix(prefix)
-                stem = _without_suffix(bare)
+                stem = without_suffix(bare)
                 yield from (bare, prefix + stem, stem, self.path.name, self.path.stem)
                 yield from (prefix + self.path.name, prefix + self.path.stem)
-
-
-def _without_suffix(name: str) -> str:
-    return name.rpartition(".")[0] if name.lower().endswith(MODEL_SUFFIXES) else name
 
 
 def lora_choice(name: str, path: Path) -> Choice:
@@ -76,7 +69,7 @@ def checkpoint_choices(folders: Iterable[Path], listed: Collection[Path]) -> lis
     def choice(inside: Path, path: Path) -> Choice | None:
         if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
             return None
-        return Choice(str(inside), path.stem, path, path.stem, (path.name, _without_suffix(str(inside))))
+        return Choice(str(inside), path.stem, path, path.stem, (path.name, without_suffix(str(inside))))
 
     return _unlisted(folders, listed, choice)
 
@@ -98,7 +91,7 @@ def unet_choices(folders: Iterable[Path], listed: Collection[Path]) -> list[Choi
 
     def choice(inside: Path, path: Path) -> Choice:
         label = UNET_LABEL + inside.as_posix()
-        return Choice(label, label, path, _without_suffix(inside.as_posix()))
+        return Choice(label, label, path, without_suffix(inside.as_posix()))
 
     return _unlisted(folders, listed, choice)
 

@@ -10,9 +10,9 @@ from extension_core.errors import DiversityError
 from extension_core.weights.architectures import UNKNOWN, architecture, other_architecture
 from extension_core.weights.compatibility import Shapes, check_by_itself, kind_of, prediction_type
 from extension_core.weights.layouts import UNET_PREFIX, canonical_unet_keys
-from extension_core.weights.lora import is_lora, read_lora
 from extension_core.weights.lora_checks import check_by_itself as check_lora_by_itself
 from extension_core.weights.lora_checks import lora_architecture
+from extension_core.weights.lora_file import is_lora, read_lora
 from extension_core.weights.reader import Header
 
 Kind = Literal["checkpoint", "unet", "lora", ""]

@@ -15,7 +15,7 @@ from extension_core.weights.architectures import (
 )
 from extension_core.weights.compatibility import Shapes, input_channels, kind_of, prediction_type
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
-from extension_core.weights.lora import LoraFile
+from extension_core.weights.lora_file import LoraFile
 from extension_core.weights.lora_names import NUMBERED, UNET_PREFIXES, underscored
 from extension_core.weights.lora_sides import fits, sides_of
 from extension_core.weights.reader import Header

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from extension_core.errors import DiversityError
+from extension_core.options.model_names import PICKLE_SUFFIXES
 from extension_core.weights.naming import TEXT_PREFIXES
-from extension_core.weights.reader import PICKLE_SUFFIXES, Header, open_tensors, read_header
+from extension_core.weights.reader import Header, open_tensors, read_header
 
 _VAE_PREFIX = "first_stage_model."
 # Norms and biases of all layers: training a VAE moves them all, and reading them is a matter of kilobytes.

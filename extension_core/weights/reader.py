@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeGuard, cast
 import safetensors
 import torch
 
+from extension_core.options.model_names import PICKLE_SUFFIXES
 from extension_core.weights.disguised import LOOKED_AT, check_no_disguise
 from extension_core.weights.file_state import FileState, state_of, told, unchanged, unreadable
 from extension_core.weights.pickles import load_tensors
@@ -22,7 +23,6 @@ from extension_core.weights.scaled import Stored, scales_in, unscaled
 _LONGEST_HEADER = 100_000_000  # bytes; the library's own limit (safetensors/src/tensor.rs, 0.4.5)
 # What the library raises of a damaged file; its types leave it out.
 _DAMAGED: type[Exception] = vars(safetensors)["SafetensorError"]
-PICKLE_SUFFIXES = (".ckpt", ".pt", ".bin", ".pth")
 
 
 class TensorSource(Protocol):

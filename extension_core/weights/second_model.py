@@ -10,7 +10,6 @@ import torch
 
 from extension_core.errors import NotEnoughMemory
 from extension_core.weights import parameter_set
-from extension_core.weights.carry import carrying
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.eight_bit import EightBit, Merge
 from extension_core.weights.naming import NamedParameter, file_keys
@@ -18,8 +17,9 @@ from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.parameter_set import ParameterSet
 from extension_core.weights.placement import Placement
 from extension_core.weights.reader import Header, TensorSource, open_tensors
+from extension_core.weights.selection import Carry, open_origin
+from extension_core.weights.style import carrying
 from extension_core.weights.transfer import Lane
-from extension_core.weights.wanted import Carry, open_origin
 
 
 def _no_networks(_module: torch.nn.Module) -> None:

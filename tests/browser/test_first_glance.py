@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from extension_core.options import FIELDS
+from extension_core.options.hybrid import FIELDS
 from extension_core.ui.groups import GROUPS
 from tests.browser.conftest import Site
 from tests.browser.contrast import expect_contrast

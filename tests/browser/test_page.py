@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from extension_core.options import FIELDS
-from extension_core.weights.choices import LORA_LABEL, UNET_LABEL
+from extension_core.options.hybrid import FIELDS
+from extension_core.options.model_names import LORA_LABEL, UNET_LABEL
 from tests.browser.conftest import Site
 from tests.browser.contrast import CONTRAST
 from tests.browser.webpage import Tab, load_checkpoint

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from extension_core.arguments import POSITIONS
-from extension_core.options import BY_NAME
-from extension_core.preview_options import PAGE_FIELDS
+from extension_core.options.hybrid import BY_NAME
+from extension_core.options.positions import POSITIONS
+from extension_core.options.preview import PAGE_FIELDS
 from tests.browser.conftest import Site
 from tests.browser.preview.page import Panel
 from tests.browser.webpage import TITLE, Tab

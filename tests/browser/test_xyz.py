@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from playwright.sync_api import expect
 
-from extension_core.options import BY_NAME
+from extension_core.options.hybrid import BY_NAME
 from tests.browser.conftest import Site
 from tests.browser.webpage import Tab, choose
 from tests.e2e.plots import Along, plot

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from extension_core.options import BY_NAME
+from extension_core.options.hybrid import BY_NAME
 from extension_core.ui.groups import GROUPS
 from tests.waiting import until
 

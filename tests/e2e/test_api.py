@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from extension_core.api import arguments_schema
-from extension_core.arguments import POSITIONS
+from extension_core.options.positions import POSITIONS
+from extension_core.options.schema import arguments_schema
 from tests.e2e.client import TITLE, Pair, Reply, WebUI, png_base64
 from tests.waiting import PATIENCE
 

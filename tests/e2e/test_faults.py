@@ -15,10 +15,10 @@ from tests.waiting import joined
 HOOKS = ("process", "before_process_batch", "process_batch", "process_before_every_sampling", "postprocess_batch",
          "postprocess_image", "postprocess")  # fmt: skip
 COMMON = (
-    "extension_core.hosts.webui.passes.plan_pass",
-    "extension_core.hosts.webui.request.apply_family",
-    "extension_core.hosts.webui.sampler.RunningPass.attach",
-    "extension_core.session.Session.infotext",
+    "extension_core.hosts.common.plan.passes.plan_pass",
+    "extension_core.hosts.common.request.request.apply_family",
+    "extension_core.hosts.common.request.sampler.RunningPass.attach",
+    "extension_core.sampling.session.Session.infotext",
 )
 OURS = {
     "a1111": (

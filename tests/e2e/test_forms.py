@@ -21,8 +21,8 @@ from tests.e2e.test_api import PREFIX
 ALIKE = {"family": "custom", "base_cfg": 5, "distilled_cfg": 5}
 # By host: what makes a second set of weights, and what the host does to put networks into weights.
 MAKING = {
-    "a1111": "extension_core.hosts.a1111.lora.build_second_model",
-    "forge": "extension_core.hosts.forge.lora.second_unet",
+    "a1111": "extension_core.hosts.a1111.distilled_lora.build_second_model",
+    "forge": "extension_core.hosts.forge.distilled_lora.second_unet",
 }
 MERGING = {
     "a1111": "networks.network_restore_weights_from_backup",
@@ -197,8 +197,8 @@ def test_strength_is_followed_there_and_back(webui: WebUI, pair: Pair) -> None:
 
 INSIDE = {
     "a1111": {
-        "while it is read": "extension_core.hosts.a1111.lora.load_lora",
-        "while it is merged": "extension_core.hosts.a1111.lora._Merged.value",
+        "while it is read": "extension_core.hosts.a1111.distilled_lora.load_lora",
+        "while it is merged": "extension_core.hosts.a1111.distilled_lora._Merged.value",
     },
     "forge": {
         "while it is read": "extension_core.hosts.forge.model.load_lora",

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from extension_core.options import BY_NAME, FIELDS, Options
+from extension_core.options.hybrid import BY_NAME, FIELDS, Options
 from tests.e2e.client import NEUTRAL, Pair, Reply, WebUI
 
 NUMBERS = {"base_cfg": 12, "distilled_cfg": 4, "base_lora_factor": 2, "distilled_lora_factor": 2, "carry_strength": 2,

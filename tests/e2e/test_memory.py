@@ -18,7 +18,7 @@ AMPLE = {"card": 1 << 40}
 FULL = {"card": 0}
 LOADING = {
     "a1111": "extension_core.weights.second_model.parameter_set.build",
-    "forge": "extension_core.hosts.forge.loaded.load_unet",
+    "forge": "extension_core.hosts.forge.loading.load_unet",
 }
 EIGHT_BITS = "extension_core.weights.second_model.EightBit"
 # Where memory can run out beside the denoiser's calls, with the residency that comes there.
@@ -32,8 +32,8 @@ STAGES = {
     ),
     "forge": (
         ("extension_core.hosts.forge.base_unet.second_unet", "8bit"),
-        ("extension_core.hosts.forge.turns.bring", "ram"),
-        ("extension_core.hosts.forge.turns.to_ram", "ram"),
+        ("extension_core.hosts.forge.unets.bring", "ram"),
+        ("extension_core.hosts.forge.unets.to_ram", "ram"),
         ("backend.memory_management.load_models_gpu", "both"),
         ("extension_core.hosts.forge.text.OwnText.conds", "auto"),
     ),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from extension_core.api import arguments_schema
+from extension_core.options.schema import arguments_schema
 from tests.e2e.client import TITLE, Pair, WebUI
 
 # Counted from the request on; a refused one does not come to what takes the counter away.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extension_core.axes import AXES
-from extension_core.diversity import distance_matrix, pairwise_mean
+from extension_core.measures import distance_matrix, pairwise_mean
+from extension_core.options.axes import AXES
 from tests.e2e.client import Pair, Reply, WebUI
 from tests.e2e.plots import Along, axis_labels, plot, told
 

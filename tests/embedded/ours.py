@@ -40,8 +40,8 @@ class Ours:
 
 @pytest.fixture
 def ours(host: Host, on: Any) -> Ours:
-    from extension_core.hosts import adapter
+    from extension_core.hosts import choose
 
-    made = Ours(host, on, adapter.choose())
+    made = Ours(host, on, choose.choose())
     made.plain(steps=1)
     return made

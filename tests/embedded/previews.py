@@ -26,9 +26,9 @@ def load_model(host: Host) -> None:
 
 def host_decoding() -> Any:
     """The adapter's part of the flavour that runs."""
-    from extension_core.hosts import adapter
+    from extension_core.hosts import choose
 
-    begin: Any = adapter.choose().begin
+    begin: Any = choose.choose().begin
     return begin.args[0].decoding
 
 
@@ -42,8 +42,8 @@ def open_recording(
     **noted: Any,
 ) -> Any:
     """A running generation with as many frames; what is noted of it may be given."""
-    from extension_core.hosts.webui.preview.decoders import DECODERS
-    from extension_core.hosts.webui.preview.recorded import STORE, Recorded
+    from extension_core.hosts.common.preview.decoders import DECODERS
+    from extension_core.hosts.common.preview.recorded import STORE, Recorded
 
     noted = {"latents": DECODERS.latent_kind(), "vae": DECODERS.vae_in_use(), **noted}
     key = new_secret() if key is None else key
@@ -62,7 +62,7 @@ def _seeded(seed: int) -> torch.Generator:
 def client_of(app: Any) -> Any:
     from fastapi.testclient import TestClient
 
-    from extension_core.hosts.webui.preview.routes import add_routes
+    from extension_core.hosts.common.preview.routes import add_routes
 
     add_routes(app)
     return TestClient(app, raise_server_exceptions=False)

@@ -22,16 +22,16 @@ BODY = {"args": [{"mode": "base"}], "request": {"steps": 4}}
 
 def the_host() -> Any:
     """The adapter's of the flavour that runs."""
-    from extension_core.hosts import adapter
+    from extension_core.hosts import choose
 
-    begin: Any = adapter.choose().begin
+    begin: Any = choose.choose().begin
     return begin.args[0]
 
 
 def client_of(app: FastAPI) -> Any:
     from fastapi.testclient import TestClient
 
-    from extension_core.hosts.webui.api.routes import add_routes
+    from extension_core.hosts.common.http.routes import add_routes
 
     add_routes(the_host(), app)
     return TestClient(app, raise_server_exceptions=False)
@@ -120,7 +120,7 @@ class TestModels:
         shutil.rmtree(folder)
 
     def test_headers_are_read_once(self, client: Any, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.webui.api import listing
+        from extension_core.hosts.common.http import listing
 
         read: list[Path] = []
         header = listing.header_of
@@ -162,7 +162,7 @@ class TestPlan:
         assert "generate an image first" in reply.json()["detail"]
 
     def test_a_host_that_fails_at_the_settings(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.webui import passes
+        from extension_core.hosts.common.plan import passes
 
         def fails(*_args: Any) -> None:
             raise ZeroDivisionError("division by zero\nin a schedule")
@@ -173,15 +173,15 @@ class TestPlan:
         assert "fails at making noise levels of these settings (see log)" in reply.json()["detail"]
 
     def test_what_the_page_follows_can_be_asked(self) -> None:
-        from extension_core.hosts.webui.api.asked import REQUEST_FIELDS
-        from extension_core.hosts.webui.following import HOST_SETTINGS
+        from extension_core.hosts.common.http.plan_request import REQUEST_FIELDS
+        from extension_core.hosts.common.page.host_components import HOST_SETTINGS
 
         assert set(HOST_SETTINGS) <= {spec.name for spec in REQUEST_FIELDS}
 
     def test_the_defaults_are_the_hosts(self, host: Host) -> None:
         from modules.processing import StableDiffusionProcessingTxt2Img
 
-        from extension_core.hosts.webui.api.asked import Fields
+        from extension_core.hosts.common.http.plan_request import Fields
 
         theirs, ours = StableDiffusionProcessingTxt2Img(), Fields()
         for name in ("steps", "width", "height", "batch_size", "enable_hr", "hr_second_pass_steps", "hr_scale"):

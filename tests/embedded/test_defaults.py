@@ -17,7 +17,7 @@ def test_what_was_saved_for_our_panel_under_another_label(
 ) -> None:
     from modules import shared
 
-    from extension_core.hosts.webui.saved_defaults import saved_by_label
+    from extension_core.hosts.common.page.saved_defaults import saved_by_label
 
     file = tmp_path / "ui-config.json"
     monkeypatch.setattr(shared.cmd_opts, "ui_config_file", str(file))

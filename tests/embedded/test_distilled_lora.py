@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from extension_core.errors import DiversityError
-from extension_core.weights.lora import read_lora
+from extension_core.weights.lora_file import read_lora
 from extension_core.weights.naming import NamedParameter, named_parameters
 from extension_core.weights.reader import read_header
 from tests.embedded.conftest import Host
@@ -37,7 +37,7 @@ def named(layer: torch.nn.Module) -> dict[str, NamedParameter]:
 
 
 def merged(host: Host, layer: torch.nn.Module, modules: dict[str, Any]) -> Any:
-    from extension_core.hosts.a1111.lora import _Merged
+    from extension_core.hosts.a1111.distilled_lora import _Merged
 
     return _Merged(modules, list(named(layer).values()))
 
@@ -129,7 +129,7 @@ def test_a_bias_change(host: Host) -> None:
 
 def test_a_bias_that_the_hosts_loader_passes_over(host: Host) -> None:
     """Beside a plain LoRA; and in an attention that keeps its biases in one it is refused."""
-    from extension_core.hosts.a1111.lora import _Merged, _without_biases
+    from extension_core.hosts.a1111.distilled_lora import _Merged, _without_biases
 
     layer: Any = torch.nn.Linear(4, 3)
     layer.network_layer_name = "x"
@@ -171,7 +171,7 @@ def test_layers_that_the_host_leaves_out_are_told(host: Host, tmp_path: Path) ->
     """It passes over them without a word."""
     from modules import shared
 
-    from extension_core.hosts.a1111 import lora as merging
+    from extension_core.hosts.a1111 import distilled_lora as merging
     from extension_core.hosts.a1111 import model
 
     query = next(named.name for named in model.unet_parameters() if named.name.endswith("attn1.to_q.weight"))

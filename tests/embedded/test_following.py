@@ -13,7 +13,7 @@ def test_components_that_are_made_later_wake_it_too(host: Host, capsys: Any) -> 
     import gradio as gr
     from modules import script_callbacks
 
-    from extension_core.hosts.webui.following import _wake
+    from extension_core.hosts.common.page.host_components import _wake
 
     button: Any = SimpleNamespace(elem_id="the_button")
     woken: list[Any] = []
@@ -39,7 +39,7 @@ def test_a_press_while_an_answer_is_awaited_is_not_dropped(host: Host) -> None:
     """gradio 4 sends the last of them afterwards where it is told to; with gradio 3 the page waits."""
     import gradio as gr
 
-    from extension_core.hosts.webui.following import Asked, _answer
+    from extension_core.hosts.common.page.host_components import Asked, _answer
 
     with gr.Blocks() as demo:
         _answer(gr.Button().click, lambda *_: ("",), [gr.State(Asked())], [gr.HTML()])

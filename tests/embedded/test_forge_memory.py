@@ -160,8 +160,8 @@ class Ours:
     on: On
 
     def __call__(self, residency: str, values: dict[str, Any] | None = None, **request: Any) -> Answer:
+        from extension_core.hosts.common.request import hooks
         from extension_core.hosts.forge.host import Forge
-        from extension_core.hosts.webui import hooks
 
         chosen = {"distilled_model": "second", "family": "custom", "base_cfg": 5, "distilled_cfg": 5}
         chosen |= {"switch_step": 2, "residency": residency, **(values or {})}

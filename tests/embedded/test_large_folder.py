@@ -43,7 +43,7 @@ def many(folder: Path, count: int) -> Iterator[tuple[list[Path], Counter[str]]]:
     """A host with this many LoRAs and as many checkpoints, each a file; and what is asked of them."""
     from modules import hashes, sd_models
 
-    from extension_core.hosts.webui import choices
+    from extension_core.hosts.common.files import choices
 
     asked: Counter[str] = Counter()
     paths = {
@@ -77,28 +77,28 @@ def asked_by(tmp_path: Path, count: int, act: Callable[[], Any]) -> Counter[str]
 
 
 def paste() -> None:
-    from extension_core.hosts.webui import pasting
+    from extension_core.hosts.common.page import pasting
 
     assert pasting.label_of(*NOWHERE) == NOWHERE[0]
     assert pasting.detected(NOWHERE[0]) is None
 
 
 def list_all() -> None:
-    from extension_core.hosts.webui.api.listing import Listing
+    from extension_core.hosts.common.http.listing import Listing
 
     assert Listing().as_json()
 
 
 def one_hash() -> None:
-    from extension_core.hosts.webui import hashes
-    from extension_core.hosts.webui.choices import find_choice
+    from extension_core.hosts.common.files import hashes
+    from extension_core.hosts.common.files.choices import find_choice
 
     assert hashes.known(find_choice("l 007").path) == f"{7:012x}"
 
 
 def a_plans_file() -> None:
-    from extension_core.hosts.webui.distilled_model import settle_models
-    from extension_core.options import Options
+    from extension_core.hosts.common.plan.distilled_model import settle_models
+    from extension_core.options.hybrid import Options
 
     choice = settle_models(the_host(), Options(distilled_model="l 007")).choice
     assert choice is not None
@@ -107,7 +107,7 @@ def a_plans_file() -> None:
 
 def a_refresh() -> None:
     """Our part of it: what the host does not list is looked for."""
-    from extension_core.hosts.webui import choices
+    from extension_core.hosts.common.files import choices
 
     choices.look_for_files()
     assert "LoRA: l 007" in {choice.label for choice in choices.choices()}
@@ -125,7 +125,7 @@ def test_three_times_the_files_are_three_times_the_work(host: Host, tmp_path: Pa
 
 def test_a_file_is_read_once_and_then_no_more(host: Host, tmp_path: Path) -> None:
     """By the list; the headers that requests have in use stay remembered meanwhile."""
-    from extension_core.hosts.webui.api.listing import Listing
+    from extension_core.hosts.common.http.listing import Listing
     from extension_core.weights import reader
 
     opened: Counter[str] = Counter()
@@ -160,7 +160,7 @@ def test_a_file_is_read_once_and_then_no_more(host: Host, tmp_path: Path) -> Non
 
 def test_a_name_is_looked_up_without_naming_every_file_again(host: Host, tmp_path: Path) -> None:
     """What an entry answers to is put together once, as long as the host lists it so."""
-    from extension_core.hosts.webui import choices
+    from extension_core.hosts.common.files import choices
     from extension_core.weights.choices import Choice
 
     called: Counter[str] = Counter()
@@ -192,7 +192,7 @@ def test_the_nearest_name_is_found_among_many_without_comparing_all(host: Host, 
 
 
 def test_whatever_happens_with_one_file_is_that_files_alone(host: Host, tmp_path: Path) -> None:
-    from extension_core.hosts.webui.api import listing
+    from extension_core.hosts.common.http import listing
 
     def unforeseen(choice_path: Path, state: Any) -> Any:
         if choice_path.stem == "l 003":

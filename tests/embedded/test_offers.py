@@ -12,8 +12,8 @@ from tests.embedded.test_shown import Empty
 
 def offered(host: Any, *checkpoint: str) -> dict[str, Any]:
     """The answer once every file was looked at, which the first one begins."""
-    from extension_core.hosts.webui.api.offers import Offers
-    from extension_core.hosts.webui.known_files import KnownFiles
+    from extension_core.hosts.common.files.known_files import KnownFiles
+    from extension_core.hosts.common.http.offers import Offers
 
     offers = Offers(host, KnownFiles(lambda call: call()))
     assert offers.as_json("auto", *checkpoint)["pending"] > 0
@@ -34,7 +34,7 @@ def test_another_one_is_chosen(host: Host) -> None:
     """Forge loads it with the next image, and the page's list is for that."""
     from modules import shared
 
-    from extension_core.hosts.webui.api.offers import CHOSEN
+    from extension_core.hosts.common.http.offers import CHOSEN
 
     load_model(host)
     before = shared.opts.data["sd_model_checkpoint"]
@@ -60,7 +60,7 @@ def test_refreshed_names_are_such_as_gradio_keeps(host: Host) -> None:
     """Any answer that sets the drop-down to a name is checked against them."""
     import gradio as gr
 
-    from extension_core.hosts.webui.ui import refreshed
+    from extension_core.hosts.common.page.build import refreshed
 
     made: Any = gr.Dropdown(choices=["None"])
     made.choices = refreshed()["choices"]
@@ -70,8 +70,8 @@ def test_refreshed_names_are_such_as_gradio_keeps(host: Host) -> None:
 
 def test_a_paste_names_a_file_as_the_list_does(host: Host) -> None:
     """Its hash may be known since; gradio 4 shows nothing for a name that it does not offer."""
-    from extension_core.hosts.webui import choices, hashes
-    from extension_core.hosts.webui.pasting import label_of
+    from extension_core.hosts.common.files import choices, hashes
+    from extension_core.hosts.common.page.pasting import label_of
 
     listed = [choice.label for choice in choices.choices()]
     found = hashes.calculated(choices.find_choice("second").path)

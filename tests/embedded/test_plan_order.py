@@ -12,7 +12,7 @@ from tests.waiting import PATIENCE
 def test_an_older_answer_changes_nothing(host: Host) -> None:
     import gradio as gr
 
-    from extension_core.hosts.webui.following import Asked, newest_alone
+    from extension_core.hosts.common.page.host_components import Asked, newest_alone
 
     asked, begun, overtaken = Asked(), Event(), Event()
 
@@ -38,7 +38,7 @@ def test_the_checkpoint_that_the_page_has_chosen_counts_until_the_host_has_store
     """Forge stores it by another event, at the same time."""
     from modules import shared
 
-    from extension_core.hosts.webui.following import Asked, chosen_on_page, newest_alone
+    from extension_core.hosts.common.page.host_components import Asked, chosen_on_page, newest_alone
 
     asked = Asked()
     shown = newest_alone(lambda checkpoint: checkpoint)
@@ -62,7 +62,7 @@ def test_a_page_gets_a_list_of_files_only_where_it_has_another(host: Host) -> No
     """Thousands of names are not sent with every plan."""
     import gradio as gr
 
-    from extension_core.hosts.webui.following import Asked, Files, and_files
+    from extension_core.hosts.common.page.host_components import Asked, Files, and_files
 
     offered = ["None", "old"]
     files = Files(list(offered), lambda: offered, lambda: {"choices": ["sent"]})

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.calls import Stochastic, call_levels
 from tests.embedded.conftest import FLAVOUR, Host
 from tests.embedded.previews import load_model
@@ -23,7 +23,7 @@ SAMPLERS = ("Euler", "DPM++ 2M", "DPM++ 2M SDE", "DPM++ 3M SDE", "LCM", "DDIM", 
 
 
 def plan_of(**settings: Any) -> Any:
-    from extension_core.hosts.webui.planned import planned, request_of
+    from extension_core.hosts.common.plan.settle import planned, request_of
 
     options = Options.from_mapping({"mode": "base", **settings.pop("options", {})})
     given = {"steps": 8, "sampler_name": "Euler", "scheduler": "Automatic", **settings}
@@ -117,7 +117,7 @@ def test_plans_beside_a_generation_change_neither(host: Host) -> None:
 
 
 def test_a_plan_writes_nothing_to_the_request(host: Host) -> None:
-    from extension_core.hosts.webui.planned import planned, request_of
+    from extension_core.hosts.common.plan.settle import planned, request_of
 
     load_model(host)
     settings = {"steps": 8, "sampler_name": "Euler", "scheduler": "Karras", "enable_hr": True, "hr_scheduler": "Simple"}
@@ -232,7 +232,7 @@ def test_samplers_call_at_the_levels_that_are_known_of_them(
 
 
 def levels_of(name: str, steps: int) -> list[tuple[float, ...]]:
-    from extension_core.hosts.webui.levels import Reading, host_levels, sampler_unit, unipc_levels
+    from extension_core.hosts.common.plan.levels import Reading, host_levels, sampler_unit, unipc_levels
 
     p = SimpleNamespace(scheduler="Automatic", is_hr_pass=False, sampler_noise_scheduler_override=None)
     noise = the_host().noise()
@@ -264,7 +264,7 @@ def test_a_question_that_a_change_of_checkpoint_came_into_is_asked_again(host: H
     load_model(host)
     from modules import sd_models
 
-    from extension_core.hosts.webui.loaded_checkpoint import of_one_checkpoint
+    from extension_core.hosts.common.files.loaded_checkpoint import of_one_checkpoint
 
     model, seen = sd_models.model_data.sd_model, []
 

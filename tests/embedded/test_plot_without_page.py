@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from extension_core.axes import AXES
+from extension_core.options.axes import AXES
 from tests.e2e.client import WebUI
 from tests.e2e.embedded_host import running_embedded
 from tests.e2e.plots import Along, axis_labels, plot

@@ -34,7 +34,7 @@ def decoding(session_host: Host) -> Any:
 def store() -> Iterator[None]:
     """What tests leave running would push others' recordings out."""
     yield
-    from extension_core.hosts.webui.preview.recorded import STORE
+    from extension_core.hosts.common.preview.recorded import STORE
 
     STORE._entries.clear()
 
@@ -46,7 +46,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def decoders(host: Host, decoding: Any, clock: Clock) -> Any:
-    from extension_core.hosts.webui.preview.decoders import DECODERS, Decoders
+    from extension_core.hosts.common.preview.decoders import DECODERS, Decoders
 
     load_model(host)
     DECODERS.use(decoding)
@@ -102,7 +102,7 @@ class TestFull:
         assert np.abs(np.asarray(mine).astype(int) - image).max() <= 1
 
     def test_frames_of_another_checkpoint_are_refused(self, decoders: Any) -> None:
-        from extension_core.hosts.webui.preview.decoders import VaeChanged
+        from extension_core.hosts.common.preview.decoders import VaeChanged
 
         generation = open_recording(vae=("another.safetensors", "/x/another.safetensors", ""))
         with pytest.raises(VaeChanged, match=r"made with 'another.safetensors' but the host has 'base"):
@@ -207,7 +207,7 @@ class TestSmall:
         assert "taef1_decoder.pth" in decoders.live("flux", "auto")[1]
 
     def test_no_gradients(self, decoders: Any, taesd_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.webui.preview import decoders as module
+        from extension_core.hosts.common.preview import decoders as module
 
         seen: list[torch.Tensor] = []
         image = module._image
@@ -260,7 +260,7 @@ class TestFaults:
     def test_out_of_memory_on_the_card_goes_on_in_ram(
         self, decoders: Any, taesd_file: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
-        from extension_core.hosts.webui.preview.decoders import Taesd
+        from extension_core.hosts.common.preview.decoders import Taesd
 
         tried: list[str] = []
 
@@ -287,7 +287,7 @@ class TestFaults:
         self, decoders: Any, taesd_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """torch's CPU has stand-ins for streams."""
-        from extension_core.hosts.webui.preview import decoders as module
+        from extension_core.hosts.common.preview import decoders as module
 
         monkeypatch.setattr(module, "_WITH_STREAMS", ("cpu",))
         monkeypatch.setattr(torch.cpu, "Stream", lambda _device: object(), raising=False)
@@ -298,7 +298,7 @@ class TestFaults:
         assert all(np.array_equal(picture, np.asarray(taesd(latent()))) for picture in beside)
 
     def test_the_card_is_left_alone_where_it_is_nearly_full(self) -> None:
-        from extension_core.hosts.webui.preview.decoders import _check_room
+        from extension_core.hosts.common.preview.decoders import _check_room
 
         def backend(free: int) -> Any:
             return SimpleNamespace(mem_get_info=lambda _device: (free, 2**34))

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from extension_core.errors import DiversityError
-from extension_core.preview_options import PreviewOptions
+from extension_core.options.preview import PreviewOptions
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.trajectory.frames import PhaseName, Position, Section, Tag
 from extension_core.trajectory.images import Decoder
@@ -62,7 +62,7 @@ class Recording:
         return self.generations[-1]
 
     def begin(self, p: Any, *args: Any) -> None:
-        from extension_core.hosts.webui.preview.recorded import STORE, Recorded
+        from extension_core.hosts.common.preview.recorded import STORE, Recorded
 
         self.p, self.steps = p, {}
         self.generations.append(STORE.open("", about=Recorded("sd", (), is_api=self.is_api)))
@@ -77,7 +77,7 @@ class Recording:
         self.generation.recorder.add(tag, params.x)
 
     def finish(self, p: Any, processed: Any, *args: Any) -> None:
-        from extension_core.hosts.webui.preview.output import finish
+        from extension_core.hosts.common.preview.output import finish
 
         self.generation.finish(State.DONE)
         self.processed = processed
@@ -107,7 +107,7 @@ def dt(answer: Answer) -> dict[str, Any]:
 
 
 def names_of(generation: Generation) -> list[str]:
-    from extension_core.hosts.webui.preview.recorded import about
+    from extension_core.hosts.common.preview.recorded import about
 
     return about(generation).files.names
 
@@ -172,7 +172,7 @@ def test_animations_show_what_the_decoder_makes(host: Host, on: On) -> None:
 
 
 def test_hires_and_batches_are_sections_of_their_own(host: Host, on: On) -> None:
-    from extension_core.hosts.webui.preview.strips import strips_of
+    from extension_core.hosts.common.preview.strips import strips_of
 
     recording = Recording(on, save=True, gallery=True)
     answer, paths = written(
@@ -227,7 +227,7 @@ def test_without_pnginfo_nothing_is_embedded(host: Host, on: On) -> None:
 
 
 def test_the_button_writes_once_and_tells_the_same_names(host: Host, on: On) -> None:
-    from extension_core.hosts.webui.preview.output import save_later
+    from extension_core.hosts.common.preview.output import save_later
 
     recording = Recording(on)
     answer, paths = written(host, host.txt2img)
@@ -246,7 +246,7 @@ def test_the_button_writes_once_and_tells_the_same_names(host: Host, on: On) -> 
 
 
 def test_what_was_saved_at_the_end_is_not_saved_again(host: Host, on: On) -> None:
-    from extension_core.hosts.webui.preview.output import save_later
+    from extension_core.hosts.common.preview.output import save_later
 
     recording = Recording(on, save=True)
     _, paths = written(host, lambda: host.txt2img(save_images=True))
@@ -256,8 +256,8 @@ def test_what_was_saved_at_the_end_is_not_saved_again(host: Host, on: On) -> Non
 
 
 def test_what_runs_or_holds_nothing_cannot_be_saved(host: Host, on: On) -> None:
-    from extension_core.hosts.webui.preview.output import note_place, save_later
-    from extension_core.hosts.webui.preview.recorded import STORE, Recorded
+    from extension_core.hosts.common.preview.output import note_place, save_later
+    from extension_core.hosts.common.preview.recorded import STORE, Recorded
 
     running = STORE.open("", about=Recorded("sd", ()))
     with pytest.raises(DiversityError, match="cannot be saved yet"):
@@ -386,7 +386,7 @@ def test_frames_by_number(host: Host, on: On, wanted: Any, numbers: list[int], m
 
 
 def test_more_frames_than_memory_allows_are_smaller(host: Host, on: On, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extension_core.hosts.webui.preview import answer as subject
+    from extension_core.hosts.common.preview import pictures as subject
 
     monkeypatch.setattr(subject, "FRAMES_NBYTES", STEPS * 128 * 128 * 3)
     Recording(on, **{"return": True})
@@ -400,19 +400,19 @@ def test_more_frames_than_memory_allows_are_smaller(host: Host, on: On, monkeypa
 
 
 def test_what_nobody_thought_of_costs_no_image(host: Host, on: On, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extension_core.hosts.webui.preview import answer as subject
-    from extension_core.hosts.webui.preview import files
+    from extension_core.hosts.common.preview import pictures as subject
+    from extension_core.hosts.common.preview import strip_files
 
     def unforeseen(*args: Any) -> Any:
         raise KeyError("unforeseen")
 
     monkeypatch.setattr(subject, "chosen", unforeseen)
-    monkeypatch.setattr(files, "sheet_of", unforeseen)
+    monkeypatch.setattr(strip_files, "sheet_of", unforeseen)
     recording = Recording(on, save=True, gallery=True, **{"return": True})
     answer = unchanged(host, recording, "The frames could not be sent (the log says what went wrong)", save_images=True)
     assert "The DT strip could not be sent (the log says what went wrong)" in dt(answer)["missing"]
     assert "The DT strip could not be saved (the log says what went wrong)" in dt(answer)["missing"]
-    monkeypatch.setattr(files, "place_of", unforeseen)
+    monkeypatch.setattr(strip_files, "place_of", unforeseen)
     monkeypatch.setattr(subject, "tell", unforeseen)
     answer = host.txt2img()
     assert (answer.status, len(answer.images)) == (200, 1)
@@ -546,7 +546,7 @@ def test_a_decoder_that_fails_later_costs_the_rest(host: Host, on: On) -> None:
 def test_a_full_disk_costs_the_files_alone(host: Host, on: On, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     from modules import images
 
-    from extension_core.hosts.webui.preview.output import save_later
+    from extension_core.hosts.common.preview.output import save_later
 
     save_image = images.save_image
 
@@ -626,7 +626,7 @@ def test_numbers_after_the_files_that_there_are(
     """A pattern without a number, and a host that returns the name it wanted (A1111 1.10.1)."""
     from modules import images, shared
 
-    from extension_core.hosts.webui.preview.output import save_later
+    from extension_core.hosts.common.preview.output import save_later
 
     def as_a1111(image: Image.Image, path: str, *args: Any, **kwargs: Any) -> tuple[str, None]:
         wanted, number = tmp_path / "name-dt.png", 0
@@ -645,7 +645,7 @@ def test_numbers_after_the_files_that_there_are(
     assert save_later(recording.generation) == ["name-dt.png", "name-dt.webp"]
     again: Any = SimpleNamespace(**vars(recording.generation))
     again.about = dataclasses.replace(recording.generation.about, files=type(recording.generation.about.files)())
-    from extension_core.hosts.webui.preview import output
+    from extension_core.hosts.common.preview import output
 
     monkeypatch.setattr(output, "about", lambda generation: generation.about)
     again.update = recording.generation.update

@@ -33,7 +33,7 @@ NOTHING = {"error": "There is no such preview; it may have expired."}
 
 @pytest.fixture(scope="module")
 def ready(session_host: Host) -> Iterator[Host]:
-    from extension_core.hosts.webui.preview.decoders import DECODERS
+    from extension_core.hosts.common.preview.decoders import DECODERS
 
     load_model(session_host)
     DECODERS.use(host_decoding())
@@ -47,7 +47,7 @@ def ready(session_host: Host) -> Iterator[Host]:
 def store() -> Iterator[None]:
     """What tests leave running would push others' recordings out."""
     yield
-    from extension_core.hosts.webui.preview.recorded import STORE
+    from extension_core.hosts.common.preview.recorded import STORE
 
     STORE._entries.clear()
 
@@ -184,7 +184,7 @@ class TestPictures:
         assert client.get(reply.url.path, params={"kind": "cond", "side": "128"}, headers=known).status_code == 304
 
     def test_it_is_decoded_once(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.webui.preview.decoders import Taesd
+        from extension_core.hosts.common.preview.decoders import Taesd
 
         calls = []
         decode = Taesd.__call__
@@ -259,7 +259,7 @@ class TestPictures:
         assert reply.json()["error"].endswith((".", "."))
 
     def test_a_decoder_that_fails_is_replaced(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.webui.preview.decoders import DECODERS, Taesd
+        from extension_core.hosts.common.preview.decoders import DECODERS, Taesd
 
         def fails(_self: Any, _latent: Any) -> None:
             raise RuntimeError("the weights are gone")
@@ -323,7 +323,7 @@ class TestPictures:
     ) -> None:
         from modules import processing
 
-        from extension_core.hosts.webui.preview.decoders import DECODERS, Taesd
+        from extension_core.hosts.common.preview.decoders import DECODERS, Taesd
 
         def no_memory(*_args: Any, **_more: Any) -> Any:
             raise MemoryError("can't allocate memory")
@@ -383,7 +383,7 @@ class TestCurve:
         assert told["sections"][0]["frames"] == [0, 1, 2]
 
     def test_pictures_go_before_it(self, client: Any) -> None:
-        from extension_core.hosts.webui.preview.workers import LATER, SOON, Worker
+        from extension_core.hosts.common.preview.workers import LATER, SOON, Worker
 
         worker, order = Worker("test", 10), []
         begun, go_on = threading.Event(), threading.Event()
@@ -450,7 +450,7 @@ class TestWishes:
         assert (reply.status_code, reply.json()["error"][:24]) == (409, "The generation has ended")
 
     def test_save(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.webui.preview import routes
+        from extension_core.hosts.common.preview import routes
         from extension_core.trajectory.store import State
 
         saved: list[Any] = []
@@ -474,7 +474,7 @@ class TestWishes:
         assert saved == [generation]
 
     def test_a_full_disk(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.webui.preview import routes
+        from extension_core.hosts.common.preview import routes
         from extension_core.trajectory.store import State
 
         def save_later(_generation: Any, _decoder: Any) -> list[str]:
@@ -498,7 +498,7 @@ class TestWhose:
     def test_wrong_expired_and_other_kinds_of_ids_are_the_same(
         self, client: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from extension_core.hosts.webui.preview.recorded import STORE
+        from extension_core.hosts.common.preview.recorded import STORE
 
         expired = open_recording()
         assert STORE.find(expired.id, "") is expired
@@ -606,7 +606,7 @@ class TestRates:
     def test_buckets_fill_again_and_go_with_their_generation(self) -> None:
         import gc
 
-        from extension_core.hosts.webui.preview.access import Rate
+        from extension_core.hosts.common.preview.access import Rate
         from tests.unit.trajectory import Clock
 
         clock = Clock()
@@ -619,7 +619,7 @@ class TestRates:
         assert len(rate._left) == 0
 
     def test_more_than_a_thread_gets_to(self) -> None:
-        from extension_core.hosts.webui.preview.workers import Busy, Worker
+        from extension_core.hosts.common.preview.workers import Busy, Worker
 
         worker, go_on = Worker("test", 2), threading.Event()
         first = worker.submit(lambda: go_on.wait(PATIENCE))
@@ -632,7 +632,7 @@ class TestRates:
         assert waiting[1].result(PATIENCE) is None
 
     def test_an_answer_that_nobody_fetches_is_forgotten(self) -> None:
-        from extension_core.hosts.webui.preview.workers import Once, Worker
+        from extension_core.hosts.common.preview.workers import Once, Worker
         from tests.unit.trajectory import Clock
 
         clock, made = Clock(), []

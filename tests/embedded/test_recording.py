@@ -83,7 +83,7 @@ class Ours:
         return self.host.txt2img(**request)
 
     def found(self, identifier: str) -> Generation:
-        from extension_core.hosts.webui.preview.recorded import STORE
+        from extension_core.hosts.common.preview.recorded import STORE
 
         generation = STORE.find(identifier, "")
         assert generation is not None
@@ -92,10 +92,10 @@ class Ours:
 
 @pytest.fixture
 def ours(host: Host, on: On) -> Ours:
-    from extension_core.hosts import adapter
-    from extension_core.hosts.webui.preview import decoders
+    from extension_core.hosts import choose
+    from extension_core.hosts.common.preview import decoders
 
-    chosen: Any = adapter.choose()
+    chosen: Any = choose.choose()
     decoders.DECODERS.use(chosen.begin.args[0].decoding)
     made = Ours(host, on, chosen)
     made.plain(steps=1)
@@ -266,7 +266,7 @@ def test_an_interrupted_generation_keeps_what_it_has(ours: Ours, on: On) -> None
 
 
 def test_recording_that_breaks_costs_no_image(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extension_core.hosts.webui.preview import recording
+    from extension_core.hosts.common.preview import recording
 
     plain = ours.plain()
 
@@ -293,7 +293,7 @@ def test_a_sampler_put_in_our_place_is_told(ours: Ours, on: On) -> None:
 
 def stopping_at(ours: Ours, on: On, step: int, number: int | None, **request: Any) -> Recorded:
     """Somebody asks while the step with this index, counted over all passes, is computed."""
-    from extension_core.hosts.webui.preview import recorded as kept
+    from extension_core.hosts.common.preview import recorded as kept
 
     calls = []
 
@@ -380,7 +380,7 @@ HYBRID = {"enabled": True, "distilled_model": "second", "family": "lcm", "switch
 
 
 def group_of(recorded: Recorded) -> list[Generation]:
-    from extension_core.hosts.webui.preview import recorded as kept
+    from extension_core.hosts.common.preview import recorded as kept
 
     group = kept.about(recorded.generation).group
     assert group
@@ -389,7 +389,7 @@ def group_of(recorded: Recorded) -> list[Generation]:
 
 
 def test_compare_makes_the_same_seeds_by_each_model_alone(ours: Ours) -> None:
-    from extension_core.hosts.webui.preview.recorded import about
+    from extension_core.hosts.common.preview.recorded import about
 
     request = {"seed": -1, "batch_size": 2, "sampler_name": "Euler a"}
     compared = ours.txt2img(dd=HYBRID, dt={"compare": True}, **request)
@@ -443,7 +443,7 @@ def test_a_click_on_compare_counts_once(ours: Ours) -> None:
 
 def test_a_request_within_a_request_is_shown_beside_it(ours: Ours, on: On) -> None:
     """As ADetailer makes them: another processing object with the same script arguments, before the image is done."""
-    from extension_core.hosts.webui.preview.recorded import STORE, about
+    from extension_core.hosts.common.preview.recorded import STORE, about
 
     key, nested = secrets.token_urlsafe(24), []
 
@@ -478,7 +478,7 @@ def test_many_runs_of_one_object_stack_nothing_up(ours: Ours, on: On) -> None:
 
     @on("cfg_denoiser")
     def look(_params: Any) -> None:
-        depths.append(sum("/hosts/webui/" in frame.filename for frame in inspect.stack(0)))
+        depths.append(sum("/hosts/common/" in frame.filename for frame in inspect.stack(0)))
 
     def again(p: Any, _text: str) -> None:
         from modules import processing
@@ -498,7 +498,7 @@ def test_a_copy_that_fails_where_nobody_looks_is_ended(ours: Ours, on: On, monke
     """As a plot's cells may: the plot prints what they raise, and nobody closes them."""
     from modules import processing
 
-    from extension_core.hosts.webui.preview.recorded import STORE
+    from extension_core.hosts.common.preview.recorded import STORE
 
     key, states = secrets.token_urlsafe(24), []
 

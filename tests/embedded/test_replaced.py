@@ -35,6 +35,6 @@ HIRES = {"hr_sampler_name": "Heun", "hr_second_pass_steps": 10}
     ],
 )
 def test_what_was_asked(host: Host, asked: dict[str, Any], runs: dict[str, Any], told: str) -> None:
-    from extension_core.hosts.webui.replaced import replaced, settings_of
+    from extension_core.hosts.common.plan.replaced_settings import replaced, settings_of
 
     assert replaced(settings_of(SimpleNamespace(**asked)), settings_of(SimpleNamespace(**runs))) == told

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from extension_core.arguments import Arguments
-from extension_core.options import FIELDS, Options
+from extension_core.options.hybrid import FIELDS, Options
+from extension_core.options.positions import Arguments
 from tests.embedded.conftest import Host
 from tests.embedded.previews import load_model
 from tests.embedded.test_api_routes import the_host
@@ -22,7 +22,7 @@ SETTINGS = {"steps": 20, "sampler_name": "DPM++ 2M", "scheduler": "Karras", "cfg
 
 def shown(host: Any, settings: Mapping[str, Any] = MappingProxyType({}), **options: Any) -> tuple[str, str, Any]:
     """The base's line, the plan and what the page's JavaScript is told, of settings as the page sends them."""
-    from extension_core.hosts.webui.shown import Tab
+    from extension_core.hosts.common.page.updates import Tab
 
     given = Options.from_mapping({"enabled": True, "distilled_model": "second", **options})
     values = [spec.as_shown(getattr(given, spec.name)) for spec in FIELDS]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extension_core.diversity import distance_matrix, pairwise_mean
+from extension_core.measures import distance_matrix, pairwise_mean
 from tests.embedded.conftest import Answer
 from tests.embedded.ours import Ours, ours
 
@@ -85,9 +85,9 @@ def test_one_model_has_nothing_to_be_tried_against(ours: Ours) -> None:
 
 
 def test_a_script_that_makes_requests_of_its_own_is_named(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extension_core.hosts.webui.preview import comparing
+    from extension_core.hosts.common.preview import comparison
 
-    monkeypatch.setattr(comparing, "selected_file", lambda _p: "loopback.py")
+    monkeypatch.setattr(comparison, "selected_file", lambda _p: "loopback.py")
     answer = tried(ours)
     assert answer.status == 422
     assert "the script loopback.py makes requests of its own; choose None under Script" in str(answer.body)
@@ -110,7 +110,7 @@ def test_what_is_interrupted_keeps_what_was_made(ours: Ours, on: Callable[[str],
 
 
 def test_a_sheet_that_cannot_be_drawn_costs_no_image(ours: Ours, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    from extension_core.hosts.webui.preview import side_by_side
+    from extension_core.hosts.common.preview import side_by_side
 
     def broken(*_: Any) -> Any:
         raise MemoryError("made up")

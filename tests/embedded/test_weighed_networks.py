@@ -121,7 +121,7 @@ def test_a_replaced_merging_is_refused_by_name(ours: Ours, monkeypatch: pytest.M
 
 def test_calls_of_layers_by_others_are_refused_by_name(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Regional Prompter calls them for a request, which finds a layer by the name that ours hide."""
-    from extension_core.hosts.a1111.networks import remember_calls
+    from extension_core.hosts.a1111.prompt_loras import remember_calls
 
     remember_calls()  # no app has started here
     original = torch.nn.Linear.forward

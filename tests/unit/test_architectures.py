@@ -14,8 +14,8 @@ from extension_core.weights.architectures import architecture
 from extension_core.weights.choices import unet_choices
 from extension_core.weights.compatibility import check_unet, prediction_type
 from extension_core.weights.layouts import UNET_PREFIX
-from extension_core.weights.lora import read_lora
 from extension_core.weights.lora_checks import check_lora, prediction_note
+from extension_core.weights.lora_file import read_lora
 from extension_core.weights.naming import file_keys
 from extension_core.weights.reader import read_header
 from tests.unit.unets import (

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extension_core.axes import AXES, MOST_VALUES, PREFIX, Axis
 from extension_core.errors import DiversityError
-from extension_core.options import BY_NAME, FIELDS, Options
+from extension_core.options.axes import AXES, MOST_VALUES, PREFIX, Axis
+from extension_core.options.hybrid import BY_NAME, FIELDS, Options
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

@@ -17,8 +17,8 @@ from safetensors.torch import save
 from extension_core.errors import DiversityError
 from extension_core.sampling.families import detect_family
 from extension_core.weights.compatibility import check_unet, prediction_type
-from extension_core.weights.lora import lora_tensors, read_lora
 from extension_core.weights.lora_checks import check_lora
+from extension_core.weights.lora_file import lora_tensors, read_lora
 from extension_core.weights.lora_names import is_lora
 from extension_core.weights.naming import file_keys
 from extension_core.weights.reader import Header, open_tensors, read_header

@@ -23,8 +23,8 @@ from embedded.demo.residency import IN_8_BITS
 from embedded.demo.transfer import STRENGTHS, Pictures, change, control_table, transfer
 from embedded.distill.control import CONTROLS, CUSTOM, ROLES, file_name
 from embedded.monsters import draw, from_labels, parse_prompt, sample_attributes
-from extension_core.arguments import Arguments
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
+from extension_core.options.positions import Arguments
 
 SCARCE = {"hybrid": {"body": "round"}, "distilled": {"body": "round", "background": "sea", "mouth": "smile"}}
 

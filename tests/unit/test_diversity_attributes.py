@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy as scipy_entropy
 
-from extension_core.diversity import (
+from extension_core.measures import (
     adherence,
     attribute_differences,
     attribute_entropy,
@@ -19,7 +19,7 @@ from extension_core.diversity import (
     joint_entropy,
     pairwise_mean,
 )
-from extension_core.diversity.attributes import entropies
+from extension_core.measures.attributes import entropies
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from embedded.monsters import Attributes, draw, make_dataset
-from extension_core.diversity import available_measures, distance_matrix, paired_distances, pairwise_mean
-from extension_core.diversity.perceptual import MEASURES, pairwise_means
+from extension_core.measures import available_measures, distance_matrix, paired_distances, pairwise_mean
+from extension_core.measures.perceptual import MEASURES, pairwise_means
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

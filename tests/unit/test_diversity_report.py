@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embedded.monsters import ATTRIBUTES, draw, free_attributes, sample_attributes
-from extension_core.diversity import (
+from extension_core.measures import (
     PromptImages,
     bootstrap,
     compare,

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from extension_core.api import arguments_schema
-from extension_core.arguments import POSITIONS
-from extension_core.axes import AXES, PREFIX
-from extension_core.fields import Field
-from extension_core.options import FIELDS, Options
+from extension_core.options.axes import AXES, PREFIX
+from extension_core.options.fields import Field
+from extension_core.options.hybrid import FIELDS, Options
+from extension_core.options.positions import POSITIONS
+from extension_core.options.schema import arguments_schema
 from extension_core.sampling.plan import PassRequest, Plan, plan_pass
 from extension_core.sampling.schedule import NoiseSchedule, family_levels
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 from extension_core.ui.groups import names
 from extension_core.ui.infotext import Pasting, paste_fields
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from extension_core.errors import DiversityError
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.families import (
     FAMILIES,
     Detection,

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from extension_core.errors import DiversityError
 from extension_core.weights.choices import unet_choices, unet_folders
 from extension_core.weights.file_state import check_unchanged, state_of
-from extension_core.weights.lora import lora_tensors, read_lora
+from extension_core.weights.lora_file import lora_tensors, read_lora
 from extension_core.weights.reader import open_tensors, read_header
-from extension_core.weights.wanted import Carry, Wanted, open_origin
+from extension_core.weights.selection import Carry, Wanted, open_origin
 
 TENSORS = {"a.weight": torch.arange(600.0).reshape(20, 30), "b": torch.ones(4)}
 OTHERS = {name: tensor + 1 for name, tensor in TENSORS.items()}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.plan import PassRequest, Plan, plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import Levels, NoiseSchedule, family_levels
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 from extension_core.ui import words
 from extension_core.ui.groups import GROUPS, changed
 from extension_core.ui.idle import Known, idle

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from embedded.networks import UNetModel
 from extension_core.errors import DiversityError
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
-from extension_core.weights.lora import LoraFile, is_lora, lora_tensors, read_lora, uses_text_encoder
 from extension_core.weights.lora_checks import check_lora
+from extension_core.weights.lora_file import LoraFile, is_lora, lora_tensors, read_lora, uses_text_encoder
 from extension_core.weights.reader import read_header
 
 pytestmark = pytest.mark.once

@@ -14,8 +14,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from extension_core.errors import DiversityError
 from extension_core.weights.layouts import UNET_PREFIX, diffusers_table
-from extension_core.weights.lora import LoraFile, lora_tensors, read_lora
 from extension_core.weights.lora_checks import check_lora
+from extension_core.weights.lora_file import LoraFile, lora_tensors, read_lora
 from extension_core.weights.reader import read_header
 from tests.unit.test_lora_files import TARGETS, expected_deltas, host_shapes, tiny_in_diffusers
 

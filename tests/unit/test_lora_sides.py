@@ -12,8 +12,8 @@ from extension_core.errors import DiversityError
 from extension_core.weights.architectures import architecture
 from extension_core.weights.file_state import FileState
 from extension_core.weights.layouts import UNET_PREFIX
-from extension_core.weights.lora import read_lora
 from extension_core.weights.lora_checks import check_lora
+from extension_core.weights.lora_file import read_lora
 from extension_core.weights.reader import Header
 from tests.unit.unets import DEPTHS, Shapes, in_diffusers, shapes_of
 

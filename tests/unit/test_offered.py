@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from extension_core.hosts.webui import known_files
-from extension_core.hosts.webui.known_files import MOST_AT_ONCE, KnownFiles
-from extension_core.offered import PUBLIC_FILES, Offer, best_first, heading, none_found
+from extension_core.hosts.common.files import known_files
+from extension_core.hosts.common.files.known_files import MOST_AT_ONCE, KnownFiles
 from extension_core.sampling.families import detect_family
 from extension_core.sampling.roles import is_few_step
 from extension_core.sampling.routing import Phase
+from extension_core.ui.offers import PUBLIC_FILES, Offer, best_first, heading, none_found
 from extension_core.weights.choices import Choice, lora_choice
 from extension_core.weights.compatibility import Shapes
 from extension_core.weights.file_facts import Facts, facts_of, facts_of_loaded, misfit

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extension_core.arguments import POSITIONS, Arguments, options_of_page
 from extension_core.errors import DiversityError
-from extension_core.fields import Field, parse_value
-from extension_core.options import BY_NAME, FIELDS, Options
-from extension_core.preview_options import BY_KEY, PAGE_FIELDS, PREVIEW_FIELDS, PreviewOptions
+from extension_core.options.fields import Field, parse_value
+from extension_core.options.hybrid import BY_NAME, FIELDS, Options
+from extension_core.options.positions import POSITIONS, Arguments, options_of_page
+from extension_core.options.preview import BY_KEY, PAGE_FIELDS, PREVIEW_FIELDS, PreviewOptions
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

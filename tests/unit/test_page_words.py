@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from extension_core.hosts.refusal import RequestRefused
-from extension_core.options import FIELDS
-from extension_core.page_words import page_words
+from extension_core.options.hybrid import FIELDS
+from extension_core.ui.page_words import page_words
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from extension_core.arguments import Arguments, in_positions
-from extension_core.fields import INFOTEXT_PREFIX, infotext_value
-from extension_core.options import FIELDS, Options
-from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
+from extension_core.options.fields import INFOTEXT_PREFIX, infotext_value
+from extension_core.options.hybrid import FIELDS, Options
+from extension_core.options.positions import Arguments, in_positions
+from extension_core.options.preview import PAGE_FIELDS, PreviewOptions
 from extension_core.sampling.families import detect_family
+from extension_core.sampling.session import TOLD
 from extension_core.sampling.settled import Settled, to_run_again
-from extension_core.session import TOLD
 from extension_core.ui.infotext import Pasting, paste_fields, sent_along
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extension_core.options import BY_NAME
+from extension_core.options.hybrid import BY_NAME
 from extension_core.weights.eight_bit import EightBit, pack
 from extension_core.weights.naming import named_parameters
 from extension_core.weights.placement import Placement, Room, choose, lives, working_bytes

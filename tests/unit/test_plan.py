@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extension_core.errors import DiversityError
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.plan import PassRequest, Plan, check_switch_step, plan_pass, skip_first_levels
 from extension_core.sampling.routing import ALL_BASE, ALL_DISTILLED, Boundary, Phase, boundary_of, split_levels
 from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, family_levels

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from extension_core.hosts.webui.preview import strips as subject
-from extension_core.hosts.webui.preview.strips import strips_of
+from extension_core.hosts.common.preview import strips as subject
+from extension_core.hosts.common.preview.strips import strips_of
 from extension_core.trajectory.frames import Section
 from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.recorder import Limits, Recorder
@@ -128,7 +128,7 @@ _PEAK = """
 import json, resource, sys
 import torch
 from PIL import Image
-from extension_core.hosts.webui.preview.strips import strips_of
+from extension_core.hosts.common.preview.strips import strips_of
 from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.recorder import Recorder
 from extension_core.trajectory.store import Store

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.calls import call_levels
 from extension_core.sampling.plan import PassPlan, PassRequest, plan_pass
 from extension_core.sampling.ran import Call, difference

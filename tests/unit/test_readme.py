@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from extension_core.fields import Field
-from extension_core.options import FIELDS, Options
-from extension_core.preview_options import PREVIEW_FIELDS, PreviewOptions
+from extension_core.options.fields import Field
+from extension_core.options.hybrid import FIELDS, Options
+from extension_core.options.preview import PREVIEW_FIELDS, PreviewOptions
 from extension_core.sampling.families import FAMILIES
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.families import detect_family
 from extension_core.sampling.roles import Resident, Roles, Side, roles_of, settled
 from extension_core.sampling.routing import Phase

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from extension_core.diversity.rows import Row, sheet_of_rows
+from extension_core.measures.rows import Row, sheet_of_rows
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

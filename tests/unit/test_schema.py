@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from extension_core.api import arguments_schema, field_schema, for_openapi_3_0
-from extension_core.arguments import POSITIONS, PREVIEW, Arguments
 from extension_core.errors import DiversityError
-from extension_core.fields import Field, parse_value
-from extension_core.options import FIELDS, Options
-from extension_core.preview_options import PREVIEW_FIELDS, PreviewOptions
+from extension_core.options.fields import Field, parse_value
+from extension_core.options.hybrid import FIELDS, Options
+from extension_core.options.positions import POSITIONS, PREVIEW, Arguments
+from extension_core.options.preview import PREVIEW_FIELDS, PreviewOptions
+from extension_core.options.schema import arguments_schema, field_schema, for_openapi_3_0
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 

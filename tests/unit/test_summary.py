@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from extension_core.options import Options
+from extension_core.options.hybrid import Options
 from extension_core.sampling.plan import PassRequest, Plan, plan_pass, skip_first_levels
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import Levels, NoiseSchedule, family_levels
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 from extension_core.ui.summary import Model, carried, lora_on, summary_html
 from extension_core.weights.placement import Lives
 

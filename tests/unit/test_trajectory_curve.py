@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedded.monsters import make_dataset
-from extension_core.diversity import distance_matrix
+from extension_core.measures import distance_matrix
 from extension_core.trajectory import curve
 from extension_core.trajectory.curve import best_measure, structure_curve
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from extension_core.diversity.lettering import fitting_line, line_of_text
+from extension_core.measures.lettering import fitting_line, line_of_text
 from extension_core.trajectory.animation import animated_webp
 from extension_core.trajectory.frames import Section, Tag
 from extension_core.trajectory.sheet import (

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from extension_core.arguments import options_of_page
-from extension_core.options import FIELDS, Options
-from extension_core.preview_options import PAGE_FIELDS, PreviewOptions
+from extension_core.options.hybrid import FIELDS, Options
+from extension_core.options.positions import options_of_page
+from extension_core.options.preview import PAGE_FIELDS, PreviewOptions
 from extension_core.ui import panel, preview
 from extension_core.ui.components import HostParts
 

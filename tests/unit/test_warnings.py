@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from extension_core.options import BY_NAME, Options
+from extension_core.options.hybrid import BY_NAME, Options
 from extension_core.sampling.families import FAMILIES, Detection, detect_family, steps_for
 from extension_core.sampling.plan import PassRequest, Plan, plan_pass
 from extension_core.sampling.roles import Roles, Side, tells_no_few_steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extension_core.hosts.webui.capabilities import lacking
+from extension_core.hosts.common.capabilities import lacking
 
 # (module, attribute path) of everything without which a request would run wrong; since A1111 1.9 or 1.10.
 NEEDED: tuple[tuple[str, str], ...] = (

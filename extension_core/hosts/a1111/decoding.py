@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from modules import sd_models, sd_vae, shared
 
-from extension_core.hosts.webui.preview.decoding import CommonDecoding
+from extension_core.hosts.common.preview.host_decoding import CommonDecoding
 
 
 class A1111Decoding(CommonDecoding):
-    """As `webui.preview.host.Decoding`."""
+    """As `protocols.Decoding`."""
 
     def loaded(self) -> Any:
         """As `CommonDecoding`; `shared.sd_model` would load one (modules/sd_models.py, 1.10.1)."""
         return sd_models.model_data.sd_model
 
     def latent_kind(self) -> str:
-        """As `webui.preview.host.Decoding`."""
+        """As `protocols.Decoding`."""
         if (model := self.loaded()) is None:
             return ""
         if getattr(model, "is_sd3", False):

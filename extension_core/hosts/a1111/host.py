@@ -10,19 +10,19 @@ from typing import Any
 
 from modules import sd_models, sd_vae
 
-from extension_core.hosts.a1111 import conditioning, guidance, kinds, memory, model, networks, noise
+from extension_core.hosts.a1111 import conditioning, guidance, kinds, memory, model, noise, prompt_loras
 from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
-from extension_core.hosts.webui.noise import Noise
+from extension_core.hosts.common.plan.noise import Noise
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.roles import Resident, Roles
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 from extension_core.weights.file_facts import Facts
 from extension_core.weights.placement import Choice, Lives
 from extension_core.weights.second_model import SecondModel
-from extension_core.weights.wanted import Wanted
+from extension_core.weights.selection import Wanted
 
 
 @dataclass
@@ -152,11 +152,11 @@ class A1111:
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.text_at_factor(p, factor)
+        return prompt_loras.text_at_factor(p, factor)
 
     def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.unet_at_factor(denoiser, factor)
+        return prompt_loras.unet_at_factor(denoiser, factor)
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """Without the unconditional half where the result does not need it; `cfg` is an argument of the call."""

@@ -10,22 +10,22 @@ import torch
 from modules import devices, script_callbacks, sd_models, sd_unet, shared
 
 from extension_core.errors import DiversityError, NotEnoughMemory
-from extension_core.hosts.a1111 import kinds, memory, networks
-from extension_core.hosts.a1111 import lora as merging
-from extension_core.hosts.webui import base_file
-from extension_core.hosts.webui.files import config_beside
+from extension_core.hosts.a1111 import distilled_lora as merging
+from extension_core.hosts.a1111 import kinds, memory, prompt_loras
+from extension_core.hosts.common.files import base_file
+from extension_core.hosts.common.files.kinds_of_file import config_beside
 from extension_core.weights import compatibility
 from extension_core.weights.file_facts import Facts, facts_of_loaded
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.lora_checks import check_lora, prediction_note
+from extension_core.weights.lora_file import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
 from extension_core.weights.placement import Choice, Lives, Placement, not_again, ran_out
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
+from extension_core.weights.selection import Wanted
 from extension_core.weights.transfer import Lane
-from extension_core.weights.wanted import Wanted
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
 RESIDENCY: Residency[SecondModel] = Residency()
@@ -37,7 +37,7 @@ def watch_model_changes() -> None:
     """
     base_file.watch_model_changes()
     script_callbacks.on_model_loaded(lambda _model: RESIDENCY.drop())
-    script_callbacks.on_app_started(lambda _demo, _app: networks.remember_calls())
+    script_callbacks.on_app_started(lambda _demo, _app: prompt_loras.remember_calls())
 
 
 def check_host_model() -> None:
@@ -170,7 +170,7 @@ def _placed(
         return second
 
     second = RESIDENCY.get(key, loaded)
-    second.place(choice.placement, memory.lane(), unet_parameters(), networks.bring_to_wanted, makes_base)
+    second.place(choice.placement, memory.lane(), unet_parameters(), prompt_loras.bring_to_wanted, makes_base)
     return second
 
 

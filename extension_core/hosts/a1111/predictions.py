@@ -9,12 +9,12 @@ import torch
 from modules import shared
 
 from extension_core.hosts.a1111 import guidance
-from extension_core.hosts.webui.attributes import set_until_closed
-from extension_core.hosts.webui.preview.calls import Predicted, behind_the_mask
+from extension_core.hosts.common.preview.calls import Predicted, behind_the_mask
+from extension_core.hosts.common.request.attributes import set_until_closed
 
 
 class Watched:
-    """As `webui.preview.watching.Watched`.
+    """As `protocols.Watched`.
 
     Reads what the host combines, which is eps for DDIM, PLMS and UniPC.
     """
@@ -34,7 +34,7 @@ class Watched:
         set_until_closed(stack, self._denoiser, "combine_denoised", combined)
 
     def calling(self, sigma: torch.Tensor, cond_scale: float, s_min_uncond: float) -> float:
-        """As `webui.preview.watching.Watched`; the host leaves the unconditional half out by these conditions.
+        """As `protocols.Watched`; the host leaves the unconditional half out by these conditions.
 
         Whether the models' turns leave it out is known only when the call is made.
         """
@@ -47,7 +47,7 @@ class Watched:
         return 1.0 if self._skips_uncond else cond_scale * denoiser.cond_scale_miltiplier
 
     def called(self, x: torch.Tensor, sigma: torch.Tensor, result: torch.Tensor) -> Predicted:
-        """As `webui.preview.watching.Watched`."""
+        """As `protocols.Watched`."""
         denoiser = self._denoiser
         if denoiser.mask_before_denoising and denoiser.mask is not None:
             x = x * denoiser.nmask + denoiser.init_latent * denoiser.mask

@@ -11,7 +11,7 @@ import torch
 from backend.patcher.unet import UnetPatcher
 
 from extension_core.hosts.forge.inputs import fitted
-from extension_core.hosts.forge.loaded import (
+from extension_core.hosts.forge.loading import (
     LoadedModel,
     base_key,
     memory_for,

@@ -9,22 +9,22 @@ import torch
 from backend import memory_management
 from modules import sd_models, shared
 
+from extension_core.hosts.common.preview.host_decoding import CommonDecoding
 from extension_core.hosts.forge import model
-from extension_core.hosts.webui.preview.decoding import CommonDecoding
 
 # States in which the host itself moves parts of models (backend/memory_management.py, dfdcbab6).
 _MOVING = ("LOW_VRAM", "NO_VRAM")
 
 
 class ForgeDecoding(CommonDecoding):
-    """As `webui.preview.host.Decoding`."""
+    """As `protocols.Decoding`."""
 
     def loaded(self) -> Any:
         """As `CommonDecoding`; before the first load a stand-in is there (modules/sd_models.py)."""
         return sd_models.model_data.sd_model if model.is_loaded() else None
 
     def latent_kind(self) -> str:
-        """As `webui.preview.host.Decoding`."""
+        """As `protocols.Decoding`."""
         if (engine := self.loaded()) is None:
             return ""
         if engine.is_sd3:

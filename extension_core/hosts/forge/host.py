@@ -9,17 +9,17 @@ from typing import Any
 
 from modules import shared
 
-from extension_core.hosts.forge import kinds, memory, model, neighbours, networks, noise, sampling
+from extension_core.hosts.common.plan.noise import Noise
+from extension_core.hosts.forge import kinds, memory, model, neighbours, noise, prompt_loras, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.decoding import ForgeDecoding
 from extension_core.hosts.forge.predictions import Watched
 from extension_core.hosts.forge.sampling import SwappedModel
-from extension_core.hosts.webui.noise import Noise
 from extension_core.sampling.schedule import NoiseSchedule
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 from extension_core.weights.file_facts import Facts
 from extension_core.weights.placement import Lives, Placement
-from extension_core.weights.wanted import Wanted
+from extension_core.weights.selection import Wanted
 
 
 class Forge:
@@ -98,7 +98,7 @@ class Forge:
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
         """As `webui.host.Host`."""
-        return networks.on_text_at_factor(p, factor)
+        return prompt_loras.on_text_at_factor(p, factor)
 
     def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
         """Nothing: each patcher has its own."""

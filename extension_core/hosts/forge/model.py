@@ -10,22 +10,22 @@ import torch
 from modules import script_callbacks, sd_models, shared
 
 from extension_core.errors import DiversityError
+from extension_core.hosts.common.files import base_file
+from extension_core.hosts.common.files.kinds_of_file import config_beside
 from extension_core.hosts.forge import text
 from extension_core.hosts.forge.base_unet import KEPT, KEPT_IN_8_BITS
+from extension_core.hosts.forge.distilled_lora import is_online, load_lora
 from extension_core.hosts.forge.kinds import check_kind
-from extension_core.hosts.forge.loaded import LoadedModel, base_key, load_model
-from extension_core.hosts.forge.lora import is_online, load_lora
-from extension_core.hosts.webui import base_file
-from extension_core.hosts.webui.files import config_beside
+from extension_core.hosts.forge.loading import LoadedModel, base_key, load_model
 from extension_core.weights import compatibility
 from extension_core.weights.file_facts import Facts, facts_of_loaded
 from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.lora_checks import check_lora, prediction_note
+from extension_core.weights.lora_file import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
-from extension_core.weights.wanted import Wanted
+from extension_core.weights.selection import Wanted
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
 RESIDENCY: Residency[LoadedModel] = Residency()

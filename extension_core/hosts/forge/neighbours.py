@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from extension_core.sampling.routing import Phase
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 
 _SAG = "SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)"
 # Given zeros for the half that is missing, which they take for a prediction.

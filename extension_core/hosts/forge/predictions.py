@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from modules import shared
 
+from extension_core.hosts.common.preview.calls import Predicted, behind_the_mask
+from extension_core.hosts.common.request.attributes import during, set_until_closed
 from extension_core.hosts.forge.engine_view import view_of
-from extension_core.hosts.webui.attributes import during, set_until_closed
-from extension_core.hosts.webui.preview.calls import Predicted, behind_the_mask
 
 _AFTER_GUIDANCE, _NEVER_SKIPS = "sampler_post_cfg_function", "disable_cfg1_optimization"
 
 
 class Watched:
-    """As `webui.preview.watching.Watched`; both halves come as x0, for every sampler, from the patcher that runs."""
+    """As `protocols.Watched`; both halves come as x0, for every sampler, from the patcher that runs."""
 
     def __init__(self, stack: ExitStack, p: Any, sampler: Any) -> None:
         self._p, self._sampler, self._denoiser = p, sampler, sampler.model_wrap_cfg
@@ -44,7 +44,7 @@ class Watched:
         set_until_closed(stack, self._denoiser, "forward", listening)
 
     def calling(self, sigma: torch.Tensor, cond_scale: float, s_min_uncond: float) -> float:
-        """As `webui.preview.watching.Watched`: the hires pass has a scale of its own, and some steps have none."""
+        """As `protocols.Watched`: the hires pass has a scale of its own, and some steps have none."""
         denoiser, opts = self._denoiser, shared.opts
         self._halves = None
         early = opts.skip_early_cond > 0 and denoiser.step / denoiser.total_steps <= opts.skip_early_cond
@@ -55,7 +55,7 @@ class Watched:
         return self._cfg
 
     def called(self, x: torch.Tensor, sigma: torch.Tensor, result: torch.Tensor) -> Predicted:
-        """As `webui.preview.watching.Watched`; DDIM, PLMS and UniPC are given eps."""
+        """As `protocols.Watched`; DDIM, PLMS and UniPC are given eps."""
         guided = result
         if self._denoiser.classic_ddim_eps_estimation:
             guided = self._x0(x, sigma, result) if self._denoiser.mask is None else self._sampler.last_latent

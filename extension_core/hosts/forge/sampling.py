@@ -11,17 +11,17 @@ from typing import Any
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
+from extension_core.hosts.common.request.attributes import during, set_until_closed
 from extension_core.hosts.forge.base_unet import base_in_8_bits, base_patcher
 from extension_core.hosts.forge.engine_view import view_of
-from extension_core.hosts.forge.loaded import LoadedModel
+from extension_core.hosts.forge.loading import LoadedModel
 from extension_core.hosts.forge.memory import Memory
 from extension_core.hosts.forge.text import second_text
-from extension_core.hosts.forge.turns import Turns
-from extension_core.hosts.webui.attributes import during, set_until_closed
+from extension_core.hosts.forge.unets import Turns
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.roles import Resident
 from extension_core.sampling.routing import Phase
-from extension_core.session import Session
+from extension_core.sampling.session import Session
 from extension_core.weights.placement import Lives, Placement
 
 

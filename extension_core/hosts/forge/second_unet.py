@@ -12,7 +12,7 @@ from typing import Any
 from backend.patcher.unet import UnetPatcher
 
 from extension_core.hosts.forge.inputs import fitted
-from extension_core.hosts.forge.networks import scaled
+from extension_core.hosts.forge.prompt_loras import scaled
 
 _PLAIN: dict[str, Any] = {"transformer_options": {}}
 

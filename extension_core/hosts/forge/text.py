@@ -13,14 +13,14 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from modules import shared
 
 from extension_core.errors import DiversityError
+from extension_core.hosts.common.request.attributes import during
+from extension_core.hosts.common.request.conditioning import own_caches
 from extension_core.hosts.forge.engine_view import view_of
-from extension_core.hosts.forge.networks import clip_with, of_prompt, read_by, scaled
-from extension_core.hosts.webui.attributes import during
-from extension_core.hosts.webui.conditioning import own_caches
-from extension_core.weights.carry import with_carried
+from extension_core.hosts.forge.prompt_loras import clip_with, of_prompt, read_by, scaled
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.naming import TEXT_PREFIXES, file_keys
 from extension_core.weights.reader import TensorSource, read_header
+from extension_core.weights.style import with_carried
 
 # Forge gives every CLIP these two, whether a file has them or not (backend/nn/clip.py, dfdcbab6).
 _ADDED = ("logit_scale", "text_projection.weight")

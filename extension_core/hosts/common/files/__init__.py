@@ -1,0 +1,1 @@
+"""What the host's folders hold, and what its loaded checkpoint is."""

@@ -1,0 +1,1 @@
+"""How a request is settled into a plan, without touching the host."""

@@ -1,0 +1,328 @@
+"""One request: settled in the `process` hook, run inside this request's own `p.sample`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from modules import shared
+
+from extension_core.errors import DiversityError
+from extension_core.hosts.common.plan.cautions import cautions_on
+from extension_core.hosts.common.plan.conflicts import check_conflicts
+from extension_core.hosts.common.plan.distilled_model import (
+    apply_family,
+    carry_of,
+    check_second,
+    content_notes,
+    hash_of,
+    settle_models,
+    title_of,
+)
+from extension_core.hosts.common.plan.noise import Noise
+from extension_core.hosts.common.plan.notes import notes_on, notes_on_prompts
+from extension_core.hosts.common.plan.passes import Passes
+from extension_core.hosts.common.plan.replaced_settings import replaced, settings_of
+from extension_core.hosts.common.request import infotext
+from extension_core.hosts.common.request.attributes import during
+from extension_core.hosts.common.request.conditioning import other_caches
+from extension_core.hosts.common.request.inner_passes import PAINTED, InnerPasses
+from extension_core.hosts.common.request.sampler import RunningPass, Watch
+from extension_core.hosts.common.request.takeover import READINGS, TakeOver
+from extension_core.hosts.protocols import Host, Second
+from extension_core.hosts.refusal import RequestRefused
+from extension_core.options.fields import INFOTEXT_PREFIX
+from extension_core.options.positions import Arguments
+from extension_core.sampling.roles import Resident
+from extension_core.sampling.routing import Phase
+from extension_core.sampling.session import Session
+from extension_core.sampling.settled import Settled
+from extension_core.trajectory.frames import PhaseName
+from extension_core.weights.cond_caches import CondCaches
+from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
+from extension_core.weights.placement import residency_for
+from extension_core.weights.reader import read_header
+from extension_core.weights.selection import Wanted, as_base
+
+_ATTRIBUTE = "diversity_distillation_request"
+# The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
+_PROMPT_CACHES = CondCaches()
+_LOG = logging.getLogger("diversity_distillation")
+_REPLACED = (
+    "Another extension has put its own way of sampling in the place of the host's, so this image would be the base "
+    "model's; switch that extension off."
+)
+
+
+def of_request(p: Any) -> Request | None:
+    """What this extension does for a processing object, None if nothing; a copy's may be the original's."""
+    known: Request | None = getattr(p, _ATTRIBUTE, None)
+    return known if known is not None and known.p is p else None
+
+
+class Request:
+    """Everything the extension does for one processing object."""
+
+    def __init__(self, host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
+        self.host, self.p, self.taken = host, p, taken
+        options = arguments.options
+        check_conflicts(p)
+        host.check_model()
+        host.check_request(p)
+        self.models = settle_models(host, options)
+        options, choice, detection = self.models.options, self.models.choice, self.models.detection
+        self.path = self.models.path
+        header = None if self.path is None else read_header(self.path)  # before it is checked: what is read is that
+        own_text_encoder = check_second(host, self.models)
+        carry = carry_of(host, options, self.path)
+        turned = self.models.roles.turned
+        self.wanted = header and Wanted(header, own_text_encoder, options.lora_strength, carry, makes_base=turned)
+        notes = (*notes_on(host, self.models), *notes_on_prompts(p, self.path, options))
+        self._told: list[str] = []
+        self._asked = settings_of(p)
+        with taken.changes():
+            grid = apply_family(p, options, detection)
+        self.passes = Passes(p, options, grid, host.noise())
+        plan = self.passes.plan()
+        found = detection.why if options.family == "auto" else ""
+        settled = str(Settled.of(detection))
+        self.session = Session(options, plan, title_of(choice), hash_of(self.path), found, settled)
+        cautions = cautions_on(p, self.models, plan)
+        minded = (caution.sentence for caution in cautions if caution.on_image)
+        self.notes = (*content_notes(self.models), *minded, *filter(None, [arguments.note]), *notes)
+        self.second: Second | None = None
+        self._error: Exception | None = None
+        self._running: RunningPass | None = None
+        self._attached = 0
+        self._own_reading: Phase | None = None
+        self._reading = False
+        self._opened = False
+        self._others = InnerPasses()
+
+    def take_over(self) -> None:
+        """Tell what will run and put this request between the host and its `p.sample`."""
+        p, session = self.p, self.session
+        setattr(p, _ATTRIBUTE, self)
+        with self.taken.changes():
+            p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
+            session.asked = replaced(self._asked, settings_of(p))
+            self.host.settle(p, session)
+            for name in READINGS:
+                if hasattr(p, name):
+                    setattr(p, name, self._read_with_networks(getattr(p, name)))
+            if self.passes.own_levels:
+                p.sampler_noise_scheduler_override = self._sigmas_for_host
+            if getattr(p, "enable_hr", False):
+                p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
+        infotext.tell_settings(p, self.taken.ours())
+        infotext.tell(p, session.infotext())
+        self._tell((*self.models.notes, *session.plan.notes, *self.notes, *self.host.neighbours_notes(p, session)))
+        _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
+        self.taken.layer("sample", self._guarded)
+
+    def _tell(self, notes: Sequence[str]) -> None:
+        """Bring notes to the user, under the image and in its infotext."""
+        for note in notes:
+            if note not in self._told:
+                self._told.append(note)
+                self.p.comment(note)
+        if self._told:
+            infotext.tell(self.p, {f"{INFOTEXT_PREFIX} note": " ".join(self._told)})
+
+    def image_finished(self) -> None:
+        """Every extension has had its turn at an image, which has no infotext yet: say it if one has painted in it."""
+        if self._others.found():
+            self._tell([PAINTED])
+
+    def finish(self, processed: Any) -> None:
+        """The request has its images: the host's `Processed`, made of the user's settings, is to tell what ran."""
+        ran = self.taken.ours()
+        for name in {"steps", "sampler_name", "cfg_scale"} & set(ran):
+            setattr(processed, name, ran[name])
+
+    def attach(self, stack: ExitStack, watch: Watch | None) -> None:
+        """Take over the pass that is about to run; an error waits for `p.sample`, which the host does not guard.
+
+        Args:
+            stack: of changes to the pass's sampler.
+            watch: as in `RunningPass`.
+        """
+        try:
+            if not self._opened:
+                raise RequestRefused(_REPLACED)
+            self._plan_over(self.host.noise(live=True))
+            conds = self._own_conds()
+            plan = self.session.pass_plan(hires=self.p.is_hr_pass)
+            self._running = RunningPass(
+                self.host, self.p, self.session, self.passes, plan, self.second, conds, self._ran_out, watch
+            )
+            self._running.attach(stack, self.p.sampler)
+            self._attached += 1
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host would swallow it here
+            self._error = error
+            self.p.sampler.sample = self.p.sampler.sample_img2img = self._fail
+
+    def _plan_over(self, noise: Noise) -> None:
+        """Plan anew where the model's noise schedule, now that it samples, is not the one that was planned for."""
+        if noise.is_same(self.passes.noise):
+            return
+        self.passes = self.passes.over(noise)
+        self.session.plan = self.passes.plan()
+        infotext.take_back(self.p, self.session.infotext_of_plan())
+        infotext.tell(self.p, self.session.infotext())
+        self._tell(self.session.plan.notes)
+        _LOG.info("over the noise levels in force: %s", self.session.plan.describe())
+
+    def model_now(self) -> tuple[PhaseName, str]:
+        """(the phase of the denoiser's call that is being made, or was last; the name of its model)."""
+        phase = self._running.phase if self._running is not None else None
+        phase = phase or self.session.roles.loaded
+        is_second = self.path is not None and self.session.roles.resident(phase) is Resident.SECOND
+        name: PhaseName = "base" if phase is Phase.BASE else "distilled"
+        return name, self.path.stem if is_second and self.path is not None else loaded_name()
+
+    def _ran_out(self) -> bool:
+        """Memory has run out inside a call of the denoiser: whether there is room now to make it again."""
+        if self.second is None or not (warning := self.second.make_room()):
+            return False
+        _LOG.warning("%s", warning)
+        self._tell([warning])
+        self._tell_memory(self.second)
+        return True
+
+    def _own_conds(self) -> dict[Phase, tuple[Any, Any]]:
+        """The second model's own reading of the prompt by phase, with that phase's weights of the networks."""
+        read: dict[float, tuple[Any, Any] | None] = {}
+        for phase in self.session.read_by_second if self.second is not None else ():
+            factor = self.session.lora_factor(phase)
+            if factor not in read:
+                read[factor] = self._read_by_second(phase, factor)
+        by_phase = {phase: read.get(self.session.lora_factor(phase)) for phase in self.session.read_by_second}
+        return {phase: conds for phase, conds in by_phase.items() if conds is not None}
+
+    def _read_by_second(self, phase: Phase, factor: float) -> tuple[Any, Any] | None:
+        assert self.second is not None
+        self._own_reading = phase
+        try:
+            return self.second.own_conds(self.p, factor)
+        finally:
+            self._own_reading = None
+
+    def _read_with_networks(self, original: Callable[[], None]) -> Callable[[], None]:
+        """The host's reading of a prompt, with the networks' weights of the phase that it is for."""
+
+        def read() -> None:
+            if self._reading:
+                original()
+                return
+            phase = self._own_reading or self.session.prompt_phase
+            factor = self.session.lora_factor(phase)
+            with _memory_for("reading the prompt"), ExitStack() as stack:
+                stack.enter_context(self.host.text_networks(self.p, factor))
+                if factor != 1.0 and not self._own_reading:
+                    stack.enter_context(other_caches(self.p, _PROMPT_CACHES.of(factor)))
+                stack.enter_context(during(self, _reading=True))
+                original()
+
+        return read
+
+    def _fail(self, *_args: Any, **_kwargs: Any) -> Any:
+        assert self._error is not None
+        raise self._error
+
+    def _guarded(self, sample: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            jobs = shared.state.job_no
+            try:
+                with _memory_for("sampling"), ExitStack() as stack:
+                    self._open(stack)
+                    result = sample(*args, **kwargs)
+            except DiversityError as error:
+                raise error if isinstance(error, RequestRefused) else RequestRefused(str(error)) from error
+            self._check_ran()
+            self._others.sampled(jobs)
+            return result
+
+        return guarded
+
+    def _open(self, stack: ExitStack) -> None:
+        self._attached = 0
+        self.session.calls.clear()
+        infotext.take_back(self.p, [infotext.ENDED])
+        infotext.tell(self.p, self.session.infotext())
+        stack.callback(self._tell_what_ran)
+        stack.enter_context(during(self, _opened=True))
+        if self.wanted is None:
+            self.second = self.host.base_alone()
+            return
+        shared.state.textinfo = f"Loading the {'base' if self.wanted.makes_base else 'distilled model'}"
+        options = self.session.options
+        residency = residency_for(options.residency, self.session.plan.takes_turns)
+        with as_base() if self.wanted.makes_base else nullcontext():
+            self.second = self.host.second_model(self.wanted, self.p, residency)
+        shared.state.textinfo = None
+        stack.callback(self.second.restore)
+        if self.session.loras_differ:
+            self.second.keep_networks_apart()
+        self._tell(self.second.notes)
+        self._tell_memory(self.second)
+
+    def _tell_what_ran(self) -> None:
+        infotext.tell(self.p, self.session.infotext_calls())
+        if not self.session.calls[Phase.DISTILLED]:
+            state = shared.state
+            how = "interrupted" if state.interrupted else "skipped" if state.skipped else "stopped"
+            infotext.ended_before_the_switch(self.p, how)
+
+    def _tell_memory(self, second: Second) -> None:
+        lives = str(second.lives)
+        _LOG.info("memory: %s", lives)
+        infotext.tell(self.p, {f"{INFOTEXT_PREFIX} memory": lives})
+
+    def _check_ran(self) -> None:
+        """What ran is what was planned, or no image leaves.
+
+        The host drops a script's hook silently if another script breaks the chain; the image would be the base's.
+        """
+        ended = shared.state.interrupted or shared.state.skipped
+        if self._attached == 0 and not ended:
+            raise RequestRefused(
+                "Diversity Distillation was not asked before sampling, so this image would be the base model's; "
+                "the host is too old or another extension replaced its sampling: see the requirements in the README."
+            )
+        if found := self.session.difference(stopped=ended or shared.state.stopping_generation):
+            raise RequestRefused(
+                f"This image is not what Diversity Distillation planned: {found}; another extension has changed the "
+                "sampling, so switch that extension off."
+            )
+
+    def _sigmas_for_host(self, steps: int) -> torch.Tensor:
+        """`p.sampler_noise_scheduler_override`; the host drops the last but one of them where its settings say so."""
+        config = self.p.sampler.config
+        drops = config.options.get("discard_next_to_last_sigma", False) or shared.opts.always_discard_next_to_last_sigma
+        levels = self.passes.for_host(config.name, steps - 1 if drops else steps)
+        if drops:
+            levels = (*levels[:-1], levels[-1], levels[-1])
+        return torch.tensor(levels, dtype=torch.float32)
+
+
+@contextmanager
+def _memory_for(doing: str) -> Iterator[None]:
+    """What hosts say of memory that ran out is no sentence for users."""
+    try:
+        yield
+    except MAY_BE as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RequestRefused(
+            f"Memory ran out while {doing} ({str(error).splitlines()[0]:.200}); make the image or the batch smaller, "
+            "or close other programs."
+        ) from error
+
+
+def loaded_name() -> str:
+    """The loaded checkpoint's name."""
+    return shared.sd_model.sd_checkpoint_info.name_for_extra
