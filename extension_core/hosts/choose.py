@@ -84,11 +84,11 @@ def _forge() -> Adapter:
 def _over(host: Host, register: Callable[[], None]) -> Adapter:
     from modules import script_callbacks, shared
 
+    from extension_core.hosts.common import hooks
     from extension_core.hosts.common.http import routes
     from extension_core.hosts.common.page import build, host_components
     from extension_core.hosts.common.preview.decoders import DECODERS
     from extension_core.hosts.common.preview.routes import add_routes
-    from extension_core.hosts.common.request import hooks
     from extension_core.hosts.common.xyz.axes import add_axes
 
     def register_all() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from extension_core.hosts.common.plan.noise import Noise
-from extension_core.hosts.common.preview.calls import Predicted
+from extension_core.hosts.noise import Noise
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
@@ -57,6 +57,21 @@ class Decoding(Protocol):
         The caller holds the host's queue, or runs inside the request that does.
         """
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Predictions of x0, [B, C, H, W] each.
+
+    Attributes:
+        guided: after guidance, as the sampler uses it.
+        cond: the conditional prediction alone, None where it cannot be told apart.
+        uncond: the unconditional one, None where it was not computed.
+    """
+
+    guided: torch.Tensor
+    cond: torch.Tensor | None = None
+    uncond: torch.Tensor | None = None
 
 
 class Watched(Protocol):

@@ -23,7 +23,7 @@ def refused_with(chosen: choose.Adapter) -> str:
 
 def test_this_host_is_known(host: Host) -> None:
     begin: Any = choose.choose().begin
-    assert begin.func.__module__ == "extension_core.hosts.common.request.hooks"
+    assert begin.func.__module__ == "extension_core.hosts.common.hooks"
     assert type(begin.args[0]).__name__ == {"a1111": "A1111", "forge": "Forge"}[FLAVOUR]
 
 

@@ -160,7 +160,7 @@ class Ours:
     on: On
 
     def __call__(self, residency: str, values: dict[str, Any] | None = None, **request: Any) -> Answer:
-        from extension_core.hosts.common.request import hooks
+        from extension_core.hosts.common import hooks
         from extension_core.hosts.forge.host import Forge
 
         chosen = {"distilled_model": "second", "family": "custom", "base_cfg": 5, "distilled_cfg": 5}

@@ -77,10 +77,10 @@ def asked_by(tmp_path: Path, count: int, act: Callable[[], Any]) -> Counter[str]
 
 
 def paste() -> None:
-    from extension_core.hosts.common.page import pasting
+    from extension_core.hosts.common.files import pasted
 
-    assert pasting.label_of(*NOWHERE) == NOWHERE[0]
-    assert pasting.detected(NOWHERE[0]) is None
+    assert pasted.label_of(*NOWHERE) == NOWHERE[0]
+    assert pasted.detected(NOWHERE[0]) is None
 
 
 def list_all() -> None:

@@ -71,7 +71,7 @@ def test_refreshed_names_are_such_as_gradio_keeps(host: Host) -> None:
 def test_a_paste_names_a_file_as_the_list_does(host: Host) -> None:
     """Its hash may be known since; gradio 4 shows nothing for a name that it does not offer."""
     from extension_core.hosts.common.files import choices, hashes
-    from extension_core.hosts.common.page.pasting import label_of
+    from extension_core.hosts.common.files.pasted import label_of
 
     listed = [choice.label for choice in choices.choices()]
     found = hashes.calculated(choices.find_choice("second").path)

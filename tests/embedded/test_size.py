@@ -24,7 +24,7 @@ def processing(session_host: Host) -> Any:
 @given(width=SIDES, height=SIDES, scale=st.floats(1.0, 4.0), to_x=SIDES | st.just(0), to_y=SIDES | st.just(0))
 @settings(max_examples=200, deadline=None)
 def test_the_largest_pass(processing: Any, width: int, height: int, scale: float, to_x: int, to_y: int) -> None:
-    from extension_core.hosts.common.plan.size import largest_pass
+    from extension_core.hosts.common.processing.size import largest_pass
 
     p = processing.StableDiffusionProcessingTxt2Img(
         width=width, height=height, enable_hr=True, hr_scale=scale, hr_resize_x=to_x, hr_resize_y=to_y
@@ -37,7 +37,7 @@ def test_the_largest_pass(processing: Any, width: int, height: int, scale: float
 
 
 def test_one_pass_and_img2img() -> None:
-    from extension_core.hosts.common.plan.size import largest_pass
+    from extension_core.hosts.common.processing.size import largest_pass
 
     assert largest_pass(SimpleNamespace(width=512, height=768, enable_hr=False, hr_scale=2.0)) == (512, 768)
     assert largest_pass(SimpleNamespace(width=64, height=72)) == (64, 72)

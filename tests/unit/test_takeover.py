@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.request import takeover
-from extension_core.hosts.common.request.takeover import TakeOver
+from extension_core.hosts.common.processing import takeover
+from extension_core.hosts.common.processing.takeover import TakeOver
 
 
 class Processing:

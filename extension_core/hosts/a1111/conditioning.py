@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from extension_core.hosts.common.request.conditioning import own_caches
+from extension_core.hosts.common.processing.conditioning import own_caches
 from extension_core.weights.second_model import SecondModel
 
 

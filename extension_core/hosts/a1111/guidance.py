@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from modules import shared
 
-from extension_core.hosts.common.request.attributes import during
+from extension_core.hosts.common.processing.attributes import during
 
 # What the host's denoiser puts beside the text: of a picture, and of one that a vision model has read.
 _OF_PICTURES = ("c_concat", "c_adm")

@@ -13,7 +13,7 @@ from modules import sd_models, sd_vae
 from extension_core.hosts.a1111 import conditioning, guidance, kinds, memory, model, noise, prompt_loras
 from extension_core.hosts.a1111.decoding import A1111Decoding
 from extension_core.hosts.a1111.predictions import Watched
-from extension_core.hosts.common.plan.noise import Noise
+from extension_core.hosts.noise import Noise
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.roles import Resident, Roles
 from extension_core.sampling.routing import Phase

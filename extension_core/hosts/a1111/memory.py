@@ -9,7 +9,7 @@ import torch
 from modules import devices, shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.plan.size import largest_pass
+from extension_core.hosts.common.processing.size import largest_pass
 from extension_core.weights import transfer
 from extension_core.weights.naming import NamedParameter
 from extension_core.weights.placement import Choice, Lives, Placement, Room, choose, lives, working_bytes

@@ -11,7 +11,7 @@ import torch
 from modules import sd_models, sd_samplers_lcm, shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.plan.noise import Kind, Noise
+from extension_core.hosts.noise import Kind, Noise
 from extension_core.sampling.schedule import NoiseSchedule
 
 

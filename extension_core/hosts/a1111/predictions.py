@@ -9,8 +9,9 @@ import torch
 from modules import shared
 
 from extension_core.hosts.a1111 import guidance
-from extension_core.hosts.common.preview.calls import Predicted, behind_the_mask
-from extension_core.hosts.common.request.attributes import set_until_closed
+from extension_core.hosts.common.preview.calls import behind_the_mask
+from extension_core.hosts.common.processing.attributes import set_until_closed
+from extension_core.hosts.protocols import Predicted
 
 
 class Watched:

@@ -22,7 +22,7 @@ import torch
 from modules import shared
 
 from extension_core.hosts.common.files import choices
-from extension_core.hosts.common.request.attributes import during
+from extension_core.hosts.common.processing.attributes import during
 from extension_core.hosts.refusal import RequestRefused
 
 # The kinds of layers whose calls the host's Lora patches; those that its old way ("lora_functional") leaves alone last.

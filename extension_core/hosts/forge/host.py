@@ -9,12 +9,12 @@ from typing import Any
 
 from modules import shared
 
-from extension_core.hosts.common.plan.noise import Noise
 from extension_core.hosts.forge import kinds, memory, model, neighbours, noise, prompt_loras, sampling
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.decoding import ForgeDecoding
 from extension_core.hosts.forge.predictions import Watched
 from extension_core.hosts.forge.sampling import SwappedModel
+from extension_core.hosts.noise import Noise
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
 from extension_core.weights.file_facts import Facts

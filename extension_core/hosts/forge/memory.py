@@ -15,7 +15,7 @@ from backend.patcher.unet import UnetPatcher
 from modules import shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.plan.size import largest_pass
+from extension_core.hosts.common.processing.size import largest_pass
 from extension_core.weights import placement
 from extension_core.weights.placement import Choice, Lives, Placement, Room
 

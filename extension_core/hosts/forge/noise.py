@@ -13,7 +13,7 @@ from backend.modules.k_prediction import rescale_zero_terminal_snr_sigmas
 from modules import sd_models, sd_samplers_kdiffusion, sd_samplers_lcm, shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.plan.noise import Kind, Noise
+from extension_core.hosts.noise import Kind, Noise
 from extension_core.sampling.schedule import NoiseSchedule
 
 _ROUNDING = 1e-3

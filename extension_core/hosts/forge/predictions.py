@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from modules import shared
 
-from extension_core.hosts.common.preview.calls import Predicted, behind_the_mask
-from extension_core.hosts.common.request.attributes import during, set_until_closed
+from extension_core.hosts.common.preview.calls import behind_the_mask
+from extension_core.hosts.common.processing.attributes import during, set_until_closed
 from extension_core.hosts.forge.engine_view import view_of
+from extension_core.hosts.protocols import Predicted
 
 _AFTER_GUIDANCE, _NEVER_SKIPS = "sampler_post_cfg_function", "disable_cfg1_optimization"
 

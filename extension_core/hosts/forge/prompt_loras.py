@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from modules import shared
 
-from extension_core.hosts.common.request.attributes import during
+from extension_core.hosts.common.processing.attributes import during
 from extension_core.hosts.forge.engine_view import view_of
 
 Patches = dict[Any, Any]

@@ -11,7 +11,7 @@ from typing import Any
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
-from extension_core.hosts.common.request.attributes import during, set_until_closed
+from extension_core.hosts.common.processing.attributes import during, set_until_closed
 from extension_core.hosts.forge.base_unet import base_in_8_bits, base_patcher
 from extension_core.hosts.forge.engine_view import view_of
 from extension_core.hosts.forge.loading import LoadedModel

@@ -13,8 +13,8 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from modules import shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.request.attributes import during
-from extension_core.hosts.common.request.conditioning import own_caches
+from extension_core.hosts.common.processing.attributes import during
+from extension_core.hosts.common.processing.conditioning import own_caches
 from extension_core.hosts.forge.engine_view import view_of
 from extension_core.hosts.forge.prompt_loras import clip_with, of_prompt, read_by, scaled
 from extension_core.weights.cond_caches import CondCaches

@@ -88,3 +88,8 @@ def _loaded() -> tuple[int, str]:
 def _of(info: Any) -> LoadedCheckpoint:
     name = info.name_for_extra
     return LoadedCheckpoint(name, Path(info.filename), detect_family(name, getattr(info, "metadata", None) or {}))
+
+
+def loaded_name() -> str:
+    """The loaded checkpoint's name, as infotexts have it."""
+    return shared.sd_model.sd_checkpoint_info.name_for_extra

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files.loaded_checkpoint import of_one_checkpoint
+from extension_core.hosts.common.files.loaded_checkpoint import loaded_name, of_one_checkpoint
 from extension_core.hosts.common.http.access import Doors
 from extension_core.hosts.common.http.listing import MODELS, Listing
 from extension_core.hosts.common.http.offers import CHOSEN, LOADED, OFFERS, Offers
@@ -19,7 +19,6 @@ from extension_core.hosts.common.http.plan_response import PLAN, plan_as_json
 from extension_core.hosts.common.http.serving import PREFIX, json_answer
 from extension_core.hosts.common.plan.notes import notes_on
 from extension_core.hosts.common.plan.settle import planned, request_of
-from extension_core.hosts.common.request.request import loaded_name
 from extension_core.hosts.protocols import Host
 from extension_core.options.fields import Field, parse_value
 from extension_core.options.hybrid import BY_NAME, Options

@@ -9,8 +9,8 @@ import gradio as gr
 from gradio.context import Context
 from modules import sd_samplers, ui_common, ui_components
 
-from extension_core.hosts.common.files import choices
-from extension_core.hosts.common.page import host_components, pasting, restored_settings, updates
+from extension_core.hosts.common.files import choices, pasted
+from extension_core.hosts.common.page import host_components, restored_settings, updates
 from extension_core.hosts.common.page.saved_defaults import saved_by_label
 from extension_core.hosts.protocols import Host
 from extension_core.options.positions import in_positions
@@ -31,8 +31,8 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
         saved=saved_by_label(script, tab),
     )
     built = panel.build(parts)
-    pasted = infotext.Pasting(pasting.label_of, pasting.detected, pasting.problem, restored_settings.pasted)
-    script.infotext_fields = infotext.paste_fields(built.components, pasted, built.pasted_line)
+    pasting = infotext.Pasting(pasted.label_of, pasted.detected, pasted.problem, restored_settings.pasted)
+    script.infotext_fields = infotext.paste_fields(built.components, pasting, built.pasted_line)
     script.paste_field_names = infotext.sent_along(script.infotext_fields)
     restored_settings.give_back(built.components[0], host_settings, tab)
     shown_on = updates.Tab(host, script.is_img2img, script.elem_id(""))

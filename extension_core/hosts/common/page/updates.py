@@ -9,9 +9,9 @@ from typing import Any
 from modules import sd_models, shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files import kinds_of_file
+from extension_core.hosts.common.files import kinds_of_file, pasted
 from extension_core.hosts.common.files.loaded_checkpoint import of_one_checkpoint
-from extension_core.hosts.common.page import pasting, restored_settings
+from extension_core.hosts.common.page import restored_settings
 from extension_core.hosts.common.plan.settle import Planned, planned, request_of
 from extension_core.hosts.common.plan.unloaded import NotLoaded, at_next_image
 from extension_core.hosts.common.preview import comparison
@@ -104,7 +104,7 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     try:
         found = planned(host, options, request)
     except NotLoaded as later:
-        state = replace(state, unsure=_unsure(options, pasting.detected(options.distilled_model), said))
+        state = replace(state, unsure=_unsure(options, pasted.detected(options.distilled_model), said))
         return said, state.around(panel.later_html(str(later)) if options.enabled else panel.off_html())
     except DiversityError as error:
         return said, _refused(state, str(error)) if options.enabled else state.around(panel.off_html())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.xyz.plot import selected_file
+from extension_core.hosts.common.processing.scripts import selected_file
 
 
 def check_conflicts(p: Any) -> None:

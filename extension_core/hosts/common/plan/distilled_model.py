@@ -12,7 +12,7 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.files import choices, hashes, kinds_of_file
 from extension_core.hosts.common.files.loaded_checkpoint import LoadedCheckpoint, chosen_checkpoint, loaded_checkpoint
-from extension_core.hosts.common.page.pasting import other_content
+from extension_core.hosts.common.files.pasted import other_content
 from extension_core.hosts.protocols import Host
 from extension_core.options.hybrid import Options
 from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, grid_for, steps_for

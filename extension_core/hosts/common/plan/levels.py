@@ -13,7 +13,7 @@ from modules import sd_samplers, sd_samplers_kdiffusion, sd_samplers_lcm, sd_sam
 from modules.models.diffusion.uni_pc import uni_pc
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.plan.noise import Kind, Noise
+from extension_core.hosts.noise import Kind, Noise
 from extension_core.sampling.schedule import Levels, Unit
 
 _TIMESTEPS = 1000  # of every noise schedule of SD 1.x, 2.x and SDXL

@@ -13,7 +13,7 @@ from modules import sd_samplers_common, shared
 
 from extension_core.errors import DiversityError, first_line
 from extension_core.hosts.common.plan.levels import Reading, host_levels, sampler_unit, unipc_levels
-from extension_core.hosts.common.plan.noise import Noise
+from extension_core.hosts.noise import Noise
 from extension_core.options.hybrid import Options
 from extension_core.sampling.calls import Stochastic
 from extension_core.sampling.plan import (

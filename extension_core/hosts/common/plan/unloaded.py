@@ -12,7 +12,7 @@ import torch
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.files.loaded_checkpoint import is_of_next_image
-from extension_core.hosts.common.plan.noise import Kind, Noise
+from extension_core.hosts.noise import Kind, Noise
 from extension_core.hosts.protocols import Host
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.weights.placement import Lives

@@ -8,20 +8,7 @@ from typing import Any
 
 import torch
 
-
-@dataclass(frozen=True, eq=False)
-class Predicted:
-    """Predictions of x0, [B, C, H, W] each.
-
-    Attributes:
-        guided: after guidance, as the sampler uses it.
-        cond: the conditional prediction alone, None where it cannot be told apart.
-        uncond: the unconditional one, None where it was not computed.
-    """
-
-    guided: torch.Tensor
-    cond: torch.Tensor | None = None
-    uncond: torch.Tensor | None = None
+from extension_core.hosts.protocols import Predicted
 
 
 def behind_the_mask(denoiser: Any, x0: torch.Tensor) -> torch.Tensor:

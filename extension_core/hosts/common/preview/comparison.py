@@ -17,7 +17,7 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.common.preview import side_by_side
 from extension_core.hosts.common.preview.page_key import Comparison, PageKey
 from extension_core.hosts.common.preview.recorded import Role
-from extension_core.hosts.common.xyz.plot import selected_file
+from extension_core.hosts.common.processing.scripts import selected_file
 from extension_core.options.hybrid import Options
 from extension_core.options.positions import Arguments
 

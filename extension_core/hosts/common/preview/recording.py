@@ -20,8 +20,8 @@ from extension_core.hosts.common.preview.decoders import DECODERS
 from extension_core.hosts.common.preview.page_key import PageKey
 from extension_core.hosts.common.preview.recorded import STORE, Recorded, about
 from extension_core.hosts.common.preview.stopping import Stopping
-from extension_core.hosts.common.request.attributes import set_until_closed
-from extension_core.hosts.common.request.takeover import TakeOver
+from extension_core.hosts.common.processing.attributes import set_until_closed
+from extension_core.hosts.common.processing.takeover import TakeOver
 from extension_core.hosts.protocols import Host, Watched
 from extension_core.options.preview import PreviewOptions
 from extension_core.sampling.schedule import NoiseSchedule

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from extension_core.hosts.common.preview.recorded import STORE, about
-from extension_core.hosts.common.request.takeover import Replaced
+from extension_core.hosts.common.processing.takeover import Replaced
 from extension_core.trajectory.store import Generation, State
 
 if TYPE_CHECKING:

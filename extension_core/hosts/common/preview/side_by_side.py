@@ -12,7 +12,7 @@ from PIL import Image
 
 from extension_core.errors import first_line
 from extension_core.hosts.common.preview.recorded import Role
-from extension_core.hosts.common.request.grid_diversity import MEASURE, diversity_of
+from extension_core.hosts.common.processing.grid_diversity import MEASURE, diversity_of
 from extension_core.measures.rows import Row, sheet_of_rows
 from extension_core.options.fields import INFOTEXT_PREFIX
 

@@ -9,7 +9,7 @@ import torch
 from modules import devices, shared
 
 from extension_core.hosts.common.preview.recorded import StopRequest
-from extension_core.hosts.common.request import infotext
+from extension_core.hosts.common.processing import infotext
 from extension_core.options.fields import INFOTEXT_PREFIX
 from extension_core.trajectory.frames import Section, Tag
 from extension_core.trajectory.store import Generation

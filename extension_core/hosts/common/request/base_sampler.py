@@ -15,7 +15,7 @@ from typing import Any
 from modules import sd_samplers, shared
 
 from extension_core.hosts.common.plan.levels import sampler_data
-from extension_core.hosts.common.request.attributes import set_by_others
+from extension_core.hosts.common.processing.attributes import set_by_others
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.sampling.plan import PassPlan
 

@@ -11,6 +11,7 @@ import torch
 from modules import shared
 
 from extension_core.errors import DiversityError
+from extension_core.hosts.common.files.loaded_checkpoint import loaded_name
 from extension_core.hosts.common.plan.cautions import cautions_on
 from extension_core.hosts.common.plan.conflicts import check_conflicts
 from extension_core.hosts.common.plan.distilled_model import (
@@ -22,16 +23,16 @@ from extension_core.hosts.common.plan.distilled_model import (
     settle_models,
     title_of,
 )
-from extension_core.hosts.common.plan.noise import Noise
 from extension_core.hosts.common.plan.notes import notes_on, notes_on_prompts
 from extension_core.hosts.common.plan.passes import Passes
 from extension_core.hosts.common.plan.replaced_settings import replaced, settings_of
-from extension_core.hosts.common.request import infotext
-from extension_core.hosts.common.request.attributes import during
-from extension_core.hosts.common.request.conditioning import other_caches
+from extension_core.hosts.common.processing import infotext
+from extension_core.hosts.common.processing.attributes import during
+from extension_core.hosts.common.processing.conditioning import other_caches
+from extension_core.hosts.common.processing.takeover import READINGS, TakeOver
 from extension_core.hosts.common.request.inner_passes import PAINTED, InnerPasses
 from extension_core.hosts.common.request.sampler import RunningPass, Watch
-from extension_core.hosts.common.request.takeover import READINGS, TakeOver
+from extension_core.hosts.noise import Noise
 from extension_core.hosts.protocols import Host, Second
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.options.fields import INFOTEXT_PREFIX
@@ -321,8 +322,3 @@ def _memory_for(doing: str) -> Iterator[None]:
             f"Memory ran out while {doing} ({str(error).splitlines()[0]:.200}); make the image or the batch smaller, "
             "or close other programs."
         ) from error
-
-
-def loaded_name() -> str:
-    """The loaded checkpoint's name."""
-    return shared.sd_model.sd_checkpoint_info.name_for_extra

@@ -17,10 +17,10 @@ import torch
 from modules import devices, sd_samplers_common, shared
 
 from extension_core.hosts.common.plan.levels import inner_kind, is_hosts_own
-from extension_core.hosts.common.plan.noise import same_levels
 from extension_core.hosts.common.plan.passes import Passes
-from extension_core.hosts.common.request.attributes import during, set_until_closed
+from extension_core.hosts.common.processing.attributes import during, set_until_closed
 from extension_core.hosts.common.request.base_sampler import BaseSampler
+from extension_core.hosts.noise import same_levels
 from extension_core.hosts.protocols import Host, Second
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.sampling.plan import PassPlan, Run

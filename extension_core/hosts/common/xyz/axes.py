@@ -10,8 +10,8 @@ from modules import sd_samplers
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.files import choices
 from extension_core.hosts.common.plan.levels import sampler_unit
+from extension_core.hosts.common.processing.scripts import modules_of_plot
 from extension_core.hosts.common.xyz import cells
-from extension_core.hosts.common.xyz.plot import modules_of_plot
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.options.axes import AXES, PREFIX, Axis
 

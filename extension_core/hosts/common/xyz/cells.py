@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from extension_core.hosts.common.request import infotext
-from extension_core.hosts.common.request.takeover import TakeOver
-from extension_core.hosts.common.xyz.plot import is_plot
+from extension_core.hosts.common.processing import infotext
+from extension_core.hosts.common.processing.scripts import is_plot
+from extension_core.hosts.common.processing.takeover import TakeOver
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.measures.captions import card
-from extension_core.options.fields import INFOTEXT_PREFIX
 
-REFUSED = f"{INFOTEXT_PREFIX} refused"
 _VALUES = "diversity_distillation_axes"
 _SWEEP = "diversity_distillation_sweep"
 
@@ -90,7 +88,7 @@ def _shown(p: Any, sweep: Sweep, sample: Callable[..., Any]) -> Callable[..., An
             sweep.refused = sweep.refused or refused
             p.do_not_save_samples = True
             p.comment(str(refused))
-            infotext.tell(p, {REFUSED: str(refused)})
+            infotext.tell(p, {infotext.REFUSED: str(refused)})
             return _cards(p, str(refused))
         sweep.made += 1
         return result

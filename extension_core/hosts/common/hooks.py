@@ -9,12 +9,14 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from extension_core.hosts.common.files.loaded_checkpoint import loaded_name
 from extension_core.hosts.common.plan.distilled_model import settle_models
 from extension_core.hosts.common.preview import comparison, recording
 from extension_core.hosts.common.preview.recording import Recording
-from extension_core.hosts.common.request import grid_diversity, infotext, request, takeover
-from extension_core.hosts.common.request.attributes import fresh_stack
-from extension_core.hosts.common.request.takeover import TakeOver
+from extension_core.hosts.common.processing import grid_diversity, infotext, takeover
+from extension_core.hosts.common.processing.attributes import fresh_stack
+from extension_core.hosts.common.processing.takeover import TakeOver
+from extension_core.hosts.common.request import request
 from extension_core.hosts.common.xyz import cells
 from extension_core.hosts.protocols import Host
 from extension_core.options.positions import Arguments
@@ -99,7 +101,7 @@ def before_sampling(p: Any) -> None:
 
 
 def _one_model() -> tuple[PhaseName, str]:
-    return "", request.loaded_name()
+    return "", loaded_name()
 
 
 def image_finished(p: Any) -> None:

@@ -18,6 +18,7 @@ from extension_core.options.fields import INFOTEXT_PREFIX
 
 SWITCH = f"{INFOTEXT_PREFIX} switch"
 ENDED = f"{INFOTEXT_PREFIX} ended"
+REFUSED = f"{INFOTEXT_PREFIX} refused"
 # The hosts' own entries by the settings they tell of, which are the user's again when an image's infotext is written.
 _HOST_ENTRIES = {"Steps": "steps", "Sampler": "sampler_name", "Schedule type": "scheduler", "CFG scale": "cfg_scale"}
 
