@@ -14,7 +14,7 @@ from benches.host import Host
 from benches.timing import Clock, Seconds, return_free_memory
 from extension_core.weights.reader import read_header
 from extension_core.weights.second_model import SecondModel
-from extension_core.weights.selection import Wanted
+from extension_core.weights.selection import Selection
 
 MIB = 1 << 20
 _EXCHANGES = 10
@@ -65,7 +65,7 @@ def second_model(path: Path) -> SecondModel:
     from extension_core.hosts.a1111 import model
 
     request = SimpleNamespace(width=512, height=512, batch_size=1)
-    return model.second_model(Wanted(read_header(path), model.check_file(path, "auto")), request, "both")[0]
+    return model.second_model(Selection(read_header(path), model.check_file(path, "auto")), request, "both")[0]
 
 
 def drop() -> None:

@@ -12,7 +12,7 @@ from benches import checkpoints, sampling
 from benches.host import Host
 from benches.timing import Clock, Seconds, return_free_memory
 from extension_core.weights.reader import read_header
-from extension_core.weights.selection import Wanted
+from extension_core.weights.selection import Selection
 
 
 class Forge(Host):
@@ -85,7 +85,7 @@ def _our_load(_host: Forge, _base: Path, distilled: Path) -> Seconds:
     from extension_core.hosts.forge import model
 
     clock = Clock()
-    model.second_model(Wanted(read_header(distilled), model.check_file(distilled, "auto")))
+    model.second_model(Selection(read_header(distilled), model.check_file(distilled, "auto")))
     seconds = clock.read()
     model.RESIDENCY.drop()
     return seconds

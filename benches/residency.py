@@ -23,14 +23,14 @@ from benches.host import Host
 from benches.timing import Clock
 from embedded.distill.export import build_model
 from extension_core.weights.eight_bit import packed_bytes
-from extension_core.weights.transfer import DirectLane
+from extension_core.weights.transfer import DirectCopies
 
 RESIDENCIES = ("both", "ram", "8bit")
 GB = 1e9
 _BASE = {"steps": 50, "cfg_scale": 7.0, "sampler_name": "Euler"}
 
 
-class PlayedCard(DirectLane):
+class PlayedCard(DirectCopies):
     """A card whose memory is RAM."""
 
     def serves(self, device: torch.device) -> bool:

@@ -16,8 +16,8 @@ from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
 from extension_core.weights.file_facts import Facts
-from extension_core.weights.placement import Lives
-from extension_core.weights.selection import Wanted
+from extension_core.weights.placement import Placed
+from extension_core.weights.selection import Selection
 
 
 class Decoding(Protocol):
@@ -95,7 +95,7 @@ class Second(Protocol):
         ...
 
     @property
-    def lives(self) -> Lives:
+    def placed(self) -> Placed:
         """Where base and distilled model live now."""
         ...
 
@@ -196,7 +196,7 @@ class Host(Protocol):
         """What the user should know of other extensions that this request has switched on, once it is settled."""
         ...
 
-    def second_model(self, wanted: Wanted, p: Any, residency: str) -> Second:
+    def second_model(self, selection: Selection, p: Any, residency: str) -> Second:
         """The resident second model, loaded if it is not resident yet.
 
         Args:
@@ -208,7 +208,7 @@ class Host(Protocol):
         """
         ...
 
-    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
+    def expected_placement(self, path: Path | None, p: Any, residency: str) -> Placed:
         """Where the models would live if a request ran now with the second model in `path`, if any."""
         ...
 

@@ -114,17 +114,17 @@ class Arguments:
     @classmethod
     def _from_mapping(cls, values: Mapping[str, Any]) -> Arguments:
         rest = {"enabled": True, **values}
-        asked = rest.pop(PREVIEW, False)
-        if isinstance(asked, Mapping):
-            asked = {"preview": True, **cast("Mapping[str, Any]", asked)}
-        elif isinstance(asked, bool):
-            asked = {"preview": asked}
+        preview = rest.pop(PREVIEW, False)
+        if isinstance(preview, Mapping):
+            preview = {"preview": True, **cast("Mapping[str, Any]", preview)}
+        elif isinstance(preview, bool):
+            preview = {"preview": preview}
         else:
             raise DiversityError(
-                f"{PREVIEW} of Diversity Distillation is {asked!r:.80}; it must be a dict of the preview's arguments, "
-                "true or false."
+                f"{PREVIEW} of Diversity Distillation is {preview!r:.80}; it must be a dict of the preview's "
+                "arguments, true or false."
             )
-        return cls(Options.from_mapping(rest), PreviewOptions.from_mapping(asked))
+        return cls(Options.from_mapping(rest), PreviewOptions.from_mapping(preview))
 
 
 def in_positions(options: Sequence[Any], preview: Sequence[Any]) -> list[Any]:

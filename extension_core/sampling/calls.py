@@ -65,16 +65,16 @@ def call_levels(sampler: str, levels: Levels, how: Stochastic = NO_CHURN) -> lis
 
 def _calls(sampler: str, levels: Levels, how: Stochastic) -> Iterator[float]:
     end = levels[-1]
-    for i, (level, following) in enumerate(pairwise(levels)):
+    for i, (level, next_level) in enumerate(pairwise(levels)):
         start = _churned(level, len(levels) - 1, how) if sampler in _CHURNING else level
         yield start
-        if (sampler == "PLMS" and i == 0) or (following > 0 and sampler in _SECOND_AT_END):
-            yield following
-        elif sampler in _TWO_AHEAD and following != end:
+        if (sampler == "PLMS" and i == 0) or (next_level > 0 and sampler in _SECOND_AT_END):
+            yield next_level
+        elif sampler in _TWO_AHEAD and next_level != end:
             yield from (ahead for ahead in levels[i + 1 : i + 3] if ahead != end)
-        elif following > 0 and sampler in _SECOND_IN_BETWEEN:
-            yield (start * following) ** 0.5
-        elif sampler in _SECOND_ABOVE_DOWN and (down := _down(level, following, how.eta)) > 0:
+        elif next_level > 0 and sampler in _SECOND_IN_BETWEEN:
+            yield (start * next_level) ** 0.5
+        elif sampler in _SECOND_ABOVE_DOWN and (down := _down(level, next_level, how.eta)) > 0:
             yield (level * down) ** 0.5
 
 
@@ -83,10 +83,10 @@ def _churned(level: float, steps: int, how: Stochastic) -> float:
     return level * (1.0 + min(how.churn / steps, _MOST_CHURN)) if churns else level
 
 
-def _down(level: float, following: float, eta: float) -> float:
+def _down(level: float, next_level: float, eta: float) -> float:
     """The level that an ancestral step goes down to before it adds noise again."""
-    up = min(following, eta * (following**2 * (level**2 - following**2) / level**2) ** 0.5)
-    return max(following**2 - up**2, 0.0) ** 0.5
+    up = min(next_level, eta * (next_level**2 * (level**2 - next_level**2) / level**2) ** 0.5)
+    return max(next_level**2 - up**2, 0.0) ** 0.5
 
 
 def expected_calls(

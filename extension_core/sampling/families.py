@@ -10,7 +10,7 @@ from typing import Literal
 from extension_core.errors import DiversityError
 from extension_core.options.hybrid import Options
 from extension_core.sampling.file_words import words_of
-from extension_core.sampling.telling import Told, hints_at_few_steps, other_kind, tell
+from extension_core.sampling.telling import NameSays, hints_at_few_steps, other_kind, tell
 
 Grid = Literal["lcm", "trailing", "host", "single_399", "single_800"]
 
@@ -105,16 +105,16 @@ def detect_family(file_name: str, metadata: Mapping[str, str]) -> Detection:
     """Tell the family from what a file's metadata calls it, then from its name; custom when neither says."""
     taught = any(str(metadata.get(key, "")) not in ("", "{}", "[]", "0", "None") for key in _PICTURES)
     sources = [(where, text, tell(text, taught or alone)) for where, text, alone in _sources(file_name, metadata)]
-    steps = next((told.steps for _, _, told in sources if told.family and told.steps), None)
-    steps = steps or next((told.steps for _, _, told in reversed(sources) if told.steps), None)
+    steps = next((says.steps for _, _, says in sources if says.family and says.steps), None)
+    steps = steps or next((says.steps for _, _, says in reversed(sources) if says.steps), None)
     kinds = (other_kind(str(metadata[key])[:_LONGEST_NAME]) for key in _KINDS if metadata.get(key))
     kind = next(filter(None, kinds), "")
     if kind:
         return _custom(f"its metadata says {kind}, for which there is no family", steps, hints=True)
-    for where, text, told in sources:
-        if told.family:
-            return _detected(where, text, told, steps, sources[-1][2])
-    said = next((f"{where} {told.words}" for where, _, told in sources if told.words), "")
+    for where, text, says in sources:
+        if says.family:
+            return _detected(where, text, says, steps, sources[-1][2])
+    said = next((f"{where} {says.words}" for where, _, says in sources if says.words), "")
     hints = bool(said) or any(hints_at_few_steps(text) for text in _all_texts(file_name, metadata))
     return _custom(said or "neither file name nor metadata names a family", steps, hints)
 
@@ -132,9 +132,9 @@ def _sources(file_name: str, metadata: Mapping[str, str]) -> list[tuple[str, str
     sources = [(f"its metadata {key}", text, False) for key, text in named if len(text) <= _LONGEST_NAME]
     tags = [tag.strip() for tag in str(metadata.get("modelspec.tags", ""))[:_LONGEST_TAGS].split(",")]
     telling = {
-        told: tag
+        says: tag
         for tag in tags
-        if 0 < len(tag) <= _LONGEST_NAME and (told := tell(tag, len(words_of(tag)) == 1).family)
+        if 0 < len(tag) <= _LONGEST_NAME and (says := tell(tag, len(words_of(tag)) == 1).family)
     }
     if len(telling) == 1:
         tag = next(iter(telling.values()))
@@ -142,15 +142,15 @@ def _sources(file_name: str, metadata: Mapping[str, str]) -> list[tuple[str, str
     return [*sources, (f"the file name '{file_name}'", file_name, False)]
 
 
-def _detected(where: str, text: str, told: Told, steps: int | None, name: Told) -> Detection:
-    family = FAMILIES[told.family]
-    sampler = told.sampler or name.sampler
+def _detected(where: str, text: str, says: NameSays, steps: int | None, name: NameSays) -> Detection:
+    family = FAMILIES[says.family]
+    sampler = says.sampler or name.sampler
     if sampler and sampler != family.sampler:
-        return _custom(f"{where} {told.words} for the sampler {sampler}", steps, hints=True)
+        return _custom(f"{where} {says.words} for the sampler {sampler}", steps, hints=True)
     keeps_cfg = family.name in ("hyper", "pcm") and _KEEPS_CFG.search(text) is not None
-    unified = family.name == "hyper" and steps == 1 and (told.has_lora or name.has_lora)
+    unified = family.name == "hyper" and steps == 1 and (says.has_lora or name.has_lora)
     predicts_x0 = family.name == "lightning" and steps == 1
-    return Detection(family, None if unified else steps, f"{where} {told.words}", keeps_cfg, unified, predicts_x0)
+    return Detection(family, None if unified else steps, f"{where} {says.words}", keeps_cfg, unified, predicts_x0)
 
 
 def _custom(why: str, steps: int | None, hints: bool) -> Detection:

@@ -39,9 +39,9 @@ class Word:
         """Whether it is digits."""
         return self.text.isdecimal()
 
-    def touches(self, following: Word) -> bool:
+    def touches(self, next_word: Word) -> bool:
         """Whether nothing stands between this and the next one."""
-        return self.end == following.start
+        return self.end == next_word.start
 
 
 def words_of(text: str) -> list[Word]:

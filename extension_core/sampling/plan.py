@@ -161,8 +161,8 @@ def _arrows(levels: Levels, schedule: NoiseSchedule, unit: Unit) -> str:
 
 def base_takes_part(options: Options, pass_name: str) -> bool:
     """Whether the base runs in this pass; img2img counts as a first pass."""
-    wanted = {"first": ("first pass", "img2img"), "hires": ("hires pass",)}
-    return options.passes == "both" or pass_name in wanted[options.passes]
+    target = {"first": ("first pass", "img2img"), "hires": ("hires pass",)}
+    return options.passes == "both" or pass_name in target[options.passes]
 
 
 def check_switch_step(options: Options, pass_name: str, steps: int) -> None:
@@ -268,11 +268,11 @@ def plan_pass(request: PassRequest, options: Options, schedule: NoiseSchedule) -
     return replace(plan, calls=_calls(plan))
 
 
-def _in_unit(levels: Levels, unit: Unit, wanted: Unit, schedule: NoiseSchedule) -> Levels:
+def _in_unit(levels: Levels, unit: Unit, target: Unit, schedule: NoiseSchedule) -> Levels:
     """Levels in the unit of another sampler."""
-    if unit == wanted:
+    if unit == target:
         return levels
-    if wanted == "sigma":
+    if target == "sigma":
         return tuple(schedule.to_sigma(level, "timestep") for level in levels)
     return tuple(float(round(schedule.timestep(level))) for level in levels)
 

@@ -35,24 +35,24 @@ def difference(plan: PassPlan, calls: Sequence[Call], schedule: NoiseSchedule) -
     left = list(calls)
     planned: list[Call] = []
     for run in plan.runs:
-        wanted = _wanted(plan, run)
-        if wanted is None:
+        due = _planned_calls(plan, run)
+        if due is None:
             if missing := _phases(run) - {call.phase for call in calls}:
                 return f"the {_names(missing)} made no step of the {plan.name}"
             continue
-        planned += wanted
-        for call in wanted:
+        planned += due
+        for call in due:
             match = next((made for made in left if _same(call, made, run)), None)
             if match is None:
                 return _missing(plan, call, calls, schedule)
             left.remove(match)
-    if any(_wanted(plan, run) is None or run.sampler in OWN_GRID_SAMPLERS for run in plan.runs):
+    if any(_planned_calls(plan, run) is None or run.sampler in OWN_GRID_SAMPLERS for run in plan.runs):
         return ""
     strange = next((made for made in left if not any(_near(made, call) for call in planned)), None)
     return "" if strange is None else _unplanned(plan, strange, schedule)
 
 
-def _wanted(plan: PassPlan, run: Run) -> list[Call] | None:
+def _planned_calls(plan: PassPlan, run: Run) -> list[Call] | None:
     levels = call_levels(run.sampler, run.levels, plan.how)
     return None if levels is None else [Call(run.boundary.phase(level), level, run.unit) for level in levels]
 
@@ -76,8 +76,8 @@ def _near(made: Call, planned: Call) -> bool:
 
 def _missing(plan: PassPlan, call: Call, calls: Sequence[Call], schedule: NoiseSchedule) -> str:
     counts = ", ".join(f"{phase.value} {sum(made.phase is phase for made in calls)}" for phase in Phase)
-    wanted = plan.calls or {}
-    planned = ", ".join(f"{phase.value} {wanted.get(phase, 0)}" for phase in Phase)
+    due = plan.calls or {}
+    planned = ", ".join(f"{phase.value} {due.get(phase, 0)}" for phase in Phase)
     return (
         f"{planned} U-Net calls were planned for the {plan.name} and {counts} were made, none of them by the "
         f"{call.phase.value} model at {_at(call, schedule)} where one was due"

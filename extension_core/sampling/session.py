@@ -14,9 +14,9 @@ from extension_core.sampling.routing import Phase
 
 HASH_KEY = f"{INFOTEXT_PREFIX} distilled model hash"
 RUN_AS_KEY = f"{INFOTEXT_PREFIX} run as"
-_ASKED_KEY = f"{INFOTEXT_PREFIX} asked"
+_REQUESTED_KEY = f"{INFOTEXT_PREFIX} asked"
 # Everything that infotexts hold of this extension beside the options.
-TOLD = (
+INFOTEXT_KEYS = (
     *("distilled model hash", "run as", "asked", "plan", "switch", "version", "U-Net calls", "memory", "note"),
     *("ended", "diversity", "compared", "stopped at", "refused"),
 )
@@ -129,7 +129,7 @@ class Session:
                     result[HASH_KEY] = self.model_hash
             elif name == "mode" or (name != "enabled" and value != getattr(defaults, name)):
                 result[key] = infotext_value(value)
-        settled = {RUN_AS_KEY: self.run_as if self.model_title else "", _ASKED_KEY: self.asked}
+        settled = {RUN_AS_KEY: self.run_as if self.model_title else "", _REQUESTED_KEY: self.asked}
         result |= {key: text for key, text in settled.items() if text}
         return {**result, **self.infotext_of_plan(), f"{INFOTEXT_PREFIX} version": __version__}
 

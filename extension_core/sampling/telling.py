@@ -47,7 +47,7 @@ _LONGEST_ENDING = len("ppsde")
 
 
 @dataclass(frozen=True)
-class Told:
+class NameSays:
     """What a name tells.
 
     Attributes:
@@ -91,7 +91,7 @@ class _Name:
         return any(self.is_base(at) for at in places)
 
 
-def tell(text: str, taught_by_pictures: bool = False) -> Told:
+def tell(text: str, taught_by_pictures: bool = False) -> NameSays:
     """What a file's name tells.
 
     Args:
@@ -103,11 +103,11 @@ def tell(text: str, taught_by_pictures: bool = False) -> Told:
     lora = any("lora" in word.text for word in name.words)
     found = dict(_families(name, taught_by_pictures))
     if found and (other := other_kind(text)):
-        return Told("", f"says {other}, for which there is no family", steps, sampler, lora)
+        return NameSays("", f"says {other}, for which there is no family", steps, sampler, lora)
     if len(found) > 1:
-        return Told("", f"says {' and '.join(found.values())} at once", steps, sampler, lora)
+        return NameSays("", f"says {' and '.join(found.values())} at once", steps, sampler, lora)
     family, said = next(iter(found.items()), ("", ""))
-    return Told(family, f"says {said}" if said else "", steps, sampler, lora)
+    return NameSays(family, f"says {said}" if said else "", steps, sampler, lora)
 
 
 def other_kind(text: str) -> str:

@@ -15,11 +15,11 @@ from extension_core.options.hybrid import BY_NAME, FIELDS, Options
 from extension_core.options.positions import Pasted
 from extension_core.sampling.families import Detection
 from extension_core.sampling.roles import roles_of
-from extension_core.sampling.session import HASH_KEY, RUN_AS_KEY, TOLD
+from extension_core.sampling.session import HASH_KEY, INFOTEXT_KEYS, RUN_AS_KEY
 from extension_core.sampling.settled import Settled, to_run_again
 
 _MARK = BY_NAME["mode"].infotext_key
-_KNOWN_KEYS = {f"{INFOTEXT_PREFIX} {words}" for words in TOLD} | {spec.infotext_key for spec in FIELDS}
+_KNOWN_KEYS = {f"{INFOTEXT_PREFIX} {words}" for words in INFOTEXT_KEYS} | {spec.infotext_key for spec in FIELDS}
 _VERSION = f"{INFOTEXT_PREFIX} version"
 _MOST_NAMED = 3
 _LONGEST_VALUE = 40

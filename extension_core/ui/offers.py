@@ -63,11 +63,11 @@ class Offer:
         if found is None:
             return ""
         if not is_few_step(found):
-            told = "may be a few-step model, family not known" if found.hints or found.steps else "family not known"
+            family = "may be a few-step model, family not known" if found.hints or found.steps else "family not known"
         else:
-            told = found.family.label
+            family = found.family.label
         steps = f"{found.steps} step{'s' if found.steps > 1 else ''}" if found.steps else ""
-        return ", ".join(filter(None, (_KINDS.get(self.kind, ""), told, steps)))
+        return ", ".join(filter(None, (_KINDS.get(self.kind, ""), family, steps)))
 
 
 def best_first(offers: Iterable[Offer], part: Phase = Phase.DISTILLED) -> list[Offer]:
@@ -90,9 +90,9 @@ def _rank(offer: Offer, part: Phase) -> int:
     if offer.fits is False or offer.detection is None:
         return 4
     few_step = is_few_step(offer.detection)
-    wanted = few_step if part is Phase.DISTILLED else not few_step and offer.kind != "lora"
+    fits = few_step if part is Phase.DISTILLED else not few_step and offer.kind != "lora"
     unsure = bool(offer.detection.hints or offer.detection.steps)
-    if wanted:
+    if fits:
         return 0 if offer.fits or part is Phase.DISTILLED else 1
     return 2 if unsure or offer.fits is None else 3
 

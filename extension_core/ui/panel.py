@@ -83,8 +83,8 @@ def _add_group(group: Group, host: HostParts, made: dict[str, Any]) -> None:
         reset = _button(f"Reset {group.title}", f"{elem_id}_reset", elem_classes=["diversity-reset"], size="sm")
     components = [made[name] for name in group.options]
     values = [BY_NAME[name].as_shown(default_of(name)) for name in group.options]
-    answer = values if len(values) > 1 else values[0]
-    reset.click(fn=lambda: answer, outputs=components, queue=False, show_progress=False)
+    defaults = values if len(values) > 1 else values[0]
+    reset.click(fn=lambda: defaults, outputs=components, queue=False, show_progress=False)
 
 
 def _button(label: str, elem_id: str, **looks: Any) -> Any:

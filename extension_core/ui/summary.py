@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.session import Session
-from extension_core.weights.placement import Lives
+from extension_core.weights.placement import Placed
 
 _HEADINGS = ("Model", "Steps", "Prompt's LoRAs", "Where it lives")
 _PASS_LABELS = {"first pass": "first", "hires pass": "hires"}
@@ -28,23 +28,23 @@ class Model:
     changed_by: str = ""
 
 
-def summary_html(session: Session, models: Mapping[Phase, Model], lives: Lives) -> str:
+def summary_html(session: Session, models: Mapping[Phase, Model], placed: Placed) -> str:
     """One row for each model that takes part, and below them why they live where they do.
 
     Args:
         models: those in memory; one that takes no part is named below the table.
     """
     steps = {phase: _steps(session, phase) for phase in models}
-    rows = "".join(_row(session, phase, model, steps[phase], lives) for phase, model in models.items() if steps[phase])
+    rows = "".join(_row(session, phase, model, steps[phase], placed) for phase, model in models.items() if steps[phase])
     head = "".join(f"<th scope='col'>{html.escape(text)}</th>" for text in _HEADINGS)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    idle = [_idle(model, _where(phase, lives)) for phase, model in models.items() if not steps[phase]]
-    notes = "; ".join(filter(None, [*idle, lives.why and f"memory: {lives.why}"]))
+    idle = [_idle(model, _where(phase, placed)) for phase, model in models.items() if not steps[phase]]
+    notes = "; ".join(filter(None, [*idle, placed.why and f"memory: {placed.why}"]))
     below = f"<p class='diversity-found'>{html.escape(notes)}</p>" if notes else ""
     return f"<div class='diversity-models'>{table}</div>{below}"
 
 
-def carried(strength: float, loaded: str, origin: str) -> str:
+def style_line(strength: float, loaded: str, origin: str) -> str:
     """What a distilled model gets of the loaded checkpoint's fine-tune."""
     return f"+ {strength:g} × style of {loaded} since {origin}"
 
@@ -54,10 +54,10 @@ def lora_on(strength: float, loaded: str) -> str:
     return f"LoRA × {strength:g} on {loaded}"
 
 
-def _row(session: Session, phase: Phase, model: Model, steps: str, lives: Lives) -> str:
+def _row(session: Session, phase: Phase, model: Model, steps: str, placed: Placed) -> str:
     changed = f"<small>{html.escape(model.changed_by)}</small>" if model.changed_by else ""
     name = f"<b>{phase.value}</b> <span>{html.escape(model.name)}</span>{changed}"
-    texts = (steps, _loras(session.lora_factor(phase)), _where(phase, lives))
+    texts = (steps, _loras(session.lora_factor(phase)), _where(phase, placed))
     cells = zip(_HEADINGS[1:], map(html.escape, texts), strict=True)
     rest = "".join(f'<td data-heading="{html.escape(heading)}">{text}</td>' for heading, text in cells)
     return f"<tr class='diversity-{phase.value}'><th scope='row'>{name}</th>{rest}</tr>"
@@ -67,8 +67,8 @@ def _loras(factor: float) -> str:
     return f"× {factor:g}" if factor else "none"
 
 
-def _where(phase: Phase, lives: Lives) -> str:
-    return lives.base if phase is Phase.BASE else lives.distilled
+def _where(phase: Phase, placed: Placed) -> str:
+    return placed.base if phase is Phase.BASE else placed.distilled
 
 
 def _idle(model: Model, where: str) -> str:

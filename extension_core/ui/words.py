@@ -76,15 +76,15 @@ def _who(plan: PassPlan, names: Mapping[Phase, str]) -> str:
     return "; ".join(parts)
 
 
-def replaced(asked: Settings, runs: Settings) -> str:
+def replaced(requested: Settings, runs: Settings) -> str:
     """E.g. `Your 20 steps, DPM++ 2M Karras, CFG 7 are replaced by 4, LCM, 1`; "" if all runs as asked."""
     pairs: list[tuple[str, str]] = []
-    if asked.steps and asked.steps != runs.steps:
-        pairs.append((_plural(asked.steps, "step"), str(runs.steps)))
-    if asked.sampler and asked.sampled != runs.sampled:
-        pairs.append((asked.sampled, runs.sampled))
-    if asked.cfg and runs.cfg and set(asked.cfg) != set(runs.cfg):
-        pairs.append((f"CFG {asked.guided}", runs.guided))
+    if requested.steps and requested.steps != runs.steps:
+        pairs.append((_plural(requested.steps, "step"), str(runs.steps)))
+    if requested.sampler and requested.sampled != runs.sampled:
+        pairs.append((requested.sampled, runs.sampled))
+    if requested.cfg and runs.cfg and set(requested.cfg) != set(runs.cfg):
+        pairs.append((f"CFG {requested.guided}", runs.guided))
     if not pairs:
         return ""
     theirs, ours = (", ".join(texts) for texts in zip(*pairs, strict=True))

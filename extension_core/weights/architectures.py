@@ -122,7 +122,7 @@ def lacks_blocks(names: Iterable[str]) -> bool | None:
 def same_blocks(lora: Iterable[str], unet: Iterable[str]) -> bool:
     """Whether a LoRA was made for a U-Net with as many blocks as this one, as far as their names say."""
     lora, unet = list(lora), list(unet)
-    return all(told(lora) is None or told(lora) == told(unet) for told in (by_depth, lacks_blocks))
+    return all(of(lora) is None or of(lora) == of(unet) for of in (by_depth, lacks_blocks))
 
 
 def other_architecture(keys: Iterable[str]) -> str | None:

@@ -173,13 +173,13 @@ def find(name: str, choices: Sequence[Choice]) -> Choice | None:
 
 def _named(name: str, choices: Sequence[Choice]) -> Choice | None:
     bare, checksum = _without_checksum(name)
-    for wanted in dict.fromkeys(filter(None, (name, bare, checksum))):
-        near = [choice for choice in choices if wanted.casefold() in choice.folded]
-        exact = [choice for choice in near if wanted in choice.called()]
+    for name_in_file in dict.fromkeys(filter(None, (name, bare, checksum))):
+        near = [choice for choice in choices if name_in_file.casefold() in choice.folded]
+        exact = [choice for choice in near if name_in_file in choice.called()]
         fold: Callable[[str], str] = str if exact else str.casefold
         if near:
             known = exact or near
-            labelled = [choice for choice in known if fold(choice.label) == fold(wanted)]
+            labelled = [choice for choice in known if fold(choice.label) == fold(name_in_file)]
             return labelled[0] if labelled else _only(name, known)
     return None
 

@@ -38,7 +38,7 @@ def state_of(path: Path) -> FileState:
     Raises:
         DiversityError: there is no file that can be read; says what is there instead.
     """
-    with told(path):
+    with named_errors(path):
         found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "no ordinary file"
@@ -78,7 +78,7 @@ def unchanged(path: Path, state: FileState) -> Generator[None, None, None]:
 
 
 @contextmanager
-def told(path: Path) -> Generator[None, None, None]:
+def named_errors(path: Path) -> Generator[None, None, None]:
     """While the system is asked for a model file: what it says of that is no sentence for users.
 
     Raises:

@@ -17,12 +17,12 @@ class Folders:
         """Whether any is another than it was at the last call; also at the first one. A folder changes with what it
         lists, not with what its files hold.
         """
-        asked = [str(folder) for folder in folders]
+        wished = [str(folder) for folder in folders]
         known = self._times
-        if all(folder in known for folder in asked) and all(_time(folder) == known[folder] for folder in known):
+        if all(folder in known for folder in wished) and all(_time(folder) == known[folder] for folder in known):
             return False
         # Asked before its files are looked at, so that what comes meanwhile is a change for the next call.
-        self._times = {inner: _time(inner) for folder in asked for inner in (folder, *_below(folder))}
+        self._times = {inner: _time(inner) for folder in wished for inner in (folder, *_below(folder))}
         return True
 
 

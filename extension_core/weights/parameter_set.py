@@ -15,7 +15,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from extension_core.weights.naming import NamedParameter
-from extension_core.weights.transfer import Bus, Lane
+from extension_core.weights.transfer import Copies, Exchange
 
 # Written by the host on layers: Lora's state, and the copies that its fp8 mode keeps beside the weights.
 BOOKKEEPING = ("network_current_names", "network_weights_backup", "network_bias_backup", "fp16_weight", "fp16_bias")
@@ -29,18 +29,18 @@ class Slot:
     parameter: torch.nn.Parameter
     waiting: torch.Tensor
 
-    def prepare(self, bus: Bus | None) -> None:
+    def prepare(self, exchange_copies: Exchange | None) -> None:
         """Everything that may fail for want of memory."""
-        if bus is not None and bus.lane.serves(self.parameter.device):
-            self.waiting = bus.lane.in_ram(self.waiting)
-            bus.reserve([self.parameter.data])
+        if exchange_copies is not None and exchange_copies.copies.serves(self.parameter.device):
+            self.waiting = exchange_copies.copies.in_ram(self.waiting)
+            exchange_copies.reserve([self.parameter.data])
         elif self.waiting.device != self.parameter.device:  # medvram and lowvram move modules about
             self.waiting = self.waiting.to(self.parameter.device)
 
-    def exchange(self, bus: Bus | None) -> None:
+    def exchange(self, exchange_copies: Exchange | None) -> None:
         """Swap the live and the waiting values: by pointer where both are in one memory, else through the bus."""
-        if bus is not None and bus.lane.serves(self.parameter.device):
-            self.waiting = bus.exchange(self.parameter.data, self.waiting)
+        if exchange_copies is not None and exchange_copies.copies.serves(self.parameter.device):
+            self.waiting = exchange_copies.exchange(self.parameter.data, self.waiting)
         else:
             self.waiting, self.parameter.data = self.parameter.data, self.waiting
 
@@ -54,17 +54,17 @@ class Layer:
     shared: list[NamedParameter] = field(default_factory=list[NamedParameter])
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def prepare(self, bus: Bus | None) -> None:
+    def prepare(self, exchange_copies: Exchange | None) -> None:
         """Everything that may fail for want of memory, before anything is swapped."""
         if self.shared and self.module.__dict__.get("network_weights_backup") is not None:
             self._unshare()
         for slot in self.slots:
-            slot.prepare(bus)
+            slot.prepare(exchange_copies)
 
-    def exchange(self, bus: Bus | None) -> None:
+    def exchange(self, exchange_copies: Exchange | None) -> None:
         """Swap values and notes."""
         for slot in self.slots:
-            slot.exchange(bus)
+            slot.exchange(exchange_copies)
         exchange_notes(self.module, self.notes)
 
     def _unshare(self) -> None:
@@ -100,7 +100,7 @@ class ParameterSet:
         alike: those with none, which both sets share while the same networks are in them.
         """
         self._layers, self._alike = list(layers), list(alike)
-        self._bus: Bus | None = None
+        self._exchange: Exchange | None = None
         self._arriving: list[RemovableHandle] = []
         self.active = False
 
@@ -115,7 +115,7 @@ class ParameterSet:
     @property
     def in_ram(self) -> bool:
         """Whether what waits is in RAM, not beside the parameters."""
-        return self._bus is not None
+        return self._exchange is not None
 
     def bytes_missing_on(self, device: torch.device) -> int:
         """Bytes of the waiting tensors that are elsewhere."""
@@ -129,28 +129,28 @@ class ParameterSet:
     def keep_beside(self) -> None:
         """What waits is where the parameters are, from the next exchange on."""
         self.settle()
-        self._bus = None
+        self._exchange = None
 
-    def keep_in_ram(self, lane: Lane) -> None:
+    def keep_in_ram(self, copies: Copies) -> None:
         """What waits is in RAM from now on, and comes and goes by `lane`."""
         self.settle()
         for layer in self._layers:
             for slot in layer.slots:
-                slot.waiting = lane.in_ram(slot.waiting)
-        if self._bus is None or self._bus.lane is not lane:
-            self._bus = Bus(lane)
+                slot.waiting = copies.in_ram(slot.waiting)
+        if self._exchange is None or self._exchange.copies is not copies:
+            self._exchange = Exchange(copies)
 
     def exchange(self) -> None:
         """Swap the two sets, all or nothing; a layer's values may still be on their way until it is called."""
         self.settle()
         for layer in self._layers:
-            layer.prepare(self._bus)
-        if self._bus is not None:
-            self._bus.lane.begin()
+            layer.prepare(self._exchange)
+        if self._exchange is not None:
+            self._exchange.copies.begin()
         for layer in self._layers:
-            layer.exchange(self._bus)
-            if self._bus is not None:
-                self._await_arrival(layer.module, self._bus.lane.mark())
+            layer.exchange(self._exchange)
+            if self._exchange is not None:
+                self._await_arrival(layer.module, self._exchange.copies.mark())
         self.active = not self.active
 
     def _await_arrival(self, module: torch.nn.Module, wait: Callable[[], None] | None) -> None:
@@ -159,8 +159,8 @@ class ParameterSet:
 
     def settle(self) -> None:
         """Wait until every value is where it belongs, for readers that do not call the layers."""
-        if self._arriving and self._bus is not None:
-            self._bus.lane.finish()
+        if self._arriving and self._exchange is not None:
+            self._exchange.copies.finish()
         for handle in self._arriving:
             handle.remove()
         self._arriving.clear()
@@ -168,9 +168,9 @@ class ParameterSet:
     def _waiting(self) -> Iterator[torch.Tensor]:
         return (slot.waiting for layer in self._layers for slot in layer.slots)
 
-    def activate(self, wanted: bool) -> None:
+    def activate(self, active: bool) -> None:
         """Put the second set in (True) or the module's own back (False)."""
-        if self.active != wanted:
+        if self.active != active:
             self.exchange()
 
     def keep_networks_apart(self) -> None:
@@ -184,7 +184,7 @@ class ParameterSet:
         self.settle()
         self._layers.clear()
         self._alike.clear()
-        self._bus = None
+        self._exchange = None
 
 
 def _bytes(tensor: torch.Tensor) -> int:
@@ -192,7 +192,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def build(
-    parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tensor | None], lane: Lane | None = None
+    parameters: Iterable[NamedParameter], load: Callable[[str], torch.Tensor | None], copies: Copies | None = None
 ) -> ParameterSet:
     """Build the second set of some parameters.
 
@@ -210,15 +210,15 @@ def build(
             layer.shared.append(named)
             continue
         own = _own_memory(second, loaded)
-        slot = Slot(getattr(named.owner, named.attribute), own if lane is None else lane.in_ram(own))
+        slot = Slot(getattr(named.owner, named.attribute), own if copies is None else copies.in_ram(own))
         layer.slots.append(slot)
         half_copy = f"fp16_{named.attribute}"
         if half_copy in named.layer.__dict__:
             layer.notes[half_copy] = loaded.to("cpu", torch.float16)
     different = [layer for layer in layers.values() if layer.slots]
     second_set = ParameterSet(different, (layer for layer in layers.values() if not layer.slots))
-    if lane is not None:
-        second_set.keep_in_ram(lane)
+    if copies is not None:
+        second_set.keep_in_ram(copies)
     return second_set
 
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 
 from extension_core.errors import DiversityError
-from extension_core.weights.file_state import state_of, told, unreadable
+from extension_core.weights.file_state import named_errors, state_of, unreadable
 
 _CHOOSE = "choose a safetensors file of the model"
 # What `torch.save` writes, from 1.6 to 2.13 (torch/serialization.py and caffe2/serialize/inline_container.cc).
@@ -44,7 +44,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         DiversityError: the file is missing, damaged, or holds more than tensors.
     """
-    with told(path), path.open("rb") as file:
+    with named_errors(path), path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     _check_archive(path, zipped)
     loaded = _dict(_by_torch(path, zipped))
@@ -61,7 +61,7 @@ def _dict(found: object) -> dict[object, object]:
 
 def _check_archive(path: Path, zipped: bool) -> None:
     if not zipped:
-        with told(path):
+        with named_errors(path):
             is_tar = tarfile.is_tarfile(path)
         if is_tar:
             raise unreadable(path, "it is a tar archive, a form from before 2018 that may run code", _CHOOSE)
@@ -79,7 +79,7 @@ def _check_archive(path: Path, zipped: bool) -> None:
 
 
 def _members(path: Path) -> list[str]:
-    with told(path):
+    with named_errors(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 return [entry.filename for entry in archive.infolist()]
@@ -93,7 +93,7 @@ def _by_torch(path: Path, zipped: bool) -> Any:
     load = torch.serialization.load
     mapped = {"mmap": True} if zipped and "mmap" in inspect.signature(load).parameters else {}
     try:
-        with told(path):
+        with named_errors(path):
             return load(path if not mapped else str(path), map_location="cpu", weights_only=True, **mapped)
     except DiversityError:
         raise

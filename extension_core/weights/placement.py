@@ -94,7 +94,7 @@ def working_bytes(width: int, height: int, batch: int, number_size: int) -> int:
 
 
 @dataclass(frozen=True)
-class Lives:
+class Placed:
     """Where each model lives, in words.
 
     Attributes:
@@ -115,19 +115,19 @@ class Lives:
         return f"{self.where} ({self.why})" if self.why else self.where
 
 
-def lives(choice: Choice, device: str) -> Lives:
+def placed(choice: Choice, device: str) -> Placed:
     """A choice in words, for a host that computes on `device`."""
     if choice.placement is Placement.BOTH:
-        return Lives(f"on {device}", f"on {device}", choice.why)
+        return Placed(f"on {device}", f"on {device}", choice.why)
     if choice.placement is Placement.RAM:
         either = f"on {device} for its steps, else in RAM"
-        return Lives(either, either, choice.why)
-    return Lives(f"on {device} in 8 bits, its own values in RAM", f"on {device}", choice.why)
+        return Placed(either, either, choice.why)
+    return Placed(f"on {device} in 8 bits, its own values in RAM", f"on {device}", choice.why)
 
 
 def ran_out(placement: Placement, device: str) -> Choice:
     """The choice after memory ran out on `device` with another one: the idle model waits in RAM."""
-    where = lives(Choice(placement), device).where
+    where = placed(Choice(placement), device).where
     return Choice(
         Placement.RAM,
         f"memory on {device} ran out with {placement.value}",

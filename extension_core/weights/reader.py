@@ -16,7 +16,7 @@ import torch
 
 from extension_core.options.model_names import PICKLE_SUFFIXES
 from extension_core.weights.disguised import LOOKED_AT, check_no_disguise
-from extension_core.weights.file_state import FileState, state_of, told, unchanged, unreadable
+from extension_core.weights.file_state import FileState, named_errors, state_of, unchanged, unreadable
 from extension_core.weights.pickles import load_tensors
 from extension_core.weights.scaled import Stored, scales_in, unscaled
 
@@ -70,7 +70,7 @@ def open_tensors(file: Path | Header) -> Generator[TensorSource, None, None]:
     state_of(file)
     is_pickle = file.suffix.lower() in PICKLE_SUFFIXES
     if is_pickle:
-        with told(file), file.open("rb") as opened:
+        with named_errors(file), file.open("rb") as opened:
             check_no_disguise(file, opened.read(LOOKED_AT), is_pickle)
         yield _Pickled(load_tensors(file))
         return
@@ -114,7 +114,7 @@ def header_of(path: Path, state: FileState) -> Header:
 
 def _parsed(path: Path) -> tuple[dict[str, Any], int, int]:
     """(a safetensors file's header, where its tensors begin, bytes in the file)."""
-    with told(path), path.open("rb") as file:
+    with named_errors(path), path.open("rb") as file:
         start = file.read(LOOKED_AT)
         check_no_disguise(path, start, is_pickle=False)
         length, size = int.from_bytes(start[:8], "little"), os.fstat(file.fileno()).st_size

@@ -17,9 +17,9 @@ from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.parameter_set import ParameterSet
 from extension_core.weights.placement import Placement
 from extension_core.weights.reader import Header, TensorSource, open_tensors
-from extension_core.weights.selection import Carry, open_origin
+from extension_core.weights.selection import Style, open_origin
 from extension_core.weights.style import carrying
-from extension_core.weights.transfer import Lane
+from extension_core.weights.transfer import Copies
 
 
 def _no_networks(_module: torch.nn.Module) -> None:
@@ -66,7 +66,7 @@ class SecondModel:
     def place(
         self,
         placement: Placement,
-        lane: Lane,
+        copies: Copies,
         unet: Sequence[NamedParameter] = (),
         merge: Merge = _no_networks,
         makes_base: bool = False,
@@ -85,7 +85,7 @@ class SecondModel:
             if placement is Placement.BOTH:
                 part.keep_beside()
             else:
-                part.keep_in_ram(lane)
+                part.keep_in_ram(copies)
         if placement is not Placement.EIGHT_BIT:
             self.base = None
         elif self.base is None or self.makes_base != makes_base or not self.base.covers(self.unet.modules):
@@ -138,8 +138,8 @@ def load_second_model(
     file: Header,
     unet: Sequence[NamedParameter],
     text: Sequence[NamedParameter],
-    carry: Carry | None = None,
-    lane: Lane | None = None,
+    style: Style | None = None,
+    copies: Copies | None = None,
 ) -> SecondModel:
     """Read a file's U-Net, and text encoder where `text` is not empty, as second sets; equal tensors are shared.
 
@@ -156,11 +156,11 @@ def load_second_model(
     names = [named.name for named in unet]
     with ExitStack() as stack:
         value = _loader(stack.enter_context(open_tensors(file)), names)
-        if carry is not None:
+        if style is not None:
             live = {named.name: named for named in (*unet, *text)}
-            origin = _loader(stack.enter_context(open_origin(carry)), names)
-            value = carrying(value, lambda name: live[name].clean, origin, carry.strength)
-        return build_second_model(file.path.name, unet, text, value, lane)
+            origin = _loader(stack.enter_context(open_origin(style)), names)
+            value = carrying(value, lambda name: live[name].clean, origin, style.strength)
+        return build_second_model(file.path.name, unet, text, value, copies)
 
 
 def build_second_model(
@@ -168,7 +168,7 @@ def build_second_model(
     unet: Sequence[NamedParameter],
     text: Sequence[NamedParameter],
     value: Callable[[str], torch.Tensor | None],
-    lane: Lane | None = None,
+    copies: Copies | None = None,
 ) -> SecondModel:
     """The second sets whose values `value` gives by canonical name, None where both models share one.
 
@@ -179,8 +179,8 @@ def build_second_model(
     """
     what = f"the distilled model '{name}' beside the loaded checkpoint"
     with _memory_for(what, "close other programs or choose a smaller model"), torch.no_grad():
-        unet_set = parameter_set.build(unet, value, lane)
-        text_set = parameter_set.build(text, value, lane)
+        unet_set = parameter_set.build(unet, value, copies)
+        text_set = parameter_set.build(text, value, copies)
     return SecondModel(unet_set, text_set if len(text_set) else None)
 
 

@@ -14,7 +14,7 @@ from extension_core.weights.reader import Header, TensorSource, open_tensors
 
 
 @dataclass(frozen=True)
-class Carry:
+class Style:
     """What the loaded checkpoint learnt since its origin, to be added to the distilled model.
 
     distilled + strength * (loaded - origin), for checkpoints that were fine-tuned as a whole: the paper's control
@@ -26,7 +26,7 @@ class Carry:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """A distilled model, settled once for a request: what its files are later does not matter to those that are read.
 
     Attributes:
@@ -39,7 +39,7 @@ class Wanted:
     header: Header
     own_text_encoder: bool
     lora_strength: float = 1.0
-    carry: Carry | None = None
+    style: Style | None = None
     makes_base: bool = False
 
     @property
@@ -49,8 +49,8 @@ class Wanted:
 
     def key(self, is_lora: bool) -> tuple[Any, ...]:
         """Equal for models that hold the same values beside the same base."""
-        carried = (*_identity(self.carry.origin), self.carry.strength) if self.carry else None
-        return (*_identity(self.header), self.own_text_encoder, self.lora_strength if is_lora else None, carried)
+        style_key = (*_identity(self.style.origin), self.style.strength) if self.style else None
+        return (*_identity(self.header), self.own_text_encoder, self.lora_strength if is_lora else None, style_key)
 
 
 def _identity(header: Header) -> tuple[Any, ...]:
@@ -89,13 +89,13 @@ def in_words_of_base(sentence: str) -> str:
 
 
 @contextmanager
-def open_origin(carry: Carry) -> Generator[TensorSource, None, None]:
+def open_origin(style: Style) -> Generator[TensorSource, None, None]:
     """The origin's tensors.
 
     Raises:
         DiversityError: it cannot be read, or is not the file any more that the request was settled on.
     """
-    path, state = carry.origin.path, carry.origin.state
+    path, state = style.origin.path, style.origin.state
     with as_origin():
         check_unchanged(path, state)
     with open_tensors(path) as source:

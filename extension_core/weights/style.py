@@ -9,7 +9,7 @@ import torch
 Value = Callable[[str], "torch.Tensor | None"]
 
 
-def carried(distilled: torch.Tensor, loaded: torch.Tensor, origin: torch.Tensor, strength: float) -> torch.Tensor:
+def with_style(distilled: torch.Tensor, loaded: torch.Tensor, origin: torch.Tensor, strength: float) -> torch.Tensor:
     """`distilled + strength * (loaded - origin)`, of one shape, in float32; whole numbers stay as they are."""
     if not distilled.is_floating_point():
         return distilled
@@ -24,12 +24,12 @@ def carrying(distilled: Value, loaded: Value, origin: Value, strength: float) ->
         own, live, before = distilled(name), loaded(name), origin(name)
         if own is None or live is None or before is None:
             return own
-        return carried(own, live, before, strength)
+        return with_style(own, live, before, strength)
 
     return value
 
 
-def with_carried(
+def with_styles(
     distilled: Mapping[str, torch.Tensor],
     loaded: Mapping[str, torch.Tensor],
     origin: Mapping[str, torch.Tensor],
@@ -39,6 +39,6 @@ def with_carried(
     result = dict(distilled)
     for name in distilled.keys() & loaded.keys() & origin.keys():
         own, live = distilled[name], loaded[name]
-        wanted = live.dtype if live.element_size() > 1 else own.dtype
-        result[name] = carried(own, live, origin[name], strength).to(wanted)
+        dtype = live.dtype if live.element_size() > 1 else own.dtype
+        result[name] = with_style(own, live, origin[name], strength).to(dtype)
     return result

@@ -11,7 +11,7 @@ import torch
 _WITH_STREAMS = ("cuda", "xpu")
 
 
-class Lane(Protocol):
+class Copies(Protocol):
     """Copies that are made one after the other, perhaps later than they are asked for."""
 
     def serves(self, device: torch.device) -> bool:
@@ -39,7 +39,7 @@ class Lane(Protocol):
         ...
 
 
-class DirectLane:
+class DirectCopies:
     """Copies at once."""
 
     def serves(self, device: torch.device) -> bool:
@@ -65,7 +65,7 @@ class DirectLane:
         """Nothing."""
 
 
-class StreamLane(DirectLane):
+class StreamCopies(DirectCopies):
     """Copies on a stream of its own."""
 
     def __init__(self, device: torch.device) -> None:
@@ -105,19 +105,19 @@ class StreamLane(DirectLane):
         self._stream.synchronize()
 
 
-def lane_for(device: torch.device) -> Lane:
+def copies_for(device: torch.device) -> Copies:
     """The way between RAM and a device."""
-    return StreamLane(device) if device.type in _WITH_STREAMS else DirectLane()
+    return StreamCopies(device) if device.type in _WITH_STREAMS else DirectCopies()
 
 
-class Bus:
+class Exchange:
     """Exchanges tensors on an accelerator with tensors in RAM, taking no memory on the accelerator.
 
     Each exchange leaves its RAM free for the next one of the same shape, so one spare a shape is all it needs.
     """
 
-    def __init__(self, lane: Lane) -> None:
-        self.lane = lane
+    def __init__(self, copies: Copies) -> None:
+        self.copies = copies
         self._spares: dict[tuple[torch.Size, torch.dtype], torch.Tensor] = {}
 
     def reserve(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -125,13 +125,13 @@ class Bus:
         for tensor in tensors:
             key = (tensor.shape, tensor.dtype)
             if key not in self._spares:
-                self._spares[key] = self.lane.in_ram(torch.empty_like(tensor, device="cpu"))
+                self._spares[key] = self.copies.in_ram(torch.empty_like(tensor, device="cpu"))
 
     def exchange(self, live: torch.Tensor, waiting: torch.Tensor) -> torch.Tensor:
         """Put the waiting values in the live tensor's memory; returns the tensor that takes the live ones to RAM."""
         key = (live.shape, live.dtype)
         leaving = self._spares[key]
-        self.lane.copy(leaving, live)
-        self.lane.copy(live, waiting)
+        self.copies.copy(leaving, live)
+        self.copies.copy(live, waiting)
         self._spares[key] = waiting
         return leaving

@@ -506,7 +506,7 @@ def request_of(**values: Any) -> Any:
 def decided(residency: str = "auto", **values: Any) -> str:
     from extension_core.hosts.forge.host import Forge
 
-    return str(Forge().outlook(Path("x.safetensors"), request_of(**values), residency))
+    return str(Forge().expected_placement(Path("x.safetensors"), request_of(**values), residency))
 
 
 def test_the_outlook(card: Card, measured: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,7 +519,7 @@ def test_the_outlook(card: Card, measured: None, monkeypatch: pytest.MonkeyPatch
     assert "else in RAM" in decided(width=2048, height=2048)
     assert decided(enable_hr=True, hr_scale=4.0) == decided(width=2048, height=2048)
     assert "else in RAM" in decided(batch_size=16)
-    assert str(Forge().outlook(None, request_of(), "auto")) == "both models on cpu"
+    assert str(Forge().expected_placement(None, request_of(), "auto")) == "both models on cpu"
     monkeypatch.setattr(memory_management, "current_inference_memory", 3 * GIB)
     assert "else in RAM" in decided()
     monkeypatch.setattr(memory_management, "vram_state", memory_management.VRAMState.LOW_VRAM)

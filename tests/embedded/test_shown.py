@@ -46,10 +46,10 @@ class Empty:
     def is_loaded(self) -> bool:
         return False
 
-    def outlook(self, *_: Any) -> Any:
+    def expected_placement(self, *_: Any) -> Any:
         raise AttributeError("there is no model to look at")
 
-    noise = check_file = check_model = outlook
+    noise = check_file = check_model = expected_placement
 
 
 def test_a_plan_in_words_with_what_it_replaces(host: Host) -> None:

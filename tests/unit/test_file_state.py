@@ -23,7 +23,7 @@ from extension_core.weights.choices import unet_choices, unet_folders
 from extension_core.weights.file_state import check_unchanged, state_of
 from extension_core.weights.lora_file import lora_tensors, read_lora
 from extension_core.weights.reader import open_tensors, read_header
-from extension_core.weights.selection import Carry, Wanted, open_origin
+from extension_core.weights.selection import Selection, Style, open_origin
 
 TENSORS = {"a.weight": torch.arange(600.0).reshape(20, 30), "b": torch.ones(4)}
 OTHERS = {name: tensor + 1 for name, tensor in TENSORS.items()}
@@ -183,7 +183,7 @@ def test_a_file_that_changed_is_another_model(path: Path, change: str) -> None:
             read_header(path)
         return
     after = read_header(path)
-    assert Wanted(after, False).key(False) != Wanted(before, False).key(False)
+    assert Selection(after, False).key(False) != Selection(before, False).key(False)
     with open_tensors(after) as source:
         expected = TENSORS if change == "touched" else OTHERS
         assert torch.equal(source.get("a.weight"), expected["a.weight"])
@@ -231,7 +231,7 @@ def test_a_number_that_changes_by_itself_is_no_other_file(path: Path) -> None:
 
 
 def test_an_origin_is_named_as_such(path: Path) -> None:
-    carry = Carry(read_header(path), 1.0)
+    carry = Style(read_header(path), 1.0)
     with open_origin(carry) as source:
         assert torch.equal(source.get("b"), TENSORS["b"])
     later_than(path)

@@ -18,7 +18,7 @@ from extension_core.options.hybrid import FIELDS, Options
 from extension_core.options.positions import Arguments, in_positions
 from extension_core.options.preview import PAGE_FIELDS, PreviewOptions
 from extension_core.sampling.families import detect_family
-from extension_core.sampling.session import TOLD
+from extension_core.sampling.session import INFOTEXT_KEYS
 from extension_core.sampling.settled import Settled, to_run_again
 from extension_core.ui.infotext import Pasting, paste_fields, sent_along
 
@@ -124,7 +124,7 @@ def test_the_line_says_what_a_paste_cannot_bring() -> None:
     assert "written by version 9.9.9 of this extension and holds DD newest, DD size, which" in line
     assert "the model &lt;b&gt; is gone" in pasted(HYBRID, problem="the model <b> is gone")["line"]
     values = {spec.infotext_key: infotext_value(getattr(Options(), spec.name)) for spec in FIELDS}
-    known = {f"DD {words}": "x" for words in TOLD} | values
+    known = {f"DD {words}": "x" for words in INFOTEXT_KEYS} | values
     assert pasted({**known, **HYBRID})["line"] == ""
 
 
@@ -160,7 +160,7 @@ def test_every_key_that_is_written_is_known() -> None:
     """Those beside the options are written in several places."""
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "extension_core").rglob("*.py")]
     written = {words for text in sources for words in re.findall(r'f"\{INFOTEXT_PREFIX\} ([A-Za-z -]+)"', text)}
-    assert written == set(TOLD)
+    assert written == set(INFOTEXT_KEYS)
     assert INFOTEXT_PREFIX == "DD"
 
 

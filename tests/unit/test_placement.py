@@ -14,7 +14,7 @@ from extension_core.weights.eight_bit import EightBit, pack
 from extension_core.weights.naming import named_parameters
 from extension_core.weights.placement import Placement, Room, choose, lives, working_bytes
 from extension_core.weights.second_model import SecondModel
-from extension_core.weights.transfer import DirectLane, lane_for
+from extension_core.weights.transfer import DirectCopies, copies_for
 from tests.e2e.faults.dd_small_card import DeferredLane
 from tests.unit.test_parameter_set import NAMES, PREFIX, build, merge, network, same_values, second_values, values
 
@@ -59,8 +59,8 @@ def test_what_a_request_needs_grows_with_it() -> None:
 
 
 def test_the_lane_of_a_cpu_leaves_pointers_to_be_exchanged() -> None:
-    lane = lane_for(torch.device("cpu"))
-    assert isinstance(lane, DirectLane)
+    lane = copies_for(torch.device("cpu"))
+    assert isinstance(lane, DirectCopies)
     assert not lane.serves(torch.device("cpu"))
 
 
@@ -73,7 +73,7 @@ def test_a_system_that_locks_no_pages_is_asked_once(monkeypatch: pytest.MonkeyPa
     def refuse_to_lock() -> torch.Tensor:
         raise RuntimeError("cannot allocate page-locked memory")
 
-    lane, values_ = lane_for(torch.device("cuda:0")), torch.arange(4.0)
+    lane, values_ = copies_for(torch.device("cuda:0")), torch.arange(4.0)
     assert lane.serves(torch.device("cuda:0"))
     for _ in range(2):
         assert lane.in_ram(values_) is values_

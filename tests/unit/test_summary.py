@@ -13,14 +13,14 @@ from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import Levels, NoiseSchedule, family_levels
 from extension_core.sampling.session import Session
 from extension_core.ui.summary import Model, carried, lora_on, summary_html
-from extension_core.weights.placement import Lives
+from extension_core.weights.placement import Placed
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 LCM4 = family_levels("lcm", 4, SCHEDULE, "sigma")
 MODELS = {Phase.BASE: Model("monsters"), Phase.DISTILLED: Model("fast")}
-LIVES = Lives("on cuda:0", "in RAM", "")
+LIVES = Placed("on cuda:0", "in RAM", "")
 Table = dict[str, tuple[str, ...]]
 
 
@@ -29,7 +29,7 @@ def pass_request(name: str = "first pass", run: Levels = LCM4, sampler: str = "L
 
 
 def shown(
-    *requests: PassRequest, models: dict[Phase, Model] = MODELS, lives: Lives = LIVES, **values: Any
+    *requests: PassRequest, models: dict[Phase, Model] = MODELS, lives: Placed = LIVES, **values: Any
 ) -> tuple[Table, str]:
     """Rows by role as (name, steps, LoRAs, place), and what stands below the table."""
     options = Options.from_mapping(values)
@@ -117,7 +117,7 @@ def test_what_else_changes_a_model_stands_below_its_name(changed_by: str) -> Non
 
 
 def test_why_they_live_where_they_do() -> None:
-    _, below = shown(lives=Lives("on cuda:0", "on cuda:0", "7.1 GiB free on cuda:0, 5.0 GiB needed for both"))
+    _, below = shown(lives=Placed("on cuda:0", "on cuda:0", "7.1 GiB free on cuda:0, 5.0 GiB needed for both"))
     assert below == "<p class='diversity-found'>memory: 7.1 GiB free on cuda:0, 5.0 GiB needed for both</p>"
 
 
@@ -126,7 +126,7 @@ def test_hostile_names_stay_text(mode: str) -> None:
     evil = "<img src=x onerror='alert(1)'>\"&"
     options = Options(mode=mode, passes="both")
     plan = Plan(tuple(plan_pass(pass_request(name), options, SCHEDULE) for name in (evil, "hires pass")), SCHEDULE)
-    text = summary_html(Session(options, plan, evil), dict.fromkeys(Phase, Model(evil, evil)), Lives(evil, evil, evil))
+    text = summary_html(Session(options, plan, evil), dict.fromkeys(Phase, Model(evil, evil)), Placed(evil, evil, evil))
     assert text.count("&lt;img") >= 4
     assert "<img" not in text
     assert "onerror='" not in text

@@ -20,7 +20,7 @@ from extension_core.weights.lora_names import TEXT_PREFIXES, Names, underscored
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter
 from extension_core.weights.out_of_memory import is_out_of_memory
 from extension_core.weights.second_model import SecondModel, build_second_model
-from extension_core.weights.transfer import Lane
+from extension_core.weights.transfer import Copies
 
 _BIAS = ".diff_b"
 
@@ -30,7 +30,7 @@ def load_lora(
     strength: float,
     unet: Sequence[NamedParameter],
     text: Sequence[NamedParameter],
-    lane: Lane | None = None,
+    copies: Copies | None = None,
 ) -> SecondModel:
     """The base's weights with a LoRA merged into them, as a second set; made once, of what the LoRA changes alone.
 
@@ -42,7 +42,7 @@ def load_lora(
         names = Names([named.name for named in unet])
         added = {names.in_ldm(layer): bias * strength for layer, bias in biases.items()}
         merged = _Merged(network.modules, [*unet, *text], added)
-        second = build_second_model(lora.header.path.name, unet, text, merged.value, lane)
+        second = build_second_model(lora.header.path.name, unet, text, merged.value, copies)
         merged.check(lora.header.path.name)
         placed = {module.network_key.partition(".")[0] for module in network.modules.values()}
         here = {_kohya_layer(named) for named in unet}

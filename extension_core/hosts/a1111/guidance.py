@@ -72,37 +72,37 @@ class _Rows:
         first, self._asked = self._asked, self._asked + len(x)
         if self._images is None or self._asked > 2 * self._images:
             return self._forward(x, *args, **kwargs)
-        wanted = min(max(self._images - first, 0), len(x))
-        if wanted == len(x):
+        kept = min(max(self._images - first, 0), len(x))
+        if kept == len(x):
             self._made.append(self._forward(x, *args, **kwargs))
             return self._made[-1]
-        if wanted > 0:
+        if kept > 0:
             try:
-                parts = _first_rows([args, kwargs], len(x), wanted)
+                parts = _first_rows([args, kwargs], len(x), kept)
             except _OtherRowsError:
                 self._images = None
                 return self._forward(x, *args, **kwargs)
-            self._made.append(self._forward(x[:wanted], *parts[0], **parts[1]))
+            self._made.append(self._forward(x[:kept], *parts[0], **parts[1]))
         self.left_out = True
         made = torch.cat(self._made)
-        copied = made[first + wanted - self._images : first + len(x) - self._images]
-        return torch.cat([self._made[-1], copied]) if wanted else copied
+        copied = made[first + kept - self._images : first + len(x) - self._images]
+        return torch.cat([self._made[-1], copied]) if kept else copied
 
 
 class _OtherRowsError(Exception):
     """A tensor among the conditioning has not one row for each of x."""
 
 
-def _first_rows(value: Any, rows: int, wanted: int) -> Any:
+def _first_rows(value: Any, rows: int, kept: int) -> Any:
     """The first rows of every tensor in an argument of the inner model, which has as many as x has."""
     if isinstance(value, torch.Tensor) and value.ndim:
         if len(value) != rows:
             raise _OtherRowsError
-        return value[:wanted]
+        return value[:kept]
     if isinstance(value, dict):
-        return {name: _first_rows(part, rows, wanted) for name, part in value.items()}
+        return {name: _first_rows(part, rows, kept) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_first_rows(part, rows, wanted) for part in value)
+        return type(value)(_first_rows(part, rows, kept) for part in value)
     return value
 
 

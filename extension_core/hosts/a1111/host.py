@@ -20,9 +20,9 @@ from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
 from extension_core.weights.file_facts import Facts
-from extension_core.weights.placement import Choice, Lives
+from extension_core.weights.placement import Choice, Placed
 from extension_core.weights.second_model import SecondModel
-from extension_core.weights.selection import Wanted
+from extension_core.weights.selection import Selection
 
 
 @dataclass
@@ -40,9 +40,9 @@ class ExchangedModel:
         return (*self.model.notes, *filter(None, [self.choice.warning]))
 
     @property
-    def lives(self) -> Lives:
+    def placed(self) -> Placed:
         """As `webui.host.Second`."""
-        return memory.lives_with(self.choice)
+        return memory.placed_with(self.choice)
 
     def make_room(self) -> str:
         """As `webui.host.Second`."""
@@ -139,13 +139,13 @@ class A1111:
         """None of the host's own would need one."""
         return ()
 
-    def second_model(self, wanted: Wanted, p: Any, residency: str) -> ExchangedModel:
+    def second_model(self, selection: Selection, p: Any, residency: str) -> ExchangedModel:
         """As `webui.host.Host`."""
-        return ExchangedModel(*model.second_model(wanted, p, residency))
+        return ExchangedModel(*model.second_model(selection, p, residency))
 
-    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
+    def expected_placement(self, path: Path | None, p: Any, residency: str) -> Placed:
         """As `webui.host.Host`."""
-        return model.outlook(path, p, residency)
+        return model.expected_placement(path, p, residency)
 
     def base_alone(self) -> None:
         """The U-Net's networks are set at each call."""

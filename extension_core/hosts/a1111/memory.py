@@ -12,22 +12,22 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.common.processing.size import largest_pass
 from extension_core.weights import transfer
 from extension_core.weights.naming import NamedParameter
-from extension_core.weights.placement import Choice, Lives, Placement, Room, choose, lives, working_bytes
+from extension_core.weights.placement import Choice, Placed, Placement, Room, choose, placed, working_bytes
 
 
-def lane() -> transfer.Lane:
+def copies() -> transfer.Copies:
     """The way between RAM and the device that the host computes on; always the same one, for copies come in order."""
-    if _LANES.get(devices.device) is None:
-        _LANES[devices.device] = transfer.lane_for(devices.device)
-    return _LANES[devices.device]
+    if _COPIES.get(devices.device) is None:
+        _COPIES[devices.device] = transfer.copies_for(devices.device)
+    return _COPIES[devices.device]
 
 
-_LANES: dict[torch.device, transfer.Lane] = {}
+_COPIES: dict[torch.device, transfer.Copies] = {}
 
 
 def in_ram() -> bool:
     """Whether the host computes in RAM, so that there is nowhere to move idle models to."""
-    return not lane().serves(devices.device)
+    return not copies().serves(devices.device)
 
 
 def check_8_bits() -> None:
@@ -69,11 +69,11 @@ def choice_for(p: Any, residency: str, second_bytes: int) -> Choice:
     return choose(residency, room)
 
 
-def lives_with(choice: Choice) -> Lives:
+def placed_with(choice: Choice) -> Placed:
     """A choice in words; on a CPU there is but one place."""
     if in_ram() and choice.placement is Placement.RAM:
         choice = Choice(Placement.BOTH, choice.why)
-    return lives(choice, str(devices.device))
+    return placed(choice, str(devices.device))
 
 
 def _working_bytes(p: Any) -> int:

@@ -20,12 +20,12 @@ from extension_core.weights.layouts import canonical_unet_keys, check_named_once
 from extension_core.weights.lora_checks import check_lora, prediction_note
 from extension_core.weights.lora_file import is_lora, read_lora, uses_text_encoder
 from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
-from extension_core.weights.placement import Choice, Lives, Placement, not_again, ran_out
+from extension_core.weights.placement import Choice, Placed, Placement, not_again, ran_out
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
-from extension_core.weights.selection import Wanted
-from extension_core.weights.transfer import Lane
+from extension_core.weights.selection import Selection
+from extension_core.weights.transfer import Copies
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
 RESIDENCY: Residency[SecondModel] = Residency()
@@ -109,44 +109,44 @@ def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, t
     return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
 
 
-def second_model(wanted: Wanted, p: Any, residency: str) -> tuple[SecondModel, Choice]:
+def second_model(selection: Selection, p: Any, residency: str) -> tuple[SecondModel, Choice]:
     """The resident second model, loaded if it is not resident yet, and where it was placed.
 
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; nothing is changed.
     """
-    key, load = _loading(wanted)
-    choice = _choice(p, residency, key, wanted.own_text_encoder)
+    key, load = _loading(selection)
+    choice = _choice(p, residency, key, selection.own_text_encoder)
     if choice.placement is Placement.EIGHT_BIT:
         memory.check_8_bits()
     try:
-        return _placed(key, load, choice, wanted.makes_base), choice
+        return _placed(key, load, choice, selection.makes_base), choice
     except NotEnoughMemory:
         if choice.placement is Placement.RAM or memory.in_ram():
             raise
     devices.torch_gc()
     choice = ran_out(choice.placement, str(devices.device))
-    second = _placed(key, load, choice, wanted.makes_base)
+    second = _placed(key, load, choice, selection.makes_base)
     second.ran_out = True
     return second, choice
 
 
-def _loading(wanted: Wanted) -> tuple[tuple[Any, ...], Callable[[Lane | None], SecondModel]]:
+def _loading(selection: Selection) -> tuple[tuple[Any, ...], Callable[[Copies | None], SecondModel]]:
     """(what the values of the wanted model depend on, its load: in RAM if given a lane)."""
     base = shared.sd_model.sd_checkpoint_info
     unet = unet_parameters()
-    lora = read_lora(wanted.header, [named.name for named in unet]) if is_lora(wanted.header.shapes) else None
+    lora = read_lora(selection.header, [named.name for named in unet]) if is_lora(selection.header.shapes) else None
     key = (
-        *wanted.key(lora is not None),
+        *selection.key(lora is not None),
         repr(lora.stated) if lora is not None else None,  # in part from a file beside it
         # What is loaded, whatever has become of its file since: the host goes on with it too.
         *(id(shared.sd_model), base.filename),
         *(unet[0].tensor.dtype, shared.opts.cache_fp16_weight),
     )
-    text = text_parameters() if wanted.own_text_encoder else []
+    text = text_parameters() if selection.own_text_encoder else []
     if lora is None:
-        return key, lambda lane: load_second_model(wanted.header, unet, text, wanted.carry, lane)
-    return key, lambda lane: merging.load_lora(lora, wanted.lora_strength, unet, text, lane)
+        return key, lambda copies: load_second_model(selection.header, unet, text, selection.style, copies)
+    return key, lambda copies: merging.load_lora(lora, selection.lora_strength, unet, text, copies)
 
 
 def _choice(p: Any, residency: str, key: tuple[Any, ...], own_text_encoder: bool) -> Choice:
@@ -160,17 +160,17 @@ def _choice(p: Any, residency: str, key: tuple[Any, ...], own_text_encoder: bool
 
 
 def _placed(
-    key: tuple[Any, ...], load: Callable[[Lane | None], SecondModel], choice: Choice, makes_base: bool
+    key: tuple[Any, ...], load: Callable[[Copies | None], SecondModel], choice: Choice, makes_base: bool
 ) -> SecondModel:
-    lane = None if choice.placement is Placement.BOTH else memory.lane()
+    copies = None if choice.placement is Placement.BOTH else memory.copies()
 
     def loaded() -> SecondModel:
-        second = load(lane)
+        second = load(copies)
         second.closing.callback(memory.follow(shared.sd_model, lambda device: _moved(second, device)))
         return second
 
     second = RESIDENCY.get(key, loaded)
-    second.place(choice.placement, memory.lane(), unet_parameters(), prompt_loras.bring_to_wanted, makes_base)
+    second.place(choice.placement, memory.copies(), unet_parameters(), prompt_loras.bring_to_wanted, makes_base)
     return second
 
 
@@ -179,7 +179,7 @@ def _moved(second: SecondModel, device: torch.device) -> None:
     if device.type == "meta":
         RESIDENCY.drop()
     elif device.type == "cpu":
-        second.place(Placement.RAM, memory.lane())
+        second.place(Placement.RAM, memory.copies())
 
 
 def make_room(second: SecondModel, placement: Placement) -> Choice | None:
@@ -187,20 +187,20 @@ def make_room(second: SecondModel, placement: Placement) -> Choice | None:
     if placement is Placement.RAM or memory.in_ram():
         return None
     second.ran_out = True
-    second.place(Placement.RAM, memory.lane())
+    second.place(Placement.RAM, memory.copies())
     devices.torch_gc()
     return ran_out(placement, str(devices.device))
 
 
-def outlook(path: Path | None, p: Any, residency: str) -> Lives:
+def expected_placement(path: Path | None, p: Any, residency: str) -> Placed:
     """Where the models would live if a request ran now."""
     resident = RESIDENCY.model
     if path is None or sd_models.model_data.sd_model is None:
-        return memory.lives_with(Choice(Placement.BOTH))
+        return memory.placed_with(Choice(Placement.BOTH))
     if resident is not None and resident.ran_out and residency == "auto":
-        return memory.lives_with(not_again(str(devices.device)))
+        return memory.placed_with(not_again(str(devices.device)))
     missing = memory.bytes_of(unet_parameters()) if resident is None else resident.bytes_missing_on(devices.device)
-    return memory.lives_with(memory.choice_for(p, residency, missing))
+    return memory.placed_with(memory.choice_for(p, residency, missing))
 
 
 def _prediction() -> str:

@@ -88,16 +88,16 @@ def before_batch(p: Any) -> None:
 
 def before_sampling(p: Any) -> None:
     """The host has made its sampler and is about to run it; called in `process_before_every_sampling`."""
-    taken, turns, preview = takeover.of(p), request.of_request(p), recording.of_request(p)
-    if taken is None or not taken.held or (turns is None and preview is None):
+    taken, hybrid, preview = takeover.of(p), request.of_request(p), recording.of_request(p)
+    if taken is None or not taken.held or (hybrid is None and preview is None):
         return
     stack = fresh_stack(p.sampler)
     watch = None
     if preview is not None:  # first, so that it sees what the models are really asked
-        watch = functools.partial(preview.attach, now=turns.model_now if turns is not None else _one_model)
+        watch = functools.partial(preview.attach, now=hybrid.model_now if hybrid is not None else _one_model)
         watch(stack, p.sampler)
-    if turns is not None:
-        turns.attach(stack, watch)
+    if hybrid is not None:
+        hybrid.attach(stack, watch)
 
 
 def _one_model() -> tuple[PhaseName, str]:
@@ -109,9 +109,9 @@ def image_finished(p: Any) -> None:
 
     The host saves it next, and names the file by the request's fields where its settings say so.
     """
-    taken, turns = takeover.of(p), request.of_request(p)
-    if turns is not None:
-        turns.image_finished()
+    taken, hybrid = takeover.of(p), request.of_request(p)
+    if hybrid is not None:
+        hybrid.image_finished()
     if taken is not None and p.save_samples():
         taken.take_settings_again()
 
@@ -129,9 +129,9 @@ def after(p: Any, processed: Any) -> None:
     if taken is None or not taken.begun:
         return
     grid_diversity.write(p, processed)
-    turns, preview = request.of_request(p), recording.of_request(p)
-    if turns is not None:
-        turns.finish(processed)
+    hybrid, preview = request.of_request(p), recording.of_request(p)
+    if hybrid is not None:
+        hybrid.finish(processed)
     comparison.after(p, processed)
     if preview is not None:
         preview.finish(processed)

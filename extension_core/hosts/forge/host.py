@@ -18,8 +18,8 @@ from extension_core.hosts.noise import Noise
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
 from extension_core.weights.file_facts import Facts
-from extension_core.weights.placement import Lives, Placement
-from extension_core.weights.selection import Wanted
+from extension_core.weights.placement import Placed, Placement
+from extension_core.weights.selection import Selection
 
 
 class Forge:
@@ -78,19 +78,19 @@ class Forge:
         """As `webui.host.Host`."""
         return neighbours.notes(p, session)
 
-    def second_model(self, wanted: Wanted, p: Any, residency: str) -> SwappedModel:
+    def second_model(self, selection: Selection, p: Any, residency: str) -> SwappedModel:
         """As `webui.host.Host`; what is decided holds for all batches of the request."""
-        decided = memory.of_request(p, residency, model.ran_out(wanted))
+        decided = memory.of_request(p, residency, model.ran_out(selection))
         if decided.placement is not Placement.EIGHT_BIT:
             KEPT_IN_8_BITS.drop()
-        return SwappedModel(model.second_model(wanted), decided)
+        return SwappedModel(model.second_model(selection), decided)
 
-    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
+    def expected_placement(self, path: Path | None, p: Any, residency: str) -> Placed:
         """As `webui.host.Host`."""
         if path is None:
-            return memory.of_one_model().lives
+            return memory.of_one_model().placed
         resident = model.RESIDENCY.model
-        return memory.decide(p, residency, resident is not None and resident.ran_out).lives
+        return memory.decide(p, residency, resident is not None and resident.ran_out).placed
 
     def base_alone(self) -> SwappedModel:
         """As `webui.host.Host`."""

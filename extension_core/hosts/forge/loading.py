@@ -19,8 +19,8 @@ from extension_core.hosts.forge.text import OwnText, load_text
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.reader import TensorSource, open_tensors
-from extension_core.weights.selection import Wanted, open_origin
-from extension_core.weights.style import with_carried
+from extension_core.weights.selection import Selection, open_origin
+from extension_core.weights.style import with_styles
 
 
 @dataclass
@@ -48,19 +48,19 @@ class LoadedModel:
 
 
 @torch.inference_mode()
-def load_model(wanted: Wanted) -> LoadedModel:
+def load_model(selection: Selection) -> LoadedModel:
     """Read a file's U-Net, and its text encoder where it may be used and differs from the host's.
 
     Raises:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
-    with memory_for(f"the distilled model '{wanted.path.name}'"), ExitStack() as stack:
-        source = stack.enter_context(open_tensors(wanted.header))
-        origin = stack.enter_context(open_origin(wanted.carry)) if wanted.carry else None
-        strength = wanted.carry.strength if wanted.carry else 0.0
+    with memory_for(f"the distilled model '{selection.path.name}'"), ExitStack() as stack:
+        source = stack.enter_context(open_tensors(selection.header))
+        origin = stack.enter_context(open_origin(selection.style)) if selection.style else None
+        strength = selection.style.strength if selection.style else 0.0
         unet = load_unet(source, origin, strength)
         module = unet.model.diffusion_model
-        own_text = load_text(source, module, origin, strength) if wanted.own_text_encoder else None
+        own_text = load_text(source, module, origin, strength) if selection.own_text_encoder else None
     return LoadedModel(SecondUnet(unet), own_text)
 
 
@@ -94,7 +94,7 @@ def load_unet(source: TensorSource, origin: TensorSource | None, strength: float
     live = [named.name for named in named_parameters(_host_unet().model.diffusion_model, UNET_PREFIX)]
     tensors = read_unet(source, live)
     if origin is not None:
-        tensors = with_carried(tensors, host_unet_tensors(), read_unet(origin, live), strength)
+        tensors = with_styles(tensors, host_unet_tensors(), read_unet(origin, live), strength)
     return second_unet(tensors)
 
 

@@ -17,7 +17,7 @@ from modules import shared
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.processing.size import largest_pass
 from extension_core.weights import placement
-from extension_core.weights.placement import Choice, Lives, Placement, Room
+from extension_core.weights.placement import Choice, Placed, Placement, Room
 
 EIGHT_BITS = torch.float8_e4m3fn
 # Devices whose free memory the host knows; for others it gives that of the RAM, or a constant.
@@ -46,10 +46,10 @@ class Memory:
         return self.placement is not Placement.RAM and not in_ram()
 
     @property
-    def lives(self) -> Lives:
+    def placed(self) -> Placed:
         """In words, for the user; on a CPU there is but one place."""
         one_place = in_ram() and self.placement is Placement.RAM
-        return placement.lives(Choice(Placement.BOTH, self.choice.why) if one_place else self.choice, self.device)
+        return placement.placed(Choice(Placement.BOTH, self.choice.why) if one_place else self.choice, self.device)
 
     def ran_out(self) -> str:
         """From now on the models take turns; the warning that says so."""

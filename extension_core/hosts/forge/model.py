@@ -25,7 +25,7 @@ from extension_core.weights.lora_file import is_lora, read_lora, uses_text_encod
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
 from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
-from extension_core.weights.selection import Wanted
+from extension_core.weights.selection import Selection
 
 # Process-wide on purpose: the second model stays between images, as the host's own model does.
 RESIDENCY: Residency[LoadedModel] = Residency()
@@ -84,12 +84,12 @@ def check_hires_modules(p: Any) -> None:
     Raises:
         DiversityError: such modules are asked for.
     """
-    wanted = getattr(p, "hr_additional_modules", None) if getattr(p, "enable_hr", False) else None
-    if not isinstance(wanted, list) or "Use same choices" in wanted:
+    selection = getattr(p, "hr_additional_modules", None) if getattr(p, "enable_hr", False) else None
+    if not isinstance(selection, list) or "Use same choices" in selection:
         return
-    if _file_names(wanted) != _file_names(shared.opts.forge_additional_modules):
+    if _file_names(selection) != _file_names(shared.opts.forge_additional_modules):
         raise DiversityError(
-            f"Diversity Distillation and the hires VAE / text encoder ({', '.join(wanted) or 'the built-in ones'}) "
+            f"Diversity Distillation and the hires VAE / text encoder ({', '.join(selection) or 'the built-in ones'}) "
             "both switch models; set Hires VAE / Text Encoder to 'Use same choices' or untick Diversity Distillation."
         )
 
@@ -146,25 +146,29 @@ def unet_shapes() -> dict[str, tuple[int, ...]]:
     return {named.name: tuple(named.tensor.shape) for named in named_parameters(unet, UNET_PREFIX)}
 
 
-def second_model(wanted: Wanted) -> LoadedModel:
+def second_model(selection: Selection) -> LoadedModel:
     """The resident second model, loaded if it is not resident yet.
 
     Raises:
         DiversityError: the file cannot be read or memory does not suffice; the host's model is not touched.
     """
-    return RESIDENCY.get(*_loading(wanted))
+    return RESIDENCY.get(*_loading(selection))
 
 
-def ran_out(wanted: Wanted) -> bool:
+def ran_out(selection: Selection) -> bool:
     """Whether memory has run out with this second model; forgotten with it."""
-    resident = RESIDENCY.resident(_loading(wanted)[0])
+    resident = RESIDENCY.resident(_loading(selection)[0])
     return resident is not None and resident.ran_out
 
 
-def _loading(wanted: Wanted) -> tuple[tuple[Hashable, ...], Callable[[], LoadedModel]]:
+def _loading(selection: Selection) -> tuple[tuple[Hashable, ...], Callable[[], LoadedModel]]:
     """(what the wanted model depends on, its load)."""
-    lora = read_lora(wanted.header, list(unet_shapes())) if is_lora(wanted.header.shapes) else None
-    key = (*wanted.key(lora is not None), *base_key(), *((is_online(), repr(lora.stated)) if lora is not None else ()))
+    lora = read_lora(selection.header, list(unet_shapes())) if is_lora(selection.header.shapes) else None
+    key = (
+        *selection.key(lora is not None),
+        *base_key(),
+        *((is_online(), repr(lora.stated)) if lora is not None else ()),
+    )
     if lora is None:
-        return key, lambda: load_model(wanted)
-    return key, lambda: load_lora(lora, wanted.lora_strength, wanted.own_text_encoder)
+        return key, lambda: load_model(selection)
+    return key, lambda: load_lora(lora, selection.lora_strength, selection.own_text_encoder)

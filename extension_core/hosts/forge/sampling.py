@@ -17,12 +17,12 @@ from extension_core.hosts.forge.engine_view import view_of
 from extension_core.hosts.forge.loading import LoadedModel
 from extension_core.hosts.forge.memory import Memory
 from extension_core.hosts.forge.text import second_text
-from extension_core.hosts.forge.unets import Turns
+from extension_core.hosts.forge.unets import RunUnets
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.roles import Resident
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.session import Session
-from extension_core.weights.placement import Lives, Placement
+from extension_core.weights.placement import Placed, Placement
 
 
 @dataclass
@@ -36,7 +36,7 @@ class SwappedModel:
 
     model: LoadedModel | None
     memory: Memory
-    _turns: Turns | None = None
+    _unets: RunUnets | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -44,13 +44,13 @@ class SwappedModel:
         return self.model.notes if self.model is not None else ()
 
     @property
-    def lives(self) -> Lives:
+    def placed(self) -> Placed:
         """As `webui.host.Second`."""
-        return self.memory.lives
+        return self.memory.placed
 
     def make_room(self) -> str:
         """As `webui.host.Second`."""
-        warning = self._turns.make_room() if self._turns is not None else ""
+        warning = self._unets.make_room() if self._unets is not None else ""
         if warning and self.model is not None:
             self.model.ran_out = True
         return warning
@@ -70,15 +70,17 @@ class SwappedModel:
         """Have the host load what takes part before the first step, or the first of them."""
         engine = shared.sd_model
         with ExitStack() as stack:
-            turns = self._take_part(stack, engine.forge_objects.unet, p, plan, session)
-            turns.clear()
-            if turns.first is not turns.requested:
-                first = view_of(engine, unet=lambda _now: turns.first)
+            unets = self._take_part(stack, engine.forge_objects.unet, p, plan, session)
+            unets.clear()
+            if unets.first is not unets.requested:
+                first = view_of(engine, unet=lambda _now: unets.first)
                 set_until_closed(stack, p.sampler.model_wrap, "inner_model", first)
-            set_until_closed(stack, self, "_turns", turns)
+            set_until_closed(stack, self, "_turns", unets)
             yield
 
-    def _take_part(self, stack: ExitStack, requested: UnetPatcher, p: Any, plan: PassPlan, session: Session) -> Turns:
+    def _take_part(
+        self, stack: ExitStack, requested: UnetPatcher, p: Any, plan: PassPlan, session: Session
+    ) -> RunUnets:
         second = self.model.unet if self.model is not None else None
         whole_base: Callable[[], UnetPatcher] | None = None
         others = [requested] if second is None else [requested, second.patcher]
@@ -100,18 +102,18 @@ class SwappedModel:
         beside = tuple(requested.extra_model_patchers_during_sampling)
         preserved = requested.extra_preserved_memory_during_sampling
         latents = (len(p.rng.seeds), *p.rng.shape)
-        turns = Turns(self.memory, requested, patchers, whole_base, others, beside, preserved, latents)
-        stack.callback(turns.close)
-        return turns
+        unets = RunUnets(self.memory, requested, patchers, whole_base, others, beside, preserved, latents)
+        stack.callback(unets.close)
+        return unets
 
     @contextmanager
     def phase(self, phase: Phase, denoiser: Any) -> Iterator[None]:
         """Let the host's denoiser find the phase's patcher for one call."""
-        turns = self._turns
-        if turns is None or turns.enter(phase) is None:
+        unets = self._unets
+        if unets is None or unets.enter(phase) is None:
             yield
             return
-        view = view_of(shared.sd_model, unet=functools.partial(turns.in_place_of, phase))
+        view = view_of(shared.sd_model, unet=functools.partial(unets.in_place_of, phase))
         with during(denoiser.inner_model, inner_model=view):
             yield
 

@@ -19,10 +19,10 @@ _PLAIN: dict[str, Any] = {"transformer_options": {}}
 
 def exchanged(patcher: UnetPatcher, requested: UnetPatcher) -> UnetPatcher:
     """What another extension has put in the request's place while it runs, over a phase's model and its networks."""
-    carried = requested.clone()
-    carried.model, carried.lora_loader = patcher.model, patcher.lora_loader
-    carried.current_device, carried.lora_patches = patcher.current_device, patcher.lora_patches
-    return carried
+    copy = requested.clone()
+    copy.model, copy.lora_loader = patcher.model, patcher.lora_loader
+    copy.current_device, copy.lora_patches = patcher.current_device, patcher.lora_patches
+    return copy
 
 
 class SecondUnet:
@@ -50,9 +50,9 @@ class SecondUnet:
         Raises:
             DiversityError: one of them is for another kind of model.
         """
-        carried = self._carried_over(requested, lora_factor)
-        if not self._is_the_same(carried):
-            self.patcher = carried
+        copy = self._copied(requested, lora_factor)
+        if not self._is_the_same(copy):
+            self.patcher = copy
         self.patcher.extra_preserved_memory_during_sampling = requested.extra_preserved_memory_during_sampling
         self.patcher.extra_model_patchers_during_sampling = [*requested.extra_model_patchers_during_sampling]
         return self.patcher
@@ -65,31 +65,31 @@ class SecondUnet:
         self.patcher.extra_preserved_memory_during_sampling = 0
         self.patcher.extra_model_patchers_during_sampling = []
 
-    def _carried_over(self, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
+    def _copied(self, requested: UnetPatcher, lora_factor: float) -> UnetPatcher:
         """A clone of the request's patcher, over this model."""
         model = self.patcher.model
-        carried = requested.clone()
+        copy = requested.clone()
         if model is not requested.model:
-            self._take_place(carried)
-        networks = fitted(scaled(carried.lora_patches, lora_factor), model)
-        carried.lora_patches = {**self._own_networks, **networks}
-        return carried
+            self._take_place(copy)
+        networks = fitted(scaled(copy.lora_patches, lora_factor), model)
+        copy.lora_patches = {**self._own_networks, **networks}
+        return copy
 
-    def _take_place(self, carried: UnetPatcher) -> None:
+    def _take_place(self, copy: UnetPatcher) -> None:
         """Put this model under a clone of the host model's patcher."""
         model = self.patcher.model
-        if not carried.object_patches:
-            model.predictor = carried.model.predictor
-        carried.model, carried.lora_loader = model, model.lora_loader
-        carried.current_device = self.patcher.current_device
+        if not copy.object_patches:
+            model.predictor = copy.model.predictor
+        copy.model, copy.lora_loader = model, model.lora_loader
+        copy.current_device = self.patcher.current_device
 
-    def _is_the_same(self, carried: UnetPatcher) -> bool:
+    def _is_the_same(self, copy: UnetPatcher) -> bool:
         """Whether loading it would change nothing; the host tells networks apart by the same keys."""
         return (
-            carried.model_options == _PLAIN == self.patcher.model_options
-            and carried.controlnet_linked_list is None
-            and carried.extra_concat_condition is None
-            and not carried.object_patches
+            copy.model_options == _PLAIN == self.patcher.model_options
+            and copy.controlnet_linked_list is None
+            and copy.extra_concat_condition is None
+            and not copy.object_patches
             and not self.patcher.object_patches
-            and list(carried.lora_patches) == list(self.patcher.lora_patches)
+            and list(copy.lora_patches) == list(self.patcher.lora_patches)
         )

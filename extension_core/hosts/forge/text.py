@@ -20,7 +20,7 @@ from extension_core.hosts.forge.prompt_loras import clip_with, of_prompt, read_b
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.naming import TEXT_PREFIXES, file_keys
 from extension_core.weights.reader import TensorSource, read_header
-from extension_core.weights.style import with_carried
+from extension_core.weights.style import with_styles
 
 # Forge gives every CLIP these two, whether a file has them or not (backend/nn/clip.py, dfdcbab6).
 _ADDED = ("logit_scale", "text_projection.weight")
@@ -126,7 +126,7 @@ def load_text(
     """A file's text encoders, with what the host's have learnt since their origin; None if they are the host's own."""
     tensors = _of_file(source)
     if origin is not None:
-        tensors = with_carried(tensors, _live_all(), _of_file(origin), strength)
+        tensors = with_styles(tensors, _live_all(), _of_file(origin), strength)
     if all(_equal(tensors[name], live) for name, live in _live().items()):
         return None
     return OwnText(_engine(tensors, unet))

@@ -17,7 +17,7 @@ from extension_core.weights.placement import Placement
 
 
 @dataclass
-class Turns:
+class RunUnets:
     """One run of the host's sampler.
 
     Attributes:

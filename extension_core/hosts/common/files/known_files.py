@@ -50,7 +50,7 @@ class KnownFiles:
         self._lock = threading.Lock()
         self._looking = False
 
-    def told(self, listed: Sequence[Choice]) -> tuple[list[Seen], int]:
+    def seen(self, listed: Sequence[Choice]) -> tuple[list[Seen], int]:
         """(what is known of each by now, how many have not been looked at); begins to look at some of those."""
         states = [_state(choice) for choice in listed]
         with self._lock:

@@ -69,13 +69,13 @@ def of_one_checkpoint(ask: Callable[[], T]) -> T:
     for _ in range(_TIMES - 1):
         before = _loaded()
         try:
-            answer = ask()
+            result = ask()
         except Exception:
             if _loaded() == before:
                 raise
         else:
             if _loaded() == before:
-                return answer
+                return result
     return ask()
 
 

@@ -51,12 +51,12 @@ def problem(name: str) -> str:
 
 def other_content(name: str, choice: Choice) -> tuple[str, ...]:
     """A sentence where a model was asked for with a hash that its file does not have, as far as that is known."""
-    bare, wanted = named_hash(name, choice)
-    known = hashes.known(choice.path) if wanted else ""
-    if not known or known.startswith(wanted) or wanted.startswith(known):
+    bare, stated = named_hash(name, choice)
+    known = hashes.known(choice.path) if stated else ""
+    if not known or known.startswith(stated) or stated.startswith(known):
         return ()
     note = (
-        f"The distilled model '{bare}' was asked for with the hash {wanted}, and the file of that name has {known}, so "
+        f"The distilled model '{bare}' was asked for with the hash {stated}, and the file of that name has {known}, so "
         "it is another one and the image of the first does not come out."
     )
     return (note,)

@@ -28,7 +28,7 @@ class Visitor:
     api: bool
 
 
-class Doors:
+class Auth:
     """The logins of one application.
 
     gradio guards its routes one by one and offers nothing else (3.41.2 and 4.40.0, gradio/routes.py), so its own

@@ -38,7 +38,7 @@ MODELS: Schema = list_of(
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Described:
     """What a file tells."""
 
     family: str | None
@@ -51,54 +51,54 @@ class Listing:
     """Everything that may be chosen. Headers are read once, as long as their files stay as they are."""
 
     def __init__(self) -> None:
-        self._known: Mapping[Path, tuple[FileState, _Told]] = {}
+        self._known: Mapping[Path, tuple[FileState, _Described]] = {}
 
     def as_json(self) -> list[dict[str, Any]]:
         """One entry for each of the drop-down's."""
         choices.look_again()
         listed, hashes = choices.choices(), _hashes()
         by_path = {choice.path: choice for choice in listed}  # LoRAs' folder may lie in the checkpoints' own
-        told = {path: self._told(choice) for path, choice in by_path.items()}
-        self._known = {path: (state, said) for path, (state, said) in told.items() if state is not None}
-        return [_entry(choice, told[choice.path][1], hashes.get(choice.path)) for choice in listed]
+        described = {path: self._described(choice) for path, choice in by_path.items()}
+        self._known = {path: (state, said) for path, (state, said) in described.items() if state is not None}
+        return [_entry(choice, described[choice.path][1], hashes.get(choice.path)) for choice in listed]
 
-    def _told(self, choice: Choice) -> tuple[FileState | None, _Told]:
+    def _described(self, choice: Choice) -> tuple[FileState | None, _Described]:
         """What the file tells, and what it was when it did; None if it could not be asked."""
         try:
             state = state_of(choice.path)
         except DiversityError as error:
-            return None, _Told(None, str(error))
+            return None, _Described(None, str(error))
         known = self._known.get(choice.path)
         return (state, known[1]) if known is not None and known[0] == state else (state, _read(choice, state))
 
 
-def _read(choice: Choice, state: FileState) -> _Told:
+def _read(choice: Choice, state: FileState) -> _Described:
     """Pickles have no header and would have to be loaded, so of those the name alone is read."""
     if choice.path.suffix.lower() in PICKLE_SUFFIXES:
-        return _told(detect_family(choice.name, {}), is_lora_file=False)
+        return _described(detect_family(choice.name, {}), is_lora_file=False)
     try:
         header = header_of(choice.path, state)
-        return _told(detect_family(choice.name, header.metadata), is_lora(header.shapes))
+        return _described(detect_family(choice.name, header.metadata), is_lora(header.shapes))
     except DiversityError as error:
-        return _Told(None, str(error))
+        return _Described(None, str(error))
     except Exception:  # noqa: BLE001 - whatever it is, it is this file's alone
         _LOG.exception("the model file '%s' cannot be looked at", choice.path.name)
-        return _Told(None, str(unreadable(choice.path, "it is of a kind that was not foreseen (see the log)")))
+        return _Described(None, str(unreadable(choice.path, "it is of a kind that was not foreseen (see the log)")))
 
 
-def _told(found: Detection, is_lora_file: bool) -> _Told:
-    return _Told(found.family.name, sayable(found.why), found.steps, is_lora_file)
+def _described(found: Detection, is_lora_file: bool) -> _Described:
+    return _Described(found.family.name, sayable(found.why), found.steps, is_lora_file)
 
 
-def _entry(choice: Choice, told: _Told, sha256: str | None) -> dict[str, Any]:
+def _entry(choice: Choice, described: _Described, sha256: str | None) -> dict[str, Any]:
     return {
         "name": choice.label,
-        "kind": "lora" if told.is_lora else _kind(choice.label),
+        "kind": "lora" if described.is_lora else _kind(choice.label),
         "file": choice.path.name,
         "hash": sha256 or None,
-        "family": told.family,
-        "why": told.why,
-        "steps": told.steps,
+        "family": described.family,
+        "why": described.why,
+        "steps": described.steps,
     }
 
 

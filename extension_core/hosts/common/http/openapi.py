@@ -40,7 +40,7 @@ FLAG: Schema = {"type": "boolean"}
 
 
 @dataclass(frozen=True)
-class Answer:
+class ResponseDoc:
     """One answer that a route may give.
 
     Attributes:
@@ -51,7 +51,7 @@ class Answer:
     contents: Mapping[str, Schema]
 
     @classmethod
-    def json(cls, description: str, schema: Schema) -> Answer:
+    def json(cls, description: str, schema: Schema) -> ResponseDoc:
         """An answer in JSON."""
         return cls(description, {_JSON: schema})
 
@@ -68,8 +68,8 @@ class Parameter:
     def as_json(self) -> dict[str, Any]:
         """As OpenAPI writes it; what is in the path is needed, all else may be left out."""
         required = self.place == "path"
-        told = {"name": self.name, "in": self.place, "required": required, "description": self.description}
-        return {**told, "schema": self.schema}
+        described_as = {"name": self.name, "in": self.place, "required": required, "description": self.description}
+        return {**described_as, "schema": self.schema}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Operation:
     identifier: str
     summary: str
     description: str
-    answers: Mapping[int, Answer]
+    responses: Mapping[int, ResponseDoc]
     parameters: tuple[Parameter, ...] = ()
     body: Schema | None = None
     body_required: bool = False
@@ -109,16 +109,16 @@ def described(app: Any, operation: Operation, guarded: bool) -> dict[str, Any]:
         "summary": operation.summary,
         "description": operation.description,
         "tags": [TAG],
-        "status_code": next(iter(operation.answers)),
+        "status_code": next(iter(operation.responses)),
         "response_class": Response,
         "response_model": None,
-        "responses": {status: _answer(answer, turn) for status, answer in operation.answers.items()},
+        "responses": {status: _response(response, turn) for status, response in operation.responses.items()},
         "openapi_extra": extra,
     }
 
 
-def _answer(answer: Answer, turn: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {"description": answer.description}
-    if answer.contents:
-        told["content"] = {media: {"schema": turn(schema)} for media, schema in answer.contents.items()}
-    return told
+def _response(response: ResponseDoc, turn: Any) -> dict[str, Any]:
+    described_as: dict[str, Any] = {"description": response.description}
+    if response.contents:
+        described_as["content"] = {media: {"schema": turn(schema)} for media, schema in response.contents.items()}
+    return described_as

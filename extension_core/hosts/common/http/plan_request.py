@@ -52,7 +52,7 @@ _KEYS = ("args", "request", "img2img")
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanRequest:
     """One plan that is asked for.
 
     Attributes:
@@ -64,35 +64,37 @@ class Asked:
     img2img: bool
 
     @classmethod
-    def read(cls, body: bytes) -> Asked:
+    def read(cls, body: bytes) -> PlanRequest:
         """Read the body of a request.
 
         Raises:
             DiversityError: it is not JSON, a key is unknown or a value is not allowed.
         """
         try:
-            asked = json.loads(body)
+            body_json = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise DiversityError(
                 f"The body is not JSON ({first_line(error):.200}); send an object with the keys {', '.join(_KEYS)}."
             ) from error
         try:
-            return cls._of(asked)
+            return cls._of(body_json)
         except RecursionError:
             raise DiversityError("The body is nested too deeply; args holds one dict, or plain values.") from None
 
     @classmethod
-    def _of(cls, asked: Any) -> Asked:
-        if not isinstance(asked, Mapping):
-            raise DiversityError(f"The body is {_shown(asked)}; it must be an object with the keys {', '.join(_KEYS)}.")
-        for key in asked:
+    def _of(cls, body_json: Any) -> PlanRequest:
+        if not isinstance(body_json, Mapping):
+            raise DiversityError(
+                f"The body is {_shown(body_json)}; it must be an object with the keys {', '.join(_KEYS)}."
+            )
+        for key in body_json:
             if key not in _KEYS:
                 raise unknown_key(key, _KEYS)
-        img2img = asked.get("img2img", False)
+        img2img = body_json.get("img2img", False)
         if not isinstance(img2img, bool):
             raise DiversityError(f"img2img of the plan is {_shown(img2img)}; it must be true or false.")
-        options = _options(asked.get("args", []))
-        return cls(options, _request(asked.get("request", {}), img2img), img2img)
+        options = _options(body_json.get("args", []))
+        return cls(options, _request(body_json.get("request", {}), img2img), img2img)
 
 
 def _options(args: Any) -> Options:

@@ -65,7 +65,7 @@ def plan_as_json(found: Planned, checkpoint: str, notes: tuple[str, ...]) -> dic
         "passes": [_pass(item, schedule) for item in found.plan.passes],
         "switch": _level(first.split.base[-1], schedule, first.unit) if both else None,
         "notes": list(notes),
-        "memory": {"base": found.lives.base, "distilled": found.lives.distilled, "why": found.lives.why},
+        "memory": {"base": found.placed.base, "distilled": found.placed.distilled, "why": found.placed.why},
         "infotext": found.session.infotext(),
         "warnings": [caution.sentence for caution in found.warnings],
         "loaded_is": found.session.roles.loaded.value,
@@ -86,8 +86,8 @@ def _pass(item: PassPlan, schedule: NoiseSchedule) -> dict[str, Any]:
 
 
 def _levels(levels: Levels, schedule: NoiseSchedule, unit: Unit) -> dict[str, list[float | None]]:
-    told = [_level(level, schedule, unit) for level in levels]
-    return {name: [level[name] for level in told] for name in ("sigma", "timestep")}
+    both_units = [_level(level, schedule, unit) for level in levels]
+    return {name: [level[name] for level in both_units] for name in ("sigma", "timestep")}
 
 
 def _level(level: float, schedule: NoiseSchedule, unit: Unit) -> dict[str, float | None]:

@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.files.loaded_checkpoint import loaded_name, of_one_checkpoint
-from extension_core.hosts.common.http.access import Doors
+from extension_core.hosts.common.http.access import Auth
 from extension_core.hosts.common.http.listing import MODELS, Listing
 from extension_core.hosts.common.http.offers import CHOSEN, LOADED, OFFERS, Offers
-from extension_core.hosts.common.http.openapi import Answer, Operation, Parameter, described, of
-from extension_core.hosts.common.http.plan_request import Asked, body_schema
+from extension_core.hosts.common.http.openapi import Operation, Parameter, ResponseDoc, described, of
+from extension_core.hosts.common.http.plan_request import PlanRequest, body_schema
 from extension_core.hosts.common.http.plan_response import PLAN, plan_as_json
 from extension_core.hosts.common.http.serving import PREFIX, json_answer
 from extension_core.hosts.common.plan.notes import notes_on
@@ -31,27 +31,27 @@ _NOT_LOADED = "No checkpoint is loaded yet, and its noise levels make the plan; 
 _LOADED_IS = BY_NAME["loaded_is"]
 _CHECKPOINT = Field(name="checkpoint", kind="choice", label="Checkpoint", tooltip="", choices=(LOADED, CHOSEN))
 _SENTENCE = of({"detail": {"type": "string", "description": "One sentence."}})
-_REFUSED = {401: Answer.json("Neither the page's login nor the API's password.", _SENTENCE)}
+_REFUSED = {401: ResponseDoc.json("Neither the page's login nor the API's password.", _SENTENCE)}
 _SCHEMA = Operation(
     "diversity_distillation_schema",
     "JSON schema of the arguments",
     "Of the one dict in `alwayson_scripts`, draft 2020-12; `positions` is the order of values sent by position.",
-    {200: Answer.json("The schema.", {"type": "object"}), **_REFUSED},
+    {200: ResponseDoc.json("The schema.", {"type": "object"}), **_REFUSED},
 )
 _MODELS = Operation(
     "diversity_distillation_models",
     "What may be chosen as distilled model",
     "Checkpoints, U-Nets and LoRAs, each with the family that it seems to be of, and why.",
-    {200: Answer.json("One entry for each file.", MODELS), **_REFUSED},
+    {200: ResponseDoc.json("One entry for each file.", MODELS), **_REFUSED},
 )
 _CHOICES = Operation(
     "diversity_distillation_choices",
     "What may be chosen beside the loaded checkpoint, best first",
     "Files are looked at in the background: no file is opened for an answer, and `pending` says how many are left.",
     {
-        200: Answer.json("The list.", OFFERS),
+        200: ResponseDoc.json("The list.", OFFERS),
         **_REFUSED,
-        422: Answer.json("There is no such part, or neither checkpoint is meant.", _SENTENCE),
+        422: ResponseDoc.json("There is no such part, or neither checkpoint is meant.", _SENTENCE),
     },
     parameters=(
         Parameter(
@@ -73,11 +73,11 @@ _PLAN = Operation(
     "The plan for settings",
     "What would run with the loaded checkpoint; nothing is run, loaded or changed.",
     {
-        200: Answer.json("The plan.", PLAN),
+        200: ResponseDoc.json("The plan.", PLAN),
         **_REFUSED,
-        409: Answer.json("No checkpoint is loaded yet.", _SENTENCE),
-        413: Answer.json("The body is too long.", _SENTENCE),
-        422: Answer.json("Such a request would be refused; the sentence says why.", _SENTENCE),
+        409: ResponseDoc.json("No checkpoint is loaded yet.", _SENTENCE),
+        413: ResponseDoc.json("The body is too long.", _SENTENCE),
+        422: ResponseDoc.json("Such a request would be refused; the sentence says why.", _SENTENCE),
     },
     body=body_schema(),
     body_required=True,
@@ -88,7 +88,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def add_routes(host: Host, app: Any) -> None:
     """Give an application its routes. "Reload UI" makes a new application and calls this again."""
-    doors = Doors(app)
+    auth = Auth(app)
     routes = _Routes(host)
     table: tuple[tuple[str, str, Operation, Handler], ...] = (
         ("/schema", "GET", _SCHEMA, routes.schema),
@@ -97,15 +97,15 @@ def add_routes(host: Host, app: Any) -> None:
         ("/plan", "POST", _PLAN, routes.plan),
     )
     for path, method, operation, handler in table:
-        told = described(app, operation, doors.api_guarded)
-        app.add_api_route(PREFIX + path, _guarded(doors, handler), methods=[method], **told)
+        documented = described(app, operation, auth.api_guarded)
+        app.add_api_route(PREFIX + path, _guarded(auth, handler), methods=[method], **documented)
 
 
-def _guarded(doors: Doors, inner: Handler) -> Handler:
+def _guarded(auth: Auth, inner: Handler) -> Handler:
     """For whoever may open the page or use the API."""
 
     async def handler(request: Request) -> Response:
-        if doors.refuses(await doors.visitor(request), request):
+        if auth.refuses(await auth.visitor(request), request):
             return json_answer({"detail": _LOGIN}, 401, **{"WWW-Authenticate": "Basic"})
         return await inner(request)
 
@@ -128,9 +128,9 @@ class _Routes:
 
     async def choices(self, request: Request) -> Response:
         try:
-            asked = request.query_params
-            loaded_is = parse_value(_LOADED_IS, asked.get("loaded_is", Options().loaded_is))
-            checkpoint = parse_value(_CHECKPOINT, asked.get("checkpoint", LOADED))
+            asked_plan = request.query_params
+            loaded_is = parse_value(_LOADED_IS, asked_plan.get("loaded_is", Options().loaded_is))
+            checkpoint = parse_value(_CHECKPOINT, asked_plan.get("checkpoint", LOADED))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
         return json_answer(await run_in_threadpool(self._offers.as_json, loaded_is, checkpoint))
@@ -145,15 +145,15 @@ class _Routes:
 
     def _plan(self, body: bytes) -> Response:
         try:
-            asked = Asked.read(body)
-            return of_one_checkpoint(lambda: self._plan_of(asked))
+            asked_plan = PlanRequest.read(body)
+            return of_one_checkpoint(lambda: self._plan_of(asked_plan))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
 
-    def _plan_of(self, asked: Asked) -> Response:
+    def _plan_of(self, asked_plan: PlanRequest) -> Response:
         if not self._host.is_loaded():
             return json_answer({"detail": _NOT_LOADED}, 409)
-        found = planned(self._host, asked.options, request_of(asked.request, asked.img2img))
+        found = planned(self._host, asked_plan.options, request_of(asked_plan.request, asked_plan.img2img))
         minded = (caution.sentence for caution in found.warnings if caution.on_image)
         notes = (*found.names, *found.plan.notes, *minded, *notes_on(self._host, found.models))
         return json_answer(plan_as_json(found, loaded_name(), tuple(dict.fromkeys(notes))))

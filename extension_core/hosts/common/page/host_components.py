@@ -43,7 +43,7 @@ HOST_SETTINGS: dict[str, str] = {
 # Followed when they are left, not at every key: only what is said beside the plan depends on them.
 _TYPED = ("prompt", "negative_prompt")
 # What a plan does not depend on, but tells of: what it is replaced by, and how much it is to make.
-_TOLD = {"cfg_scale": "{tab}_cfg_scale", "n_iter": "{tab}_batch_count"}
+_STORED = {"cfg_scale": "{tab}_cfg_scale", "n_iter": "{tab}_batch_count"}
 _NEEDED = frozenset(("steps", "sampler_name", "scheduler"))
 # The host writes all its settings here once it has stored one, on A1111 once it has loaded the checkpoint as well
 # (modules/ui_settings.py, 1.10.1); and here what an image was made from, for which Forge loads the checkpoint. Both are
@@ -66,7 +66,7 @@ Shown = Callable[..., tuple[str, ...]]
 
 def note_setting(settings: dict[str, Any], component: Any, elem_id: str | None, is_img2img: bool) -> None:
     """Keep a component if it is one of the host settings that the panel follows."""
-    for name, pattern in {**HOST_SETTINGS, **_TOLD}.items():
+    for name, pattern in {**HOST_SETTINGS, **_STORED}.items():
         if elem_id == pattern.format(tab=_tab(is_img2img)):
             settings[name] = component
 
@@ -80,11 +80,11 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
     if not settings.keys() >= _NEEDED:
         return
     inputs = [*built.components, *settings.values()]
-    asked = gr.State(Asked(files=_as_text(files.built)))
+    memory = gr.State(PageMemory(files=_as_text(files.built)))
     names = (*settings, "sd_model_checkpoint")
-    answer = newest_alone(functools.partial(shown, names), len(built.shown))
-    with_files = and_files(answer, files, len(built.models))
-    _answer(built.ask.click, with_files, [asked, *inputs], [*built.shown, *built.models])
+    shown_of = newest_alone(functools.partial(shown, names), len(built.shown))
+    with_files = and_files(shown_of, files, len(built.models))
+    _ask(built.ask.click, with_files, [memory, *inputs], [*built.shown, *built.models])
     typed = [settings[name] for name in _TYPED if name in settings]
     for component in inputs:
         _wake(component.blur if component in typed else component.change, built.ask)
@@ -96,13 +96,13 @@ def keep_current(shown: Shown, built: Panel, settings: dict[str, Any], is_img2im
         if kwargs.get("elem_id") in signs:
             _wake(component.change, built.ask)
         elif _CHECKPOINT_CLASS in (kwargs.get("elem_classes") or ()):
-            _answer(component.change, chosen_on_page(answer), [component, asked, *inputs], built.shown)
+            _ask(component.change, chosen_on_page(shown_of), [component, memory, *inputs], built.shown)
 
     script_callbacks.on_after_component(listen)  # these components are made after the accordion
 
 
-def _answer(event: Any, answer: Shown, inputs: list[Any], outputs: list[Any]) -> None:
-    event(fn=answer, inputs=inputs, outputs=outputs, show_progress=False, queue=False, **_IN_ORDER)
+def _ask(event: Any, shown_of: Shown, inputs: list[Any], outputs: list[Any]) -> None:
+    event(fn=shown_of, inputs=inputs, outputs=outputs, show_progress=False, queue=False, **_IN_ORDER)
 
 
 def _wake(event: Any, button: Any) -> None:
@@ -129,7 +129,7 @@ class Files:
 
 
 @dataclass
-class Asked:
+class PageMemory:
     """What a page has asked last; the host keeps one for each page.
 
     Attributes:
@@ -150,29 +150,29 @@ class Asked:
         return self.checkpoint or setting
 
 
-def newest_alone(answer: Shown, count: int = 1) -> Callable[..., Any]:
+def newest_alone(shown_of: Shown, count: int = 1) -> Callable[..., Any]:
     """`answer`, called with `Asked` first and the checkpoint last; changes none of its `count` outputs if another was
     called for since: the host's drop-down of checkpoints asks beside the button, and the older answer may come last.
     """
     unchanged = gr.update() if count == 1 else tuple(gr.update() for _ in range(count))
 
-    def shown(asked: Asked, *values: Any) -> Any:
-        asked.newest = mine = object()
-        answered = answer(*values, asked.checkpoint_by(shared.opts.sd_model_checkpoint or ""))
-        return answered if asked.newest is mine else unchanged
+    def shown(memory: PageMemory, *values: Any) -> Any:
+        memory.newest = mine = object()
+        updates = shown_of(*values, memory.checkpoint_by(shared.opts.sd_model_checkpoint or ""))
+        return updates if memory.newest is mine else unchanged
 
     return shown
 
 
-def and_files(answer: Callable[..., Any], files: Files, count: int) -> Callable[..., Any]:
+def and_files(shown_of: Callable[..., Any], files: Files, count: int) -> Callable[..., Any]:
     """`answer`, followed by what `count` drop-downs of files offer if it is not what the page has."""
 
-    def shown(asked: Asked, *values: Any) -> Any:
-        answered = answer(asked, *values)
+    def shown(memory: PageMemory, *values: Any) -> Any:
+        updates = shown_of(memory, *values)
         offered = _as_text(files.listed())
-        update = {} if asked.files == offered else files.update()
-        asked.files = offered
-        return (*answered, *(gr.update(**update) for _ in range(count)))
+        update = {} if memory.files == offered else files.update()
+        memory.files = offered
+        return (*updates, *(gr.update(**update) for _ in range(count)))
 
     return shown
 
@@ -181,12 +181,12 @@ def _as_text(names: Sequence[str]) -> str:
     return "\n".join(names)
 
 
-def chosen_on_page(answer: Callable[..., Any]) -> Callable[..., Any]:
+def chosen_on_page(shown_of: Callable[..., Any]) -> Callable[..., Any]:
     """`answer` of `newest_alone`, called with what was chosen first, which the host stores at the same time."""
 
-    def shown(checkpoint: str, asked: Asked, *values: Any) -> Any:
-        asked.checkpoint, asked.setting = str(checkpoint), shared.opts.sd_model_checkpoint or ""
-        return answer(asked, *values)
+    def shown(checkpoint: str, memory: PageMemory, *values: Any) -> Any:
+        memory.checkpoint, memory.setting = str(checkpoint), shared.opts.sd_model_checkpoint or ""
+        return shown_of(memory, *values)
 
     return shown
 

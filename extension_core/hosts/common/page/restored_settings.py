@@ -50,12 +50,12 @@ def of_request(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def pasted(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """What the host puts into its own controls for a parsed infotext."""
-    told = dict(parsed)
-    numbers = {"steps": _number(told.get("Steps")), "cfg_scale": _number(told.get("CFG scale"))}
+    entries = dict(parsed)
+    numbers = {"steps": _number(entries.get("Steps")), "cfg_scale": _number(entries.get("CFG scale"))}
     found: dict[str, Any] = {name: number for name, number in numbers.items() if number is not None}
-    if told.get("Sampler"):
-        found["sampler_name"] = sd_samplers.get_sampler_from_infotext(told)
-        found["scheduler"] = sd_samplers.get_scheduler_from_infotext(told)
+    if entries.get("Sampler"):
+        found["sampler_name"] = sd_samplers.get_sampler_from_infotext(entries)
+        found["scheduler"] = sd_samplers.get_scheduler_from_infotext(entries)
     return found
 
 

@@ -100,7 +100,7 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     said = roles_of(options.loaded_is).turned
     groups = {group.name: changed(group, options) for group in GROUPS}
     state = replace(state, groups=groups, idle=idle(options, Known()), loaded_is=options.loaded_is)
-    asked = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
+    requested = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
     try:
         found = planned(host, options, request)
     except NotLoaded as later:
@@ -109,8 +109,8 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     except DiversityError as error:
         return said, _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
     runs = _settings(found.request, words.cfg_of(found.session))
-    state = replace(_of_plan(state, options, found, runs), trial=_trial(request, asked, runs))
-    shown = _plan(options, found, asked, runs, host.is_loaded()) if options.enabled else panel.off_html()
+    state = replace(_of_plan(state, options, found, runs), trial=_trial(request, requested, runs))
+    shown = _plan(options, found, requested, runs, host.is_loaded()) if options.enabled else panel.off_html()
     return found.models.roles.turned, state.around(shown)
 
 
@@ -141,15 +141,15 @@ def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Set
     return replace(state, line=words.state(found.session, found.detection.family.label), host=notes)
 
 
-def _trial(request: SimpleNamespace, asked: words.Settings, runs: words.Settings) -> str:
+def _trial(request: SimpleNamespace, requested: words.Settings, runs: words.Settings) -> str:
     images = max(request.batch_size * request.n_iter, comparison.LEAST_IMAGES)
-    return words.trial(images, replace(asked, steps=max(asked.steps, comparison.LEAST_BASE_STEPS)), runs)
+    return words.trial(images, replace(requested, steps=max(requested.steps, comparison.LEAST_BASE_STEPS)), runs)
 
 
 def _unsure(options: Options, found: Detection | None, turned: bool) -> str:
     """Asks for the family of a distilled model that neither its name nor its file tells."""
-    asked = options.enabled and options.mode != "base" and options.family == "auto"
-    if not asked or found is None or is_few_step(found):
+    requested = options.enabled and options.mode != "base" and options.family == "auto"
+    if not requested or found is None or is_few_step(found):
         return ""
     whose = "The loaded checkpoint's" if turned else "Its"
     return f"{whose} family is not certain, so your own steps and sampler run."
@@ -170,33 +170,33 @@ def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str
         said["loaded_is"] = f"Auto: {found.models.options.loaded_is}"
     if options.text_encoder == "auto" and found.own_text is not None and not found.models.roles.turned:
         said["text_encoder"] = "Auto: its own" if found.own_text else "Auto: the base's"
-    if options.residency == "auto" and found.path is not None and found.lives.base:
+    if options.residency == "auto" and found.path is not None and found.placed.base:
         said["residency"] = f"Auto: {found.lives.where}"
     return said
 
 
-def _plan(options: Options, found: Planned, asked: words.Settings, runs: words.Settings, is_loaded: bool) -> str:
+def _plan(options: Options, found: Planned, requested: words.Settings, runs: words.Settings, is_loaded: bool) -> str:
     models = _models(found, found.request.sd_model_checkpoint)
     names = {phase: model.name for phase, model in models.items()}
-    sentences = (words.who(found.session, names), words.replaced(asked, runs))
+    sentences = (words.who(found.session, names), words.replaced(requested, runs))
     family = found.detection.family
     named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
     warnings = [caution.sentence for caution in found.warnings]
     notes = [note for note in found.plan.notes if note not in warnings]
     said = "; ".join(part for part in (named, *found.names, *notes) if part)
     smaller = (words.cost(found.session), page_words(said))
-    table = summary_html(found.session, models, found.lives)
+    table = summary_html(found.session, models, found.placed)
     line = found.plan.describe() if is_loaded else "Levels and memory are settled once the checkpoint is loaded."
     return panel.plan_html(sentences, line, smaller, table if is_loaded else "", map(page_words, warnings))
 
 
 def _models(found: Planned, checkpoint: str) -> dict[Phase, Model]:
     """The models of a request by their files' names."""
-    options, path, carry, roles = found.session.options, found.path, found.carry, found.session.roles
+    options, path, style, roles = found.session.options, found.path, found.style, found.session.roles
     loaded = _loaded(checkpoint) or "the loaded checkpoint"
     models = {roles.loaded: Model(loaded)}
     if path is not None:
-        changed_by = summary.carried(carry.strength, loaded, carry.origin.path.stem) if carry is not None else ""
+        changed_by = summary.style_line(style.strength, loaded, style.origin.path.stem) if style is not None else ""
         if kinds_of_file.is_lora_file(path):
             changed_by = summary.lora_on(options.lora_strength, loaded)
         models[roles.second] = Model(path.stem, changed_by)

@@ -20,7 +20,7 @@ from extension_core.sampling.roles import Resident, Roles, Side, roles_of, settl
 from extension_core.sampling.routing import Phase
 from extension_core.weights.choices import Choice
 from extension_core.weights.reader import read_header
-from extension_core.weights.selection import Carry, as_base, as_origin, in_words_of_base
+from extension_core.weights.selection import Style, as_base, as_origin, in_words_of_base
 
 
 def hash_of(path: Path | None) -> str:
@@ -164,7 +164,7 @@ def title_of(choice: Choice | None) -> str:
     return "" if choice is None else choice.title
 
 
-def carry_of(host: Host, options: Options, path: Path | None) -> Carry | None:
+def style_of(host: Host, options: Options, path: Path | None) -> Style | None:
     """What the loaded checkpoint hands over to the distilled model, None if nothing.
 
     Raises:
@@ -183,7 +183,7 @@ def carry_of(host: Host, options: Options, path: Path | None) -> Carry | None:
         host.check_file(origin, "base")
         if kinds_of_file.is_lora_file(origin):
             raise DiversityError(f"The distilled model '{origin.name}' is a LoRA; choose a checkpoint.")
-    return Carry(header, options.carry_strength)
+    return Style(header, options.carry_strength)
 
 
 def apply_family(p: Any, options: Options, detection: Detection) -> str:

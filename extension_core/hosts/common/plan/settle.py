@@ -15,10 +15,10 @@ from extension_core.hosts.common.plan.conflicts import check_conflicts
 from extension_core.hosts.common.plan.distilled_model import (
     Models,
     apply_family,
-    carry_of,
     check_second,
     content_notes,
     settle_models,
+    style_of,
     title_of,
 )
 from extension_core.hosts.common.plan.names import settle_names
@@ -30,8 +30,8 @@ from extension_core.sampling.plan import Plan
 from extension_core.sampling.session import Session
 from extension_core.sampling.settled import Settled
 from extension_core.sampling.warnings import Caution
-from extension_core.weights.placement import Lives, residency_for
-from extension_core.weights.selection import Carry
+from extension_core.weights.placement import Placed, residency_for
+from extension_core.weights.selection import Style
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Planned:
 
     session: Session
     models: Models
-    carry: Carry | None
-    lives: Lives
+    style: Style | None
+    placed: Placed
     request: SimpleNamespace
     names: tuple[str, ...] = ()
     warnings: tuple[Caution, ...] = ()
@@ -112,11 +112,11 @@ def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
     if host.is_loaded():
         host.check_model()
         own_text = check_second(host, models) if path is not None else None
-    carry = carry_of(host, options, path) if host.is_loaded() else None
+    style = style_of(host, options, path) if host.is_loaded() else None
     grid = apply_family(request, options, detection)
     plan = Passes(request, options, grid, host.noise()).plan()
-    lives = host.outlook(path, request, residency_for(options.residency, plan.takes_turns))
+    placed = host.expected_placement(path, request, residency_for(options.residency, plan.takes_turns))
     found = detection.why if options.family == "auto" else ""
     session = Session(options, plan, title_of(choice), family_found=found, run_as=str(Settled.of(detection)))
     names = (*asked, *content_notes(models), *models.notes)
-    return Planned(session, models, carry, lives, request, names, cautions_on(request, models, plan), own_text)
+    return Planned(session, models, style, placed, request, names, cautions_on(request, models, plan), own_text)

@@ -15,7 +15,7 @@ from extension_core.hosts.common.files.loaded_checkpoint import is_of_next_image
 from extension_core.hosts.noise import Kind, Noise
 from extension_core.hosts.protocols import Host
 from extension_core.sampling.schedule import NoiseSchedule
-from extension_core.weights.placement import Lives
+from extension_core.weights.placement import Placed
 
 
 class NotLoaded(DiversityError):
@@ -58,10 +58,10 @@ class Unloaded:
         sigmas = torch.from_numpy(schedule.sigmas)
         return Noise(1 / (1 + sigmas**2), sigmas, schedule, _no_levels)
 
-    def outlook(self, path: Path | None, p: Any, residency: str) -> Lives:
+    def expected_placement(self, path: Path | None, p: Any, residency: str) -> Placed:
         """Nobody knows yet."""
         del path, p, residency
-        return Lives("", "")
+        return Placed("", "")
 
 
 def _no_levels(kind: Kind) -> Any:

@@ -7,9 +7,9 @@ from extension_core.hosts.common.http.openapi import (
     NUMBER,
     TEXT,
     WHOLE,
-    Answer,
     Operation,
     Parameter,
+    ResponseDoc,
     list_of,
     of,
     or_null,
@@ -66,14 +66,14 @@ _PICTURES: dict[str, Schema] = {
 }
 
 _ERROR, _WAIT = of({"error": TEXT}), of({"wait": TEXT})
-_SAME = Answer("Nothing is new since the answer with the tag in If-None-Match.", {})
-_WRONG = Answer.json("A parameter is wrong; the sentence says which.", _ERROR)
-_LATER = Answer.json("It is being made; ask again after the time in Retry-After.", _WAIT)
+_SAME = ResponseDoc("Nothing is new since the answer with the tag in If-None-Match.", {})
+_WRONG = ResponseDoc.json("A parameter is wrong; the sentence says which.", _ERROR)
+_LATER = ResponseDoc.json("It is being made; ask again after the time in Retry-After.", _WAIT)
 _REFUSALS = {
-    401: Answer.json("Neither the page's login nor the API's password.", _ERROR),
-    404: Answer.json("There is none of this id, or it has expired, or is somebody else's.", _ERROR),
-    429: Answer.json("Asked too often.", _ERROR),
-    503: Answer.json("It could not be made, or too many wait for the same.", _ERROR),
+    401: ResponseDoc.json("Neither the page's login nor the API's password.", _ERROR),
+    404: ResponseDoc.json("There is none of this id, or it has expired, or is somebody else's.", _ERROR),
+    429: ResponseDoc.json("Asked too often.", _ERROR),
+    503: ResponseDoc.json("It could not be made, or too many wait for the same.", _ERROR),
 }
 
 _ID = Parameter("identifier", "path", "The generation's id: `dt.id` of the request, or in the answer's info.", TEXT)
@@ -91,7 +91,7 @@ NEWEST = Operation(
     "The page's newest generation",
     "And with it those that it is compared with; none for a key that no page has made.",
     {
-        200: Answer.json("What is new since the cursors.", of({"generations": list_of(_GENERATION)})),
+        200: ResponseDoc.json("What is new since the cursors.", of({"generations": list_of(_GENERATION)})),
         304: _SAME,
         400: _WRONG,
         **_REFUSALS,
@@ -107,7 +107,7 @@ ONE = Operation(
     "diversity_distillation_generation",
     "One generation and its frames",
     "Poll with the cursor and the tag of the last answer.",
-    {200: Answer.json("What is new since the cursor.", _GENERATION), 304: _SAME, 400: _WRONG, **_REFUSALS},
+    {200: ResponseDoc.json("What is new since the cursor.", _GENERATION), 304: _SAME, 400: _WRONG, **_REFUSALS},
     (_ID, _SINCE, _KNOWN),
 )
 PICTURE = Operation(
@@ -115,12 +115,12 @@ PICTURE = Operation(
     "A frame's picture",
     "Small ones as JPEG or WebP; a PNG is decoded by the full VAE as soon as nothing is generated.",
     {
-        200: Answer("The picture.", _PICTURES),
+        200: ResponseDoc("The picture.", _PICTURES),
         202: _LATER,
         304: _SAME,
         400: _WRONG,
         **_REFUSALS,
-        409: Answer.json("Another checkpoint or VAE has been loaded since.", _ERROR),
+        409: ResponseDoc.json("Another checkpoint or VAE has been loaded since.", _ERROR),
     },
     (
         _ID,
@@ -135,7 +135,7 @@ CURVE = Operation(
     "diversity_distillation_curve",
     "The structure curve",
     "How far each frame is from the last one, for each image.",
-    {200: Answer.json("The curve.", _CURVE), 202: _LATER, 304: _SAME, 400: _WRONG, **_REFUSALS},
+    {200: ResponseDoc.json("The curve.", _CURVE), 202: _LATER, 304: _SAME, 400: _WRONG, **_REFUSALS},
     (_ID, _KIND, _KNOWN),
 )
 STOP = Operation(
@@ -143,11 +143,11 @@ STOP = Operation(
     "End a generation with one of its frames",
     "The frame becomes the image.",
     {
-        202: Answer.json("It ends at its next step.", {"type": "object"}),
+        202: ResponseDoc.json("It ends at its next step.", {"type": "object"}),
         400: _WRONG,
         **_REFUSALS,
-        409: Answer.json("It has ended, or the frame is not kept any more.", _ERROR),
-        413: Answer.json("The body is too long.", _ERROR),
+        409: ResponseDoc.json("It has ended, or the frame is not kept any more.", _ERROR),
+        413: ResponseDoc.json("The body is too long.", _ERROR),
     },
     (_ID,),
     {"type": "object", "properties": {"number": {**or_null(_COUNT), "description": "Null: the newest."}}},
@@ -157,10 +157,10 @@ SAVE = Operation(
     "Save the strip",
     "As PNG and animated WebP beside the image, once the generation has ended.",
     {
-        200: Answer.json("Names of the files.", of({"files": list_of(TEXT)})),
+        200: ResponseDoc.json("Names of the files.", of({"files": list_of(TEXT)})),
         202: _LATER,
         **_REFUSALS,
-        409: Answer.json("It still runs.", _ERROR),
+        409: ResponseDoc.json("It still runs.", _ERROR),
     },
     (_ID,),
 )

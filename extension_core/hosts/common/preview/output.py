@@ -10,9 +10,8 @@ from typing import Any
 from PIL import Image
 
 from extension_core.errors import DiversityError, reason
-from extension_core.hosts.common.preview import pictures as answers
-from extension_core.hosts.common.preview import strip_files
-from extension_core.hosts.common.preview.pictures import Answer
+from extension_core.hosts.common.preview import pictures, strip_files
+from extension_core.hosts.common.preview.pictures import ResponsePictures
 from extension_core.hosts.common.preview.recorded import Files, Place, Recorded, about
 from extension_core.hosts.common.preview.strips import Strips, strips_of
 from extension_core.options.preview import PreviewOptions
@@ -32,7 +31,7 @@ def finish(p: Any, processed: Any, generation: Generation, preview: PreviewOptio
     if preview.save:
         finishing.trying("The DT strip could not be saved", finishing.save)
     if finishing.about.is_api:
-        finishing.trying("The answer could not tell of the frames", lambda: finishing.answer(preview))
+        finishing.trying("The answer could not tell of the frames", lambda: finishing.response(preview))
     elif preview.gallery:
         finishing.trying("The DT strip could not be shown", finishing.show)
 
@@ -115,28 +114,28 @@ class _Finishing:
         strip_files.write(self.about.files, self.strips, self.sheet, self.place, self.p)
 
     def show(self) -> None:
-        answers.show_last(self.processed, self.sheet, self.place.infotext)
+        pictures.show_last(self.processed, self.sheet, self.place.infotext)
 
-    def answer(self, preview: PreviewOptions) -> None:
+    def response(self, preview: PreviewOptions) -> None:
         """Over the API: frames, then the strip, and what `info` says of them."""
-        answer = Answer(self.generation.id, compared=self.about.compared)
+        response = ResponsePictures(self.generation.id, compared=self.about.compared)
         if preview.returned:
-            self.trying("The frames could not be sent", lambda: self._add_frames(answer, preview))
+            self.trying("The frames could not be sent", lambda: self._add_frames(response, preview))
         if preview.gallery or (preview.returned and preview.frames == ()):
-            self.trying("The DT strip could not be sent", lambda: self._add_strip(answer))
-        answer.missing = [self.generation.update().missing, *answer.missing, *dict.fromkeys(self.failures)]
-        answers.tell(self.processed, answer)
+            self.trying("The DT strip could not be sent", lambda: self._add_strip(response))
+        response.missing = [self.generation.update().missing, *response.missing, *dict.fromkeys(self.failures)]
+        pictures.tell(self.processed, response)
 
-    def _add_frames(self, answer: Answer, preview: PreviewOptions) -> None:
-        frames, sentence = answers.chosen(self.generation.recorder.frames(), preview.frames)
-        answer.missing.append(sentence)
+    def _add_frames(self, response: ResponsePictures, preview: PreviewOptions) -> None:
+        frames, sentence = pictures.chosen(self.generation.recorder.frames(), preview.frames)
+        response.missing.append(sentence)
         if frames:
-            answers.add_frames(answer, self.processed, self.generation, self.about, self.decoder, frames)
+            pictures.add_frames(response, self.processed, self.generation, self.about, self.decoder, frames)
 
-    def _add_strip(self, answer: Answer) -> None:
-        answers.add(self.processed, self.sheet, self.place.infotext)
-        answer.strip = self.sheet
-        answer.missing.append(self.strips.unshown)
+    def _add_strip(self, response: ResponsePictures) -> None:
+        pictures.add(self.processed, self.sheet, self.place.infotext)
+        response.strip = self.sheet
+        response.missing.append(self.strips.unshown)
 
     @property
     def place(self) -> Place:

@@ -22,7 +22,7 @@ _NAMED = 5
 
 
 @dataclass
-class Answer:
+class ResponsePictures:
     """What is added to a response.
 
     Attributes:
@@ -68,15 +68,15 @@ def add(processed: Any, picture: Image.Image, infotext: str) -> None:
     processed.infotexts.append(infotext)
 
 
-def chosen(frames: Sequence[Frame], wanted: Sequence[int] | None) -> tuple[list[Frame], str]:
+def chosen(frames: Sequence[Frame], numbers: Sequence[int] | None) -> tuple[list[Frame], str]:
     """The frames of these numbers (None: all), each once, and a sentence on those that are not there."""
-    if wanted is None:
+    if numbers is None:
         return list(frames), ""
     there = {frame.info.number: frame for frame in frames}
     numbers = list(there)
     found: dict[int, Frame] = {}
     unknown = []
-    for number in wanted:
+    for number in numbers:
         known = numbers[number] if -len(numbers) <= number < 0 else number
         if known in there:
             found[known] = there[known]
@@ -90,27 +90,32 @@ def chosen(frames: Sequence[Frame], wanted: Sequence[int] | None) -> tuple[list[
 
 
 def add_frames(
-    answer: Answer, processed: Any, generation: Generation, about: Recorded, decoder: Decoder, frames: Sequence[Frame]
+    response: ResponsePictures,
+    processed: Any,
+    generation: Generation,
+    about: Recorded,
+    decoder: Decoder,
+    frames: Sequence[Frame],
 ) -> None:
     """Each image of each frame, by the size that the decoder makes, or smaller where there are too many for that."""
     pictures = [(frame, image) for frame in frames for image in range(frame.info.images)]
     try:
-        side = _side_for(answer, generation, decoder, pictures)
+        side = _side_for(response, generation, decoder, pictures)
     except DecodingFailed as error:
-        answer.missing.append(f"No frames are sent: {error}")
+        response.missing.append(f"No frames are sent: {error}")
         return
     if (surplus := len(pictures) - _MOST_PICTURES) > 0:
-        answer.missing.append(f"The oldest {surplus} of {len(pictures)} pictures of frames are not sent.")
+        response.missing.append(f"The oldest {surplus} of {len(pictures)} pictures of frames are not sent.")
     for nth, (frame, image) in enumerate(pictures[-_MOST_PICTURES:]):
         try:
             picture = _picture(generation, frame, image, decoder, side)
         except DecodingFailed as error:
-            answer.missing.append(f"Only {nth} pictures of frames are sent: {error}")
+            response.missing.append(f"Only {nth} pictures of frames are sent: {error}")
             return
         infotext = infotext_of(about, frame, image, processed)
         if shared.opts.enable_pnginfo:
             picture.info["parameters"] = infotext
-        answer.frames.append((picture, {"image": image, **frame.info.as_json()}))
+        response.frames.append((picture, {"image": image, **frame.info.as_json()}))
         add(processed, picture, infotext)
 
 
@@ -121,7 +126,7 @@ def infotext_of(about: Recorded, frame: Frame, image: int, processed: Any) -> st
     return texts[index] if index < len(texts) else texts[0] if texts else ""
 
 
-def tell(processed: Any, answer: Answer) -> None:
+def tell(processed: Any, response: ResponsePictures) -> None:
     """Let `info` have an entry.
 
     By a class for this one object: scripts such as X/Y/Z copy it for an answer of their own, and a function kept on
@@ -129,15 +134,19 @@ def tell(processed: Any, answer: Answer) -> None:
     """
     kind: Any = type(processed)
 
-    class Told(kind):
+    class WithPictures(kind):
         def js(self) -> str:
             """The host's, with one key more."""
             said = super().js()
             images = [*self.images, *getattr(self, "extra_images", ())]
-            return json.dumps({**json.loads(said), "dt": answer.entry(images)})
+            return json.dumps({**json.loads(said), "dt": response.entry(images)})
 
-    Told.__name__, Told.__qualname__, Told.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    processed.__class__ = Told
+    WithPictures.__name__, WithPictures.__qualname__, WithPictures.__module__ = (
+        kind.__name__,
+        kind.__qualname__,
+        kind.__module__,
+    )
+    processed.__class__ = WithPictures
 
 
 def _picture(generation: Generation, frame: Frame, image: int, decoder: Decoder, side: int | None) -> Image.Image:
@@ -147,7 +156,7 @@ def _picture(generation: Generation, frame: Frame, image: int, decoder: Decoder,
 
 
 def _side_for(
-    answer: Answer, generation: Generation, decoder: Decoder, pictures: Sequence[tuple[Frame, int]]
+    response: ResponsePictures, generation: Generation, decoder: Decoder, pictures: Sequence[tuple[Frame, int]]
 ) -> int | None:
     """The largest side at which all fit, reckoned as if all were as large as the largest; None: as they are."""
     largest, image = max(pictures, key=lambda one: one[0].latents().shape[-1], default=(None, 0))
@@ -160,7 +169,7 @@ def _side_for(
     longest = max(width, height)
     fitting = [side for side in SIDES if width * height * (side / longest) ** 2 <= room]
     side = max(fitting, default=min(SIDES))
-    answer.missing.append(
+    response.missing.append(
         f"The frames are sent at {side} pixels, as {len(pictures)} of {longest} take more than "
         f"{FRAMES_NBYTES // MIB} MiB; ask for fewer by their numbers to have them whole."
     )

@@ -74,12 +74,12 @@ class Recording:
         return self._opened or self._open()
 
     def _open(self) -> Generation:
-        wanted = self.preview.id if self.preview.id and self.about.role in ("", "hybrid") else None
-        running = runs.running(self.owner, wanted, self.page)
+        preferred = self.preview.id if self.preview.id and self.about.role in ("", "hybrid") else None
+        running = runs.running(self.owner, preferred, self.page)
         if running is not None and not self.about.group and not about(running).role:
             # What another extension makes within a request (ADetailer, with its arguments) is shown beside it.
             about(running).group = self.about.group = about(running).group or secrets.token_urlsafe(24)
-        identifier = runs.of(self.p).identifier(wanted, running)
+        identifier = runs.of(self.p).identifier(preferred, running)
         recorder = Recorder(thinning=Thinning(self.preview.every, self.preview.timesteps))
         self._opened = STORE.open(self.owner, identifier, self.page, recorder, about=self.about)
         runs.of(self.p).opened(self)
@@ -193,9 +193,9 @@ class _Run:
 
     def _stepped(self, state: dict[str, Any]) -> Any:
         self.saw(state)
-        answer = self._callback(state)
+        result = self._callback(state)
         self._end_if_asked()
-        return answer
+        return result
 
     def _take(self, call: Call | None) -> None:
         if call is not None:

@@ -20,7 +20,7 @@ from fastapi import Request, Response
 from modules import call_queue, devices
 
 from extension_core.errors import DiversityError, first_line, reason
-from extension_core.hosts.common.http.access import Doors, Visitor
+from extension_core.hosts.common.http.access import Auth, Visitor
 from extension_core.hosts.common.http.openapi import Operation, described
 from extension_core.hosts.common.http.serving import PREFIX, bytes_answer, json_answer
 from extension_core.hosts.common.preview import operations, output
@@ -54,7 +54,7 @@ _CURVES: Once[dict[str, Any]] = Once(PICTURES)
 
 
 @dataclass(eq=False)
-class Answer(Exception):
+class RouteEnded(Exception):
     """Ends a route with a sentence."""
 
     status: int
@@ -67,19 +67,19 @@ class Answer(Exception):
 
 
 # Of an exception that is raised again and again the traceback would grow, so each is made anew.
-_nothing = partial(Answer, 404, "There is no such preview; it may have expired.")
-_login = partial(Answer, 401, "Log in to this WebUI to see previews.")
-_too_often = partial(Answer, 429, "This preview is asked for too often; wait a second.", retry=True)
+_nothing = partial(RouteEnded, 404, "There is no such preview; it may have expired.")
+_login = partial(RouteEnded, 401, "Log in to this WebUI to see previews.")
+_too_often = partial(RouteEnded, 429, "This preview is asked for too often; wait a second.", retry=True)
 
 
 def add_routes(app: Any) -> None:
     """Give an application its routes. "Reload UI" makes a new application and calls this again."""
-    doors = Doors(app)
-    routes = _Routes(doors)
+    auth = Auth(app)
+    routes = _Routes(auth)
     for path, operation, handler in routes.table():
         method = "POST" if operation in operations.WISHES else "GET"
-        told = described(app, operation, doors.api_guarded)
-        app.add_api_route(f"{PREFIX}/dt{path}", handler, methods=[method], **told)
+        status_of = described(app, operation, auth.api_guarded)
+        app.add_api_route(f"{PREFIX}/dt{path}", handler, methods=[method], **status_of)
     rest = {"methods": _METHODS, "include_in_schema": False, "response_model": None}
     app.add_api_route(f"{PREFIX}/dt/{{rest:path}}", routes.no_such, **rest)
 
@@ -91,8 +91,8 @@ Inner = Callable[[Request, Generation], Awaitable[Response]]
 class _Routes:
     """The routes of one application."""
 
-    def __init__(self, doors: Doors) -> None:
-        self._doors = doors
+    def __init__(self, auth: Auth) -> None:
+        self._auth = auth
         self._polls = Rate(burst=40, per_second=10)
         self._pictures = Rate(burst=1000, per_second=100)
         self._wishes = Rate(burst=10, per_second=1)
@@ -115,20 +115,20 @@ class _Routes:
 
         async def handler(request: Request) -> Response:
             try:
-                visitor = await self._doors.visitor(request)
-                if self._doors.refuses(visitor, request):
+                visitor = await self._auth.visitor(request)
+                if self._auth.refuses(visitor, request):
                     raise _login()
                 return await inner(request, visitor)
-            except Answer as answer:
-                return answer.response()
+            except RouteEnded as ended:
+                return ended.response()
             except VaeChanged as changed:
-                return Answer(409, str(changed)).response()
+                return RouteEnded(409, str(changed)).response()
             except NotRecorded as missing:
-                return Answer(404, str(missing)).response()
+                return RouteEnded(404, str(missing)).response()
             except Busy as busy:
-                return Answer(503, str(busy), retry=True).response()
+                return RouteEnded(503, str(busy), retry=True).response()
             except DiversityError as failed:
-                return Answer(503, str(failed)).response()
+                return RouteEnded(503, str(failed)).response()
 
         return handler
 
@@ -153,14 +153,14 @@ class _Routes:
         if generations and not self._polls.allows(generations[-1]):
             raise _too_often()
         known = dict(zip(request.query_params.getlist("of"), _cursors(request), strict=False))
-        told = [_Told.of(generation, known.get(generation.id, 0)) for generation in generations]
+        status_of = [_Status.of(generation, known.get(generation.id, 0)) for generation in generations]
         return _unless_known(
-            request, " ".join(x.state for x in told), lambda: {"generations": [x.as_json() for x in told]}
+            request, " ".join(x.state for x in status_of), lambda: {"generations": [x.as_json() for x in status_of]}
         )
 
     async def _one(self, request: Request, generation: Generation) -> Response:
-        told = _Told.of(generation, (*_cursors(request), 0)[0])
-        return _unless_known(request, told.state, told.as_json)
+        status_of = _Status.of(generation, (*_cursors(request), 0)[0])
+        return _unless_known(request, status_of.state, status_of.as_json)
 
     async def _picture(self, request: Request, generation: Generation) -> Response:
         frame, named = _frame(generation, request), _FILE.fullmatch(request.path_params["file"])
@@ -173,7 +173,9 @@ class _Routes:
             view = _view(image, _kind(request), request, _FORMS[ending])
             check(frame, view)
             made = PICTURES.submit(lambda: DECODERS.picture(generation, frame, view))
-            picture = await _awaited(made, _PATIENCE_FOR_SMALL, Answer(503, "Decoding takes long; ask again.", True))
+            picture = await _awaited(
+                made, _PATIENCE_FOR_SMALL, RouteEnded(503, "Decoding takes long; ask again.", True)
+            )
         if matches(request.headers.get("if-none-match", ""), picture.etag):
             return bytes_answer(b"", 304, ETag=picture.etag, **{"Cache-Control": _FOR_GOOD})
         headers = {"ETag": picture.etag, "Cache-Control": _FOR_GOOD, "Content-Type": picture.media_type}
@@ -183,7 +185,7 @@ class _Routes:
         kind = _kind(request)
         snapshot = generation.recorder.snapshot()
         if not any(kind in frame.kinds for frame in snapshot.frames):
-            raise Answer(404, f"No frame of this preview has a {kind!r} prediction.")
+            raise RouteEnded(404, f"No frame of this preview has a {kind!r} prediction.")
         state = (
             f"{snapshot.version} {kind} {DECODERS.live(about(generation).latents, about(generation).decoder)[0].name}"
         )
@@ -191,30 +193,32 @@ class _Routes:
             return bytes_answer(b"", 304, ETag=etag_of(state.encode()))
         key = (generation.id, kind)
         made = _CURVES.ask(key, lambda: {**curve_as_json(generation, kind, PICTURES.give_way), "state": state}, LATER)
-        curve = await _awaited(made, _PATIENCE, Answer(202, "The curve is being computed.", retry=True), _CURVES, key)
-        told = {name: value for name, value in curve.items() if name != "state"}
-        return json_answer(told, 200, ETag=etag_of(curve["state"].encode()))
+        curve = await _awaited(
+            made, _PATIENCE, RouteEnded(202, "The curve is being computed.", retry=True), _CURVES, key
+        )
+        status_of = {name: value for name, value in curve.items() if name != "state"}
+        return json_answer(status_of, 200, ETag=etag_of(curve["state"].encode()))
 
     async def _stop(self, request: Request, generation: Generation) -> Response:
         number = await _wished_number(request)
         if generation.state is not State.RUNNING:
-            raise Answer(409, "The generation has ended; there is nothing to stop.")
+            raise RouteEnded(409, "The generation has ended; there is nothing to stop.")
         if number is not None and generation.recorder.frame(number) is None:
-            raise Answer(409, f"Frame {number} is not kept any more; stop at another one.")
+            raise RouteEnded(409, f"Frame {number} is not kept any more; stop at another one.")
         about(generation).stop.ask(number)
         return json_answer({}, 202)
 
     async def _save(self, request: Request, generation: Generation) -> Response:
         if generation.state is State.RUNNING:
-            raise Answer(409, "The generation still runs; its strip can be saved once it has ended.")
+            raise RouteEnded(409, "The generation still runs; its strip can be saved once it has ended.")
         key = generation.id
         made = _FILES.ask(key, lambda: _save_later(generation))
-        wait = Answer(202, "The strip is being saved; ask again.", retry=True)
+        wait = RouteEnded(202, "The strip is being saved; ask again.", retry=True)
         return json_answer({"files": await _awaited(made, _PATIENCE, wait, _FILES, key)}, 200)
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Status:
     """What a page is told of a generation.
 
     Attributes:
@@ -228,7 +232,7 @@ class _Told:
     note: str
 
     @classmethod
-    def of(cls, generation: Generation, since: int) -> _Told:
+    def of(cls, generation: Generation, since: int) -> _Status:
         recorded = about(generation)
         decoder, note = DECODERS.live(recorded.latents, recorded.decoder)
         return cls(generation, recorded, generation.update(since), decoder.name, note)
@@ -269,12 +273,12 @@ async def _full_size(generation: Generation, frame: Frame, view: View) -> Pictur
                 devices.torch_gc()
 
     key = (generation.id, frame.info.number, view)
-    wait = Answer(202, "The frame is decoded as soon as nothing is generated.", retry=True)
+    wait = RouteEnded(202, "The frame is decoded as soon as nothing is generated.", retry=True)
     return await _awaited(_FULL.ask(key, decode), _PATIENCE, wait, _FULL, key)
 
 
 async def _awaited(
-    made: Future[T], seconds: float, otherwise: Answer, jobs: Once[T] | None = None, key: Hashable = None
+    made: Future[T], seconds: float, otherwise: RouteEnded, jobs: Once[T] | None = None, key: Hashable = None
 ) -> T:
     """What a thread makes, or `otherwise` if that takes longer.
 
@@ -286,11 +290,11 @@ async def _awaited(
         return await asyncio.wait_for(asyncio.shield(waiting) if jobs else waiting, seconds)
     except (asyncio.TimeoutError, TimeoutError):
         raise otherwise from None
-    except (Answer, DiversityError):
+    except (RouteEnded, DiversityError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a decoder or a disk says, the server answers
         _log.warning("DT-preview: %s", first_line(error), exc_info=error)
-        raise Answer(503, f"This could not be made ({reason(error)}); the generation is not touched.") from None
+        raise RouteEnded(503, f"This could not be made ({reason(error)}); the generation is not touched.") from None
     finally:
         if jobs and made.done():
             jobs.fetched(key, made)
@@ -309,14 +313,14 @@ def _frame(generation: Generation, request: Request) -> Frame:
         raise _nothing()
     frame = generation.recorder.frame(int(number))
     if frame is None:
-        raise Answer(404, f"Frame {int(number)} is not there, or not any more.")
+        raise RouteEnded(404, f"Frame {int(number)} is not there, or not any more.")
     return frame
 
 
 def _kind(request: Request) -> Kind:
     kind = request.query_params.get("kind", "guided")
     if kind not in KINDS:
-        raise Answer(400, f"There are predictions of the kinds {', '.join(KINDS)}; choose one of them as 'kind'.")
+        raise RouteEnded(400, f"There are predictions of the kinds {', '.join(KINDS)}; choose one of them as 'kind'.")
     return cast(Kind, kind)
 
 
@@ -325,13 +329,13 @@ def _view(image: int, kind: Kind, request: Request, form: Form) -> View:
     try:
         return View(image, kind, int(side) if _NUMBER.fullmatch(side) else -1, form)
     except DiversityError as wrong:
-        raise Answer(400, str(wrong)) from None
+        raise RouteEnded(400, str(wrong)) from None
 
 
 def _cursors(request: Request) -> list[int]:
     given = request.query_params.getlist("since")
     if len(given) > MOST_PAIRS or not all(_NUMBER.fullmatch(since) for since in given):
-        raise Answer(400, f"'since' is a number of a frame, given at most {MOST_PAIRS} times.")
+        raise RouteEnded(400, f"'since' is a number of a frame, given at most {MOST_PAIRS} times.")
     return [int(since) for since in given]
 
 
@@ -340,14 +344,14 @@ async def _wished_number(request: Request) -> int | None:
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_WISH:
-            raise Answer(413, "A wish to stop is a short JSON object.")
+            raise RouteEnded(413, "A wish to stop is a short JSON object.")
     try:
         wish = json.loads(body or b"{}")
         number = wish.get("number")
     except (ValueError, AttributeError, RecursionError):
         number = False
     if number is not None and (type(number) is not int or not 0 <= number < 10**9):
-        raise Answer(400, 'A wish to stop is {"number": n}, with the number of a frame, or null for the newest.')
+        raise RouteEnded(400, 'A wish to stop is {"number": n}, with the number of a frame, or null for the newest.')
     return number
 
 

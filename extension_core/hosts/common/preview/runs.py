@@ -28,17 +28,17 @@ class Runs:
         self._last: Recording | None = None
         self._close: Replaced | None = None
 
-    def identifier(self, wanted: str | None, within: Generation | None) -> str | None:
+    def identifier(self, preferred: str | None, within: Generation | None) -> str | None:
         """The id for the next recording: a client's own is for the first; None for a new one.
 
         Args:
             within: the recording that is running, in the request of which this one is made.
         """
-        taken = wanted in self._identifiers or (within is not None and within.id == wanted)
-        if wanted is None or taken:
+        taken = preferred in self._identifiers or (within is not None and within.id == preferred)
+        if preferred is None or taken:
             return None
-        self._identifiers.add(wanted)
-        return wanted
+        self._identifiers.add(preferred)
+        return preferred
 
     def opened(self, recording: Recording) -> None:
         """A recording has begun."""

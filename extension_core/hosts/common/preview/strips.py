@@ -52,13 +52,13 @@ class Strips:
 def strips_of(generation: Generation, decoder: Decoder) -> Strips:
     """What is kept of a generation, after guidance. No strips if there is no frame, or none that can be decoded."""
     frames = generation.recorder.frames()
-    told: list[str] = []
+    notes: list[str] = []
     unrecorded = generation.update().missing
     if not frames:
         return Strips((), unrecorded, "No frame was recorded.")
     shown = _thinned(frames)
     if len(shown) < len(frames):
-        told.append(f"{len(shown)} of {len(frames)} frames are shown, as {_count(frames)} pictures are too many.")
+        notes.append(f"{len(shown)} of {len(frames)} frames are shown, as {_count(frames)} pictures are too many.")
     side = next((side for side in _SIDES if _count(shown) * side * side * 3 <= PICTURES_NBYTES), _SIDES[-1])
     strips, failed = [], ""
     for _, together in itertools.groupby(shown, _shape):
@@ -68,8 +68,8 @@ def strips_of(generation: Generation, decoder: Decoder) -> Strips:
         failed = failed or sentence
     undecoded = len(shown) - sum(len(strip.frames) for strip in strips if strip)
     if undecoded:
-        told.append(f"{undecoded} of {len(shown)} frames are not shown: {failed}")
-    return Strips(tuple(strip for strip in strips if strip), unrecorded, " ".join(told))
+        notes.append(f"{undecoded} of {len(shown)} frames are not shown: {failed}")
+    return Strips(tuple(strip for strip in strips if strip), unrecorded, " ".join(notes))
 
 
 def _decoded(generation: Generation, frames: Sequence[Frame], decoder: Decoder, side: int) -> tuple[Strip | None, str]:

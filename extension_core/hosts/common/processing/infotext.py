@@ -23,17 +23,17 @@ REFUSED = f"{INFOTEXT_PREFIX} refused"
 _HOST_ENTRIES = {"Steps": "steps", "Sampler": "sampler_name", "Schedule type": "scheduler", "CFG scale": "cfg_scale"}
 
 
-class Told(str):
+class Entry(str):
     """An entry's value for one processing object; what another would tell of itself is not known here."""
 
-    def __new__(cls, text: str, p: Any, otherwise: Callable[[Any], Any] = lambda _p: None) -> Told:
+    def __new__(cls, text: str, p: Any, otherwise: Callable[[Any], Any] = lambda _p: None) -> Entry:
         """Args:
         text: "" leaves the entry out.
         otherwise: the entry's value for another processing object.
         """
-        told = super().__new__(cls, text)
-        told._of, told._otherwise = weakref.ref(p), otherwise
-        return told
+        entry = super().__new__(cls, text)
+        entry._of, entry._otherwise = weakref.ref(p), otherwise
+        return entry
 
     _of: weakref.ref[Any]
     _otherwise: Callable[[Any], Any]
@@ -41,10 +41,10 @@ class Told(str):
     def __call__(self, p: Any = None, **_: Any) -> Any:
         return str(self) or None if self._of() is p else self._otherwise(p)
 
-    def __copy__(self) -> Told:
+    def __copy__(self) -> Entry:
         return self
 
-    def __deepcopy__(self, _memo: Any) -> Told:
+    def __deepcopy__(self, _memo: Any) -> Entry:
         return self
 
     def __reduce__(self) -> Any:
@@ -53,7 +53,7 @@ class Told(str):
 
 def tell(p: Any, entries: Mapping[str, str]) -> None:
     """Put entries of ours into a request's infotext."""
-    p.extra_generation_params.update({key: Told(value, p) for key, value in entries.items()})
+    p.extra_generation_params.update({key: Entry(value, p) for key, value in entries.items()})
 
 
 def take_back(p: Any, keys: Iterable[str]) -> None:
@@ -66,9 +66,9 @@ def tell_settings(p: Any, ours: Mapping[str, Any]) -> None:
     """Let the hosts' own entries tell the settings that run; called while the request has them."""
     for key, name in _HOST_ENTRIES.items():
         if name in ours:
-            p.extra_generation_params[key] = Told(str(ours[name]), p, operator.attrgetter(name))
+            p.extra_generation_params[key] = Entry(str(ours[name]), p, operator.attrgetter(name))
     if "sampler_name" in ours and shared.opts.eta_noise_seed_delta:
-        p.extra_generation_params["ENSD"] = Told(str(_seed_delta(p) or ""), p, _seed_delta)
+        p.extra_generation_params["ENSD"] = Entry(str(_seed_delta(p) or ""), p, _seed_delta)
 
 
 def _seed_delta(p: Any) -> int | None:
@@ -88,10 +88,10 @@ def ended_before_the_switch(p: Any, how: str) -> None:
 
 def forget(p: Any) -> None:
     """Drop what was told of an earlier processing, or of the request that this one is a copy of."""
-    told = p.extra_generation_params
-    if any(_is_ours(key, value) for key, value in told.items()):
-        p.extra_generation_params = {key: value for key, value in told.items() if not _is_ours(key, value)}
+    entry = p.extra_generation_params
+    if any(_is_ours(key, value) for key, value in entry.items()):
+        p.extra_generation_params = {key: value for key, value in entry.items() if not _is_ours(key, value)}
 
 
 def _is_ours(key: str, value: Any) -> bool:
-    return isinstance(value, Told) or key.startswith(f"{INFOTEXT_PREFIX} ")
+    return isinstance(value, Entry) or key.startswith(f"{INFOTEXT_PREFIX} ")

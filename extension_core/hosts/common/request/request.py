@@ -16,11 +16,11 @@ from extension_core.hosts.common.plan.cautions import cautions_on
 from extension_core.hosts.common.plan.conflicts import check_conflicts
 from extension_core.hosts.common.plan.distilled_model import (
     apply_family,
-    carry_of,
     check_second,
     content_notes,
     hash_of,
     settle_models,
+    style_of,
     title_of,
 )
 from extension_core.hosts.common.plan.notes import notes_on, notes_on_prompts
@@ -46,7 +46,7 @@ from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
 from extension_core.weights.reader import read_header
-from extension_core.weights.selection import Wanted, as_base
+from extension_core.weights.selection import Selection, as_base
 
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
@@ -78,9 +78,9 @@ class Request:
         self.path = self.models.path
         header = None if self.path is None else read_header(self.path)  # before it is checked: what is read is that
         own_text_encoder = check_second(host, self.models)
-        carry = carry_of(host, options, self.path)
+        style = style_of(host, options, self.path)
         turned = self.models.roles.turned
-        self.wanted = header and Wanted(header, own_text_encoder, options.lora_strength, carry, makes_base=turned)
+        self.selection = header and Selection(header, own_text_encoder, options.lora_strength, style, makes_base=turned)
         notes = (*notes_on(host, self.models), *notes_on_prompts(p, self.path, options))
         self._told: list[str] = []
         self._asked = settings_of(p)
@@ -256,14 +256,14 @@ class Request:
         infotext.tell(self.p, self.session.infotext())
         stack.callback(self._tell_what_ran)
         stack.enter_context(during(self, _opened=True))
-        if self.wanted is None:
+        if self.selection is None:
             self.second = self.host.base_alone()
             return
         shared.state.textinfo = f"Loading the {'base' if self.wanted.makes_base else 'distilled model'}"
         options = self.session.options
         residency = residency_for(options.residency, self.session.plan.takes_turns)
-        with as_base() if self.wanted.makes_base else nullcontext():
-            self.second = self.host.second_model(self.wanted, self.p, residency)
+        with as_base() if self.selection.makes_base else nullcontext():
+            self.second = self.host.second_model(self.selection, self.p, residency)
         shared.state.textinfo = None
         stack.callback(self.second.restore)
         if self.session.loras_differ:
@@ -279,9 +279,9 @@ class Request:
             infotext.ended_before_the_switch(self.p, how)
 
     def _tell_memory(self, second: Second) -> None:
-        lives = str(second.lives)
-        _LOG.info("memory: %s", lives)
-        infotext.tell(self.p, {f"{INFOTEXT_PREFIX} memory": lives})
+        placed = str(second.placed)
+        _LOG.info("memory: %s", placed)
+        infotext.tell(self.p, {f"{INFOTEXT_PREFIX} memory": placed})
 
     def _check_ran(self) -> None:
         """What ran is what was planned, or no image leaves.

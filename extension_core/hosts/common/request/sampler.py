@@ -274,12 +274,12 @@ def with_levels(kwargs: dict[str, Any], func: Callable[..., Any], levels: Levels
     return {**changed, "n": len(levels) - 1} if "n" in parameters else changed
 
 
-def rescale(x: torch.Tensor, sigma: float, unit: Unit, wanted: Unit) -> torch.Tensor:
+def rescale(x: torch.Tensor, sigma: float, unit: Unit, target: Unit) -> torch.Tensor:
     """A noisy latent from one unit's scale to the other's: x_sigma = x_timestep * sqrt(1 + sigma^2)."""
-    if unit == wanted:
+    if unit == target:
         return x
     factor = math.sqrt(1.0 + sigma**2)
-    return x * factor if wanted == "sigma" else x / factor
+    return x * factor if target == "sigma" else x / factor
 
 
 def _ascending(levels: Levels) -> torch.Tensor:
