@@ -47,7 +47,7 @@ def card(flavour: str) -> Iterator[bool]:
     elif flavour == "forge":  # its own memory management moves models, from RAM to RAM here
         yield False
     else:
-        with mock.patch("extension_core.hosts.a1111.memory.lane", return_value=PlayedCard()):
+        with mock.patch("extension_core.hosts.a1111.memory.copies", return_value=PlayedCard()):
             yield False
 
 

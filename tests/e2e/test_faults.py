@@ -16,7 +16,7 @@ HOOKS = ("process", "before_process_batch", "process_batch", "process_before_eve
          "postprocess_image", "postprocess")  # fmt: skip
 COMMON = (
     "extension_core.hosts.common.plan.passes.plan_pass",
-    "extension_core.hosts.common.request.request.apply_family",
+    "extension_core.hosts.common.plan.settle.family_settings",
     "extension_core.hosts.common.request.sampler.RunningPass.attach",
     "extension_core.sampling.session.Session.infotext",
 )

@@ -23,12 +23,13 @@ SAMPLERS = ("Euler", "DPM++ 2M", "DPM++ 2M SDE", "DPM++ 3M SDE", "LCM", "DDIM", 
 
 
 def plan_of(**settings: Any) -> Any:
-    from extension_core.hosts.common.plan.settle import planned, request_of
+    from extension_core.hosts.common.plan.client_request import request_of
+    from extension_core.hosts.common.plan.settle import settle
 
     options = Options.from_mapping({"mode": "base", **settings.pop("options", {})})
     given = {"steps": 8, "sampler_name": "Euler", "scheduler": "Automatic", **settings}
     request = request_of(given, is_img2img=given.pop("img2img", False))
-    return planned(the_host(), options, request).plan
+    return settle(the_host(), request, options).plan
 
 
 def cases() -> list[dict[str, Any]]:
@@ -117,13 +118,14 @@ def test_plans_beside_a_generation_change_neither(host: Host) -> None:
 
 
 def test_a_plan_writes_nothing_to_the_request(host: Host) -> None:
-    from extension_core.hosts.common.plan.settle import planned, request_of
+    from extension_core.hosts.common.plan.client_request import request_of
+    from extension_core.hosts.common.plan.settle import settle
 
     load_model(host)
     settings = {"steps": 8, "sampler_name": "Euler", "scheduler": "Karras", "enable_hr": True, "hr_scheduler": "Simple"}
     request = request_of(settings, is_img2img=False)
     before = copy.deepcopy(vars(request))
-    planned(the_host(), Options.from_mapping({"mode": "base"}), request)
+    settle(the_host(), request, Options.from_mapping({"mode": "base"}))
     assert vars(request) == before
 
 

@@ -236,13 +236,13 @@ def written(folder: Path, *names: str) -> list[Choice]:
 class TestKnownFiles:
     def test_asking_opens_nothing(self, tmp_path: Path, later: Later, opened: list[str]) -> None:
         listed, known = written(tmp_path, "style", "lcm_lora"), KnownFiles(later.calls.append)
-        seen, pending = known.told(listed)
+        seen, pending = known.seen(listed)
         assert (opened, pending) == ([], 2)
         assert [one.unknown for one in seen] == ["it has not been looked at yet"] * 2
         assert [is_few_step(one.detection) for one in seen if one.detection] == [False, True]
         later.run()
         assert opened == ["lcm_lora", "style"], "what is most likely wanted comes first"
-        seen, pending = known.told(listed)
+        seen, pending = known.seen(listed)
         assert pending == 0
         assert [one.facts.architecture for one in seen] == ["SD 1.x"] * 2
         assert len(opened) == 2
@@ -250,24 +250,24 @@ class TestKnownFiles:
     def test_one_at_a_time_and_not_more_than_so_many(self, tmp_path: Path, later: Later, opened: list[str]) -> None:
         names = [f"style {number}" for number in range(MOST_AT_ONCE + 3)]
         listed, known = written(tmp_path, *names), KnownFiles(later.calls.append)
-        known.told(listed)
-        known.told(listed)
+        known.seen(listed)
+        known.seen(listed)
         assert len(later.calls) == 1
         later.run()
         assert len(opened) == MOST_AT_ONCE
-        assert known.told(listed)[1] == 3
+        assert known.seen(listed)[1] == 3
         later.run()
-        assert known.told(listed)[1] == 0
+        assert known.seen(listed)[1] == 0
         assert not later.calls
 
     def test_a_file_that_changed_is_looked_at_again(self, tmp_path: Path, later: Later, opened: list[str]) -> None:
         listed, known = written(tmp_path, "style"), KnownFiles(later.calls.append)
-        known.told(listed)
+        known.seen(listed)
         later.run()
         save_file({"double_blocks.0.img_attn.qkv.weight": torch.zeros(2)}, listed[0].path)
-        assert known.told(listed)[1] == 1
+        assert known.seen(listed)[1] == 1
         later.run()
-        seen, _pending = known.told(listed)
+        seen, _pending = known.seen(listed)
         assert seen[0].facts.problem == "it is for Flux or a relative of it"
         assert len(opened) == 2
 
@@ -277,9 +277,9 @@ class TestKnownFiles:
             (tmp_path / name).write_bytes(b"")
         listed += [lora_choice(name, tmp_path / name) for name in ("empty.safetensors", "pickled_lcm.ckpt")]
         listed.append(lora_choice("gone", tmp_path / "gone.safetensors"))
-        known.told(listed)
+        known.seen(listed)
         later.run()
-        fine, empty, pickled, gone = known.told(listed)[0]
+        fine, empty, pickled, gone = known.seen(listed)[0]
         assert (fine.facts.problem, fine.unknown) == ("", "")
         assert "no complete safetensors file" in empty.facts.problem
         assert (pickled.facts.problem, pickled.unknown) == ("", "a pickle is not opened to be looked at")
@@ -288,16 +288,16 @@ class TestKnownFiles:
 
     def test_what_is_no_longer_listed_is_forgotten(self, tmp_path: Path, later: Later, opened: list[str]) -> None:
         listed, known = written(tmp_path, "one", "two"), KnownFiles(later.calls.append)
-        known.told(listed)
+        known.seen(listed)
         later.run()
-        known.told(listed[:1])
-        assert known.told(listed)[1] == 1
+        known.seen(listed[:1])
+        assert known.seen(listed)[1] == 1
         assert len(opened) == 2
 
     def test_the_thread_ends(self, tmp_path: Path) -> None:
         listed, known = written(tmp_path, "one"), KnownFiles()
-        known.told(listed)
-        until(lambda: known.told(listed)[1] == 0, lambda: "the file was not looked at")
+        known.seen(listed)
+        until(lambda: known.seen(listed)[1] == 0, lambda: "the file was not looked at")
         until(
             lambda: all(thread.name != "diversity-distillation-files" for thread in threading.enumerate()),
             lambda: "the thread goes on",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from extension_core.options.hybrid import BY_NAME
 from extension_core.weights.eight_bit import EightBit, pack
 from extension_core.weights.naming import named_parameters
-from extension_core.weights.placement import Placement, Room, choose, lives, working_bytes
+from extension_core.weights.placement import Placement, Room, choose, placed, working_bytes
 from extension_core.weights.second_model import SecondModel
 from extension_core.weights.transfer import DirectCopies, copies_for
 from tests.e2e.faults.dd_small_card import DeferredLane
@@ -47,7 +47,7 @@ def test_auto_keeps_both_only_where_they_fit(free: int | None, second: int, work
 def test_a_choice_of_the_users_is_not_questioned(placement: Placement) -> None:
     choice = choose(placement.value, Room("cuda:0", 0, GIB, GIB, True))
     assert (choice.placement, choice.why) == (placement, "")
-    assert "cuda:0" in str(lives(choice, "cuda:0"))
+    assert "cuda:0" in str(placed(choice, "cuda:0"))
 
 
 def test_what_a_request_needs_grows_with_it() -> None:

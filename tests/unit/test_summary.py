@@ -12,7 +12,7 @@ from extension_core.sampling.plan import PassRequest, Plan, plan_pass, skip_firs
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import Levels, NoiseSchedule, family_levels
 from extension_core.sampling.session import Session
-from extension_core.ui.summary import Model, carried, lora_on, summary_html
+from extension_core.ui.summary import Model, lora_on, style_line, summary_html
 from extension_core.weights.placement import Placed
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
@@ -29,12 +29,12 @@ def pass_request(name: str = "first pass", run: Levels = LCM4, sampler: str = "L
 
 
 def shown(
-    *requests: PassRequest, models: dict[Phase, Model] = MODELS, lives: Placed = LIVES, **values: Any
+    *requests: PassRequest, models: dict[Phase, Model] = MODELS, placed: Placed = LIVES, **values: Any
 ) -> tuple[Table, str]:
     """Rows by role as (name, steps, LoRAs, place), and what stands below the table."""
     options = Options.from_mapping(values)
     passes = tuple(plan_pass(item, options, SCHEDULE) for item in requests or (pass_request(),))
-    text = summary_html(Session(options, Plan(passes, SCHEDULE), "fast"), models, lives)
+    text = summary_html(Session(options, Plan(passes, SCHEDULE), "fast"), models, placed)
     rows = {}
     for role, row in re.findall(r"<tr class='diversity-(\w+)'>(.*?)</tr>", text):
         name, *cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
@@ -109,7 +109,7 @@ def test_a_sampler_that_makes_its_own_steps() -> None:
     assert {row[1] for row in rows.values()} == {"as many as its sampler takes"}
 
 
-@pytest.mark.parametrize("changed_by", [carried(0.5, "monsters", "origin"), lora_on(0.8, "monsters")])
+@pytest.mark.parametrize("changed_by", [style_line(0.5, "monsters", "origin"), lora_on(0.8, "monsters")])
 def test_what_else_changes_a_model_stands_below_its_name(changed_by: str) -> None:
     rows, _ = shown(models={**MODELS, Phase.DISTILLED: Model("fast", changed_by)})
     assert rows["distilled"][0].split(maxsplit=1) == ["fast", changed_by]
@@ -117,7 +117,7 @@ def test_what_else_changes_a_model_stands_below_its_name(changed_by: str) -> Non
 
 
 def test_why_they_live_where_they_do() -> None:
-    _, below = shown(lives=Placed("on cuda:0", "on cuda:0", "7.1 GiB free on cuda:0, 5.0 GiB needed for both"))
+    _, below = shown(placed=Placed("on cuda:0", "on cuda:0", "7.1 GiB free on cuda:0, 5.0 GiB needed for both"))
     assert below == "<p class='diversity-found'>memory: 7.1 GiB free on cuda:0, 5.0 GiB needed for both</p>"
 
 

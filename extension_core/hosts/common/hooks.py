@@ -11,6 +11,7 @@ from typing import Any
 
 from extension_core.hosts.common.files.loaded_checkpoint import loaded_name
 from extension_core.hosts.common.plan.distilled_model import settle_models
+from extension_core.hosts.common.plan.settle import settle
 from extension_core.hosts.common.preview import comparison, recording
 from extension_core.hosts.common.preview.recording import Recording
 from extension_core.hosts.common.processing import grid_diversity, infotext, takeover
@@ -59,7 +60,7 @@ def _begin(host: Host, p: Any, args: Sequence[Any], taken: TakeOver) -> None:
         arguments = part.changed(arguments, lambda options: settle_models(host, options).roles.turned)
     preview = Recording(host, p, arguments.preview, taken, part) if arguments.preview.preview else None
     if arguments.options.enabled and not taken.refused:
-        _settle(host, p, arguments, taken)
+        _take_over(host, p, arguments, taken)
     if preview is not None:
         preview.take_over()
     if arguments.options.grid_diversity:
@@ -70,11 +71,12 @@ def _arguments(p: Any, args: Sequence[Any]) -> Arguments:
     return Arguments.read(args).at(cells.values_of(p))
 
 
-def _settle(host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
+def _take_over(host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
     """A request that is refused is recorded all the same: the strip then says why it has no frames."""
     try:
         taken.at_failure(host.keep_levels())
-        request.Request(host, p, arguments, taken).take_over()
+        plan = settle(host, p, arguments.options)
+        request.Request(host, p, plan, taken, arguments.note).take_over()
     except Exception as error:  # noqa: BLE001 - as above
         taken.refuse(error)
 

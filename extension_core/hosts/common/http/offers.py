@@ -85,7 +85,7 @@ class Offers:
         is_loaded = (at_next_image(self._host) if checkpoint == CHOSEN else self._host).is_loaded()
         loaded = loaded_checkpoint() if is_loaded else chosen_checkpoint()
         listed = choices.choices()
-        seen, pending = self._known.seen_of(listed)
+        seen, pending = self._known.seen(listed)
         facts, problem = self._facts() if is_loaded else (_facts_of_file(loaded, listed, seen), "")
         part = _part(loaded_is, loaded)
         found = [_offer(choice, one, facts, loaded) for choice, one in zip(listed, seen, strict=True)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from extension_core.hosts.common.http.openapi import NUMBER, TEXT, WHOLE, list_of, of, or_null
 from extension_core.hosts.common.http.serving import finite
-from extension_core.hosts.common.plan.settle import Planned
+from extension_core.hosts.common.plan.settle import RequestPlan
 from extension_core.options.schema import Schema
 from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
@@ -50,7 +50,7 @@ PLAN: Schema = of(
 )
 
 
-def plan_as_json(found: Planned, checkpoint: str, notes: tuple[str, ...]) -> dict[str, Any]:
+def plan_as_json(found: RequestPlan, checkpoint: str, notes: tuple[str, ...]) -> dict[str, Any]:
     """A plan for `json.dumps`."""
     schedule, first = found.plan.schedule, found.plan.passes[0]
     both = first.split.base and first.split.distilled

@@ -17,8 +17,8 @@ from extension_core.hosts.common.http.openapi import Operation, Parameter, Respo
 from extension_core.hosts.common.http.plan_request import PlanRequest, body_schema
 from extension_core.hosts.common.http.plan_response import PLAN, plan_as_json
 from extension_core.hosts.common.http.serving import PREFIX, json_answer
-from extension_core.hosts.common.plan.notes import notes_on
-from extension_core.hosts.common.plan.settle import planned, request_of
+from extension_core.hosts.common.plan.client_request import request_of
+from extension_core.hosts.common.plan.settle import settle
 from extension_core.hosts.protocols import Host
 from extension_core.options.fields import Field, parse_value
 from extension_core.options.hybrid import BY_NAME, Options
@@ -153,7 +153,7 @@ class _Routes:
     def _plan_of(self, asked_plan: PlanRequest) -> Response:
         if not self._host.is_loaded():
             return json_answer({"detail": _NOT_LOADED}, 409)
-        found = planned(self._host, asked_plan.options, request_of(asked_plan.request, asked_plan.img2img))
-        minded = (caution.sentence for caution in found.warnings if caution.on_image)
-        notes = (*found.names, *found.plan.notes, *minded, *notes_on(self._host, found.models))
-        return json_answer(plan_as_json(found, loaded_name(), tuple(dict.fromkeys(notes))))
+        request = request_of(asked_plan.request, asked_plan.img2img)
+        found = settle(self._host, request, asked_plan.options)
+        notes = tuple(dict.fromkeys((*request.name_notes, *found.notes)))
+        return json_answer(plan_as_json(found, loaded_name(), notes))

@@ -12,7 +12,8 @@ from extension_core.errors import DiversityError
 from extension_core.hosts.common.files import kinds_of_file, pasted
 from extension_core.hosts.common.files.loaded_checkpoint import of_one_checkpoint
 from extension_core.hosts.common.page import restored_settings
-from extension_core.hosts.common.plan.settle import Planned, planned, request_of
+from extension_core.hosts.common.plan.client_request import request_of
+from extension_core.hosts.common.plan.settle import RequestPlan, settle
 from extension_core.hosts.common.plan.unloaded import NotLoaded, at_next_image
 from extension_core.hosts.common.preview import comparison
 from extension_core.hosts.protocols import Host
@@ -102,7 +103,7 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     state = replace(state, groups=groups, idle=idle(options, Known()), loaded_is=options.loaded_is)
     requested = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
     try:
-        found = planned(host, options, request)
+        found = settle(host, request, options)
     except NotLoaded as later:
         state = replace(state, unsure=_unsure(options, pasted.detected(options.distilled_model), said))
         return said, state.around(panel.later_html(str(later)) if options.enabled else panel.off_html())
@@ -118,7 +119,7 @@ def _settings(request: SimpleNamespace, cfg: tuple[float, ...]) -> words.Setting
     return words.Settings(request.steps, request.sampler_name, request.scheduler, cfg)
 
 
-def _of_plan(state: PageState, options: Options, found: Planned, runs: words.Settings) -> PageState:
+def _of_plan(state: PageState, options: Options, found: RequestPlan, runs: words.Settings) -> PageState:
     """What only a plan tells: which options act, what was left open and is settled, what runs for the host's own."""
     is_custom = found.detection.family.sampler is None
     is_lora = None if found.path is None else kinds_of_file.is_lora_file(found.path)
@@ -155,7 +156,7 @@ def _unsure(options: Options, found: Detection | None, turned: bool) -> str:
     return f"{whose} family is not certain, so your own steps and sampler run."
 
 
-def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str, str]:
+def _settled(options: Options, found: RequestPlan, runs: words.Settings) -> dict[str, str]:
     """What controls that leave something open come to."""
     detection, said = found.detection, {}
     if options.family == "auto" and found.models.side(Phase.DISTILLED) is not None:
@@ -171,11 +172,13 @@ def _settled(options: Options, found: Planned, runs: words.Settings) -> dict[str
     if options.text_encoder == "auto" and found.own_text is not None and not found.models.roles.turned:
         said["text_encoder"] = "Auto: its own" if found.own_text else "Auto: the base's"
     if options.residency == "auto" and found.path is not None and found.placed.base:
-        said["residency"] = f"Auto: {found.lives.where}"
+        said["residency"] = f"Auto: {found.placed.where}"
     return said
 
 
-def _plan(options: Options, found: Planned, requested: words.Settings, runs: words.Settings, is_loaded: bool) -> str:
+def _plan(
+    options: Options, found: RequestPlan, requested: words.Settings, runs: words.Settings, is_loaded: bool
+) -> str:
     models = _models(found, found.request.sd_model_checkpoint)
     names = {phase: model.name for phase, model in models.items()}
     sentences = (words.who(found.session, names), words.replaced(requested, runs))
@@ -183,16 +186,18 @@ def _plan(options: Options, found: Planned, requested: words.Settings, runs: wor
     named = f"{family.label}: {found.detection.why}" if options.family == "auto" else family.label
     warnings = [caution.sentence for caution in found.warnings]
     notes = [note for note in found.plan.notes if note not in warnings]
-    said = "; ".join(part for part in (named, *found.names, *notes) if part)
+    of_files = (*found.content_notes, *found.models.notes)
+    said = "; ".join(part for part in (named, *found.request.name_notes, *of_files, *notes) if part)
     smaller = (words.cost(found.session), page_words(said))
     table = summary_html(found.session, models, found.placed)
     line = found.plan.describe() if is_loaded else "Levels and memory are settled once the checkpoint is loaded."
     return panel.plan_html(sentences, line, smaller, table if is_loaded else "", map(page_words, warnings))
 
 
-def _models(found: Planned, checkpoint: str) -> dict[Phase, Model]:
+def _models(found: RequestPlan, checkpoint: str) -> dict[Phase, Model]:
     """The models of a request by their files' names."""
-    options, path, style, roles = found.session.options, found.path, found.style, found.session.roles
+    options, path, roles = found.session.options, found.path, found.session.roles
+    style = found.selection.style if found.selection is not None else None
     loaded = _loaded(checkpoint) or "the loaded checkpoint"
     models = {roles.loaded: Model(loaded)}
     if path is not None:

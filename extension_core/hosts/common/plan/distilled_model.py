@@ -186,18 +186,17 @@ def style_of(host: Host, options: Options, path: Path | None) -> Style | None:
     return Style(header, options.carry_strength)
 
 
-def apply_family(p: Any, options: Options, detection: Detection) -> str:
-    """Give the request the family's sampler and steps; returns the family's grid, or "host"."""
+def family_settings(request: Any, options: Options, detection: Detection) -> tuple[dict[str, Any], str]:
+    """(what the family sets in place of a request's own sampler and steps, the family's grid or "host")."""
     family = detection.family
     if family.sampler is None:
-        return "host"
+        return {}, "host"
     grid = grid_for(detection, options)
-    p.steps = steps_for(detection, p.steps)
-    p.sampler_name = family.sampler
+    settings: dict[str, Any] = {"steps": steps_for(detection, request.steps), "sampler_name": family.sampler}
     if grid != "host":
-        p.scheduler = "Automatic"  # the host writes it to the infotext, and another would not be true
-    if getattr(p, "enable_hr", False):
-        p.hr_sampler_name = None
-        if p.hr_second_pass_steps:
-            p.hr_second_pass_steps = steps_for(detection, p.hr_second_pass_steps)
-    return grid
+        settings["scheduler"] = "Automatic"  # the host writes it to the infotext, and another would not be true
+    if getattr(request, "enable_hr", False):
+        settings["hr_sampler_name"] = None
+        if request.hr_second_pass_steps:
+            settings["hr_second_pass_steps"] = steps_for(detection, request.hr_second_pass_steps)
+    return settings, grid

@@ -44,6 +44,10 @@ class Passes:
         self.p, self.options, self.grid, self.noise = p, options, grid, noise
         self._override = p.sampler_noise_scheduler_override
 
+    def of(self, p: Any) -> Passes:
+        """The same passes of the request itself, once it has the settings that they were made for."""
+        return Passes(p, self.options, self.grid, self.noise)
+
     def over(self, noise: Noise) -> Passes:
         """The same passes over another noise schedule."""
         changed = Passes(self.p, self.options, self.grid, noise)

@@ -1,27 +1,28 @@
-"""The plan of settings that nobody has sent off yet: what the page's line and the API's plan tell; nothing is run."""
+"""One way to settle a request: which model makes which step, decided before any step, with nothing touched.
+
+Generation, the page's plan line, `POST /plan` and the cells of a plot all come through `settle`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-
-from modules import shared
 
 from extension_core.hosts.common.plan.cautions import cautions_on
 from extension_core.hosts.common.plan.conflicts import check_conflicts
 from extension_core.hosts.common.plan.distilled_model import (
     Models,
-    apply_family,
     check_second,
     content_notes,
+    family_settings,
     settle_models,
     style_of,
     title_of,
 )
-from extension_core.hosts.common.plan.names import settle_names
+from extension_core.hosts.common.plan.levels import Reading
+from extension_core.hosts.common.plan.notes import notes_on, notes_on_prompts
 from extension_core.hosts.common.plan.passes import Passes
 from extension_core.hosts.protocols import Host
 from extension_core.options.hybrid import Options
@@ -31,30 +32,36 @@ from extension_core.sampling.session import Session
 from extension_core.sampling.settled import Settled
 from extension_core.sampling.warnings import Caution
 from extension_core.weights.placement import Placed, residency_for
-from extension_core.weights.selection import Style
+from extension_core.weights.reader import read_header
+from extension_core.weights.selection import Selection
 
 
 @dataclass(frozen=True)
-class Planned:
-    """What would run, and what it was made from.
+class RequestPlan:
+    """What a request will do, and what that was decided from.
 
     Attributes:
+        request: the request as it will run, for reading alone: `settings` in the place of its own.
+        settings: fields of the request that the distilled model's family sets.
         models: the files that make it.
-        lives: where the models would be.
-        request: the settings as the family has changed them.
-        names: what the user should know of the names that were sent.
+        selection: the second model's file as it is to be read; None if there is none, or no checkpoint is loaded.
+        passes: the schedules that the host asks for while the request runs.
+        placed: where the models would be.
+        content_notes: where the chosen file is not the one that was asked for by its hash.
+        file_notes: what the user should know of the second model's file, and of the prompt's LoRAs beside it.
         warnings: what is to be minded of these settings before they run.
-        own_text: whether the second model reads prompts by its own text encoder; None while that is not known.
     """
 
     session: Session
+    request: Any
+    settings: Mapping[str, Any]
     models: Models
-    style: Style | None
+    selection: Selection | None
+    passes: Passes
     placed: Placed
-    request: SimpleNamespace
-    names: tuple[str, ...] = ()
-    warnings: tuple[Caution, ...] = ()
-    own_text: bool | None = None
+    content_notes: tuple[str, ...] = ()
+    file_notes: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = field(default=())
 
     @property
     def detection(self) -> Detection:
@@ -71,52 +78,60 @@ class Planned:
         """The passes, decided."""
         return self.session.plan
 
+    @property
+    def own_text(self) -> bool | None:
+        """Whether the second model reads prompts by its own text encoder; None while that is not known."""
+        return None if self.selection is None else self.selection.own_text_encoder
 
-def request_of(settings: Mapping[str, Any], is_img2img: bool) -> SimpleNamespace:
-    """A page's or a client's settings as the fields of a processing object that a plan reads."""
-    request = SimpleNamespace(
-        denoising_strength=0.75,
-        width=512,
-        height=512,
-        batch_size=1,
-        n_iter=1,
-        sd_model_checkpoint=shared.opts.sd_model_checkpoint,
-        is_hr_pass=False,
-        sampler_noise_scheduler_override=None,
-        extra_generation_params={},
-        all_prompts=[str(settings.get("prompt") or "")],
-        all_negative_prompts=[str(settings.get("negative_prompt") or "")],
-        **({} if is_img2img else {"enable_hr": False, "firstpass_image": None}),
-    )
-    request.hr_sampler_name = request.hr_scheduler = None
-    request.hr_second_pass_steps = request.hr_resize_x = request.hr_resize_y = 0
-    request.hr_scale = 1.0
-    for name, value in settings.items():
-        unset = name.startswith("hr_") and isinstance(value, str) and value.startswith("Use same")
-        setattr(request, name, None if unset else value)
-    return request
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is said under an image of this request, in its order."""
+        minded = (caution.sentence for caution in self.warnings if caution.on_image)
+        return (*self.models.notes, *self.plan.notes, *self.content_notes, *minded, *self.file_notes)
 
 
-def planned(host: Host, options: Options, request: SimpleNamespace) -> Planned:
-    """Decide what these settings would do with the loaded checkpoint; changes nothing but `request`.
+def settle(host: Host, request: Any, options: Options) -> RequestPlan:
+    """Decide what a request will do. Neither the host nor the request is changed.
+
+    Args:
+        request: the host's processing object, or what `client_request.request_of` makes of settings.
 
     Raises:
-        DiversityError: the settings would be refused, or no checkpoint is loaded.
+        DiversityError: the request is refused; the sentence says why.
+        NotLoaded: the noise levels are known once the checkpoint is loaded.
     """
     check_conflicts(request)
-    asked = settle_names(request)
-    host.check_request(request)
-    models = settle_models(host, options, request.sd_model_checkpoint)
-    options, choice, detection, path = models.options, models.choice, models.detection, models.path
-    own_text = None
-    if host.is_loaded():
+    is_loaded = host.is_loaded()
+    if is_loaded:
         host.check_model()
-        own_text = check_second(host, models) if path is not None else None
-    style = style_of(host, options, path) if host.is_loaded() else None
-    grid = apply_family(request, options, detection)
-    plan = Passes(request, options, grid, host.noise()).plan()
-    placed = host.expected_placement(path, request, residency_for(options.residency, plan.takes_turns))
+    host.check_request(request)
+    models = settle_models(host, options, getattr(request, "sd_model_checkpoint", ""))
+    selection = _selection(host, models) if is_loaded else None
+    options, detection = models.options, models.detection
+    settings, grid = family_settings(request, options, detection)
+    as_run = Reading(request, **settings)
+    passes = Passes(as_run, options, grid, host.noise())
+    plan = passes.plan()
     found = detection.why if options.family == "auto" else ""
-    session = Session(options, plan, title_of(choice), family_found=found, run_as=str(Settled.of(detection)))
-    names = (*asked, *content_notes(models), *models.notes)
-    return Planned(session, models, style, placed, request, names, cautions_on(request, models, plan), own_text)
+    session = Session(options, plan, title_of(models.choice), family_found=found, run_as=str(Settled.of(detection)))
+    return RequestPlan(
+        session,
+        as_run,
+        settings,
+        models,
+        selection,
+        passes,
+        host.expected_placement(models.path, as_run, residency_for(options.residency, plan.takes_turns)),
+        content_notes(models),
+        (*notes_on(host, models), *notes_on_prompts(request, models.path, options)) if is_loaded else (),
+        cautions_on(request, models, plan),
+    )
+
+
+def _selection(host: Host, models: Models) -> Selection | None:
+    if models.path is None:
+        return None
+    header = read_header(models.path)  # before it is checked: what is read later is what was checked
+    own_text_encoder = check_second(host, models)
+    style = style_of(host, models.options, models.path)
+    return Selection(header, own_text_encoder, models.options.lora_strength, style, makes_base=models.roles.turned)

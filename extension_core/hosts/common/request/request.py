@@ -12,20 +12,9 @@ from modules import shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.files.loaded_checkpoint import loaded_name
-from extension_core.hosts.common.plan.cautions import cautions_on
-from extension_core.hosts.common.plan.conflicts import check_conflicts
-from extension_core.hosts.common.plan.distilled_model import (
-    apply_family,
-    check_second,
-    content_notes,
-    hash_of,
-    settle_models,
-    style_of,
-    title_of,
-)
-from extension_core.hosts.common.plan.notes import notes_on, notes_on_prompts
-from extension_core.hosts.common.plan.passes import Passes
+from extension_core.hosts.common.plan.distilled_model import hash_of
 from extension_core.hosts.common.plan.replaced_settings import replaced, settings_of
+from extension_core.hosts.common.plan.settle import RequestPlan
 from extension_core.hosts.common.processing import infotext
 from extension_core.hosts.common.processing.attributes import during
 from extension_core.hosts.common.processing.conditioning import other_caches
@@ -36,17 +25,13 @@ from extension_core.hosts.noise import Noise
 from extension_core.hosts.protocols import Host, Second
 from extension_core.hosts.refusal import RequestRefused
 from extension_core.options.fields import INFOTEXT_PREFIX
-from extension_core.options.positions import Arguments
 from extension_core.sampling.roles import Resident
 from extension_core.sampling.routing import Phase
-from extension_core.sampling.session import Session
-from extension_core.sampling.settled import Settled
 from extension_core.trajectory.frames import PhaseName
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 from extension_core.weights.placement import residency_for
-from extension_core.weights.reader import read_header
-from extension_core.weights.selection import Selection, as_base
+from extension_core.weights.selection import as_base
 
 _ATTRIBUTE = "diversity_distillation_request"
 # The host's prompt caches for factors on the networks' weights, kept between requests as its own are.
@@ -67,34 +52,19 @@ def of_request(p: Any) -> Request | None:
 class Request:
     """Everything the extension does for one processing object."""
 
-    def __init__(self, host: Host, p: Any, arguments: Arguments, taken: TakeOver) -> None:
-        self.host, self.p, self.taken = host, p, taken
-        options = arguments.options
-        check_conflicts(p)
-        host.check_model()
-        host.check_request(p)
-        self.models = settle_models(host, options)
-        options, choice, detection = self.models.options, self.models.choice, self.models.detection
-        self.path = self.models.path
-        header = None if self.path is None else read_header(self.path)  # before it is checked: what is read is that
-        own_text_encoder = check_second(host, self.models)
-        style = style_of(host, options, self.path)
-        turned = self.models.roles.turned
-        self.selection = header and Selection(header, own_text_encoder, options.lora_strength, style, makes_base=turned)
-        notes = (*notes_on(host, self.models), *notes_on_prompts(p, self.path, options))
-        self._told: list[str] = []
-        self._asked = settings_of(p)
-        with taken.changes():
-            grid = apply_family(p, options, detection)
-        self.passes = Passes(p, options, grid, host.noise())
-        plan = self.passes.plan()
-        found = detection.why if options.family == "auto" else ""
-        settled = str(Settled.of(detection))
-        self.session = Session(options, plan, title_of(choice), hash_of(self.path), found, settled)
-        cautions = cautions_on(p, self.models, plan)
-        minded = (caution.sentence for caution in cautions if caution.on_image)
-        self.notes = (*content_notes(self.models), *minded, *filter(None, [arguments.note]), *notes)
+    def __init__(self, host: Host, p: Any, plan: RequestPlan, taken: TakeOver, note: str = "") -> None:
+        """Nothing happens yet.
+
+        Args:
+            plan: what `settle` made of the request.
+            taken: notes what is changed on the processing object, to be given back.
+            note: what is to be said of how the arguments came.
+        """
+        self.host, self.p, self.taken, self.settled = host, p, taken, plan
+        self.path, self.selection, self.session, self.passes = plan.path, plan.selection, plan.session, plan.passes
         self.second: Second | None = None
+        self._note = note
+        self._notes: list[str] = []
         self._error: Exception | None = None
         self._running: RunningPass | None = None
         self._attached = 0
@@ -104,12 +74,13 @@ class Request:
         self._others = InnerPasses()
 
     def take_over(self) -> None:
-        """Tell what will run and put this request between the host and its `p.sample`."""
+        """Set what was settled, say it, and put this request between the host and its `p.sample`."""
         p, session = self.p, self.session
         setattr(p, _ATTRIBUTE, self)
+        asked = settings_of(p)
         with self.taken.changes():
-            p.cfg_scale = session.cfg(Phase.BASE if session.options.mode == "base" else Phase.DISTILLED)
-            session.asked = replaced(self._asked, settings_of(p))
+            self._set_what_runs()
+            session.asked = replaced(asked, settings_of(p))
             self.host.settle(p, session)
             for name in READINGS:
                 if hasattr(p, name):
@@ -118,20 +89,27 @@ class Request:
                 p.sampler_noise_scheduler_override = self._sigmas_for_host
             if getattr(p, "enable_hr", False):
                 p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
+        session.model_hash = hash_of(self.path)
         infotext.tell_settings(p, self.taken.ours())
         infotext.tell(p, session.infotext())
-        self._tell((*self.models.notes, *session.plan.notes, *self.notes, *self.host.neighbours_notes(p, session)))
+        self._tell((*self.settled.notes, *filter(None, [self._note]), *self.host.neighbours_notes(p, session)))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         self.taken.layer("sample", self._guarded)
+
+    def _set_what_runs(self) -> None:
+        for name, value in self.settled.settings.items():
+            setattr(self.p, name, value)
+        self.passes = self.passes.of(self.p)
+        self.p.cfg_scale = self.session.cfg(Phase.BASE if self.session.options.mode == "base" else Phase.DISTILLED)
 
     def _tell(self, notes: Sequence[str]) -> None:
         """Bring notes to the user, under the image and in its infotext."""
         for note in notes:
-            if note not in self._told:
-                self._told.append(note)
+            if note not in self._notes:
+                self._notes.append(note)
                 self.p.comment(note)
-        if self._told:
-            infotext.tell(self.p, {f"{INFOTEXT_PREFIX} note": " ".join(self._told)})
+        if self._notes:
+            infotext.tell(self.p, {f"{INFOTEXT_PREFIX} note": " ".join(self._notes)})
 
     def image_finished(self) -> None:
         """Every extension has had its turn at an image, which has no infotext yet: say it if one has painted in it."""
@@ -259,7 +237,7 @@ class Request:
         if self.selection is None:
             self.second = self.host.base_alone()
             return
-        shared.state.textinfo = f"Loading the {'base' if self.wanted.makes_base else 'distilled model'}"
+        shared.state.textinfo = f"Loading the {'base' if self.selection.makes_base else 'distilled model'}"
         options = self.session.options
         residency = residency_for(options.residency, self.session.plan.takes_turns)
         with as_base() if self.selection.makes_base else nullcontext():

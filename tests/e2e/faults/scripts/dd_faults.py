@@ -202,7 +202,7 @@ _LANE = DeferredLane()
 def _arm_card(free: int) -> list[Any]:
     on_forge = hasattr(shared.sd_model, "forge_objects")
     memory = importlib.import_module(f"extension_core.hosts.{'forge' if on_forge else 'a1111'}.memory")
-    played = {"in_ram": False, "free_bytes": free} if on_forge else {"lane": _LANE, "free_bytes": free}
+    played = {"in_ram": False, "free_bytes": free} if on_forge else {"copies": _LANE, "free_bytes": free}
     patches = [mock.patch.object(memory, name, return_value=value) for name, value in played.items()]
     for patch in patches:
         patch.start()
