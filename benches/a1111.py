@@ -65,7 +65,9 @@ def second_model(path: Path) -> SecondModel:
     from extension_core.hosts.a1111 import model
 
     request = SimpleNamespace(width=512, height=512, batch_size=1)
-    return model.second_model(Selection(read_header(path), model.check_file(path, "auto")), request, "both")[0]
+    return model.second_model(
+        Selection(read_header(path), model.live_model().check_file(path, "auto")), request, "both"
+    )[0]
 
 
 def drop() -> None:

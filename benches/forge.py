@@ -85,7 +85,7 @@ def _our_load(_host: Forge, _base: Path, distilled: Path) -> Seconds:
     from extension_core.hosts.forge import model
 
     clock = Clock()
-    model.second_model(Selection(read_header(distilled), model.check_file(distilled, "auto")))
+    model.second_model(Selection(read_header(distilled), model.live_model().check_file(distilled, "auto")))
     seconds = clock.read()
     model.RESIDENCY.drop()
     return seconds

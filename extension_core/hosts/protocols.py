@@ -15,7 +15,7 @@ from extension_core.sampling.plan import PassPlan
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
-from extension_core.weights.file_facts import Facts
+from extension_core.weights.live_model import LiveModel
 from extension_core.weights.placement import Placed
 from extension_core.weights.selection import Selection
 
@@ -132,6 +132,10 @@ class Host(Protocol):
         """How it makes pictures of latents."""
         ...
 
+    def watch_model_changes(self) -> None:
+        """Let the second model go when the host loads another checkpoint; asked again after every "Reload UI"."""
+        ...
+
     def is_loaded(self) -> bool:
         """Whether a checkpoint is loaded."""
         ...
@@ -152,20 +156,8 @@ class Host(Protocol):
         """
         ...
 
-    def check_file(self, path: Path, text_encoder: str) -> bool:
-        """Check a second model's header against the live model; says whether its own text encoder may be used.
-
-        Raises:
-            DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
-        """
-        ...
-
-    def file_notes(self, path: Path) -> tuple[str, ...]:
-        """What the user should know of a second model's file that may be used."""
-        ...
-
-    def loaded_facts(self) -> Facts:
-        """What the loaded checkpoint is, in the words in which files are told."""
+    def live_model(self) -> LiveModel:
+        """The loaded checkpoint's model, as files are compared with it."""
         ...
 
     def other_vae(self) -> bool:

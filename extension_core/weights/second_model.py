@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
-from extension_core.errors import NotEnoughMemory
 from extension_core.weights import parameter_set
 from extension_core.weights.cond_caches import CondCaches
 from extension_core.weights.eight_bit import EightBit, Merge
 from extension_core.weights.naming import NamedParameter, file_keys
-from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
+from extension_core.weights.out_of_memory import memory_for
 from extension_core.weights.parameter_set import ParameterSet
 from extension_core.weights.placement import Placement
 from extension_core.weights.reader import Header, TensorSource, open_tensors
@@ -177,21 +176,20 @@ def build_second_model(
     Raises:
         NotEnoughMemory: memory does not suffice.
     """
-    what = f"the distilled model '{name}' beside the loaded checkpoint"
-    with _memory_for(what, "close other programs or choose a smaller model"), torch.no_grad():
+    with (
+        _memory_for(
+            f"the distilled model '{name}' beside the loaded checkpoint",
+            "close other programs or choose a smaller model",
+        ),
+        torch.no_grad(),
+    ):
         unet_set = parameter_set.build(unet, value, copies)
         text_set = parameter_set.build(text, value, copies)
     return SecondModel(unet_set, text_set if len(text_set) else None)
 
 
-@contextmanager
-def _memory_for(what: str, remedy: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except MAY_BE as error:
-        if not is_out_of_memory(error):
-            raise
-        raise NotEnoughMemory(f"There is not enough memory for {what} ({error}); {remedy}.") from error
+def _memory_for(what: str, remedy: str) -> AbstractContextManager[None]:
+    return memory_for(lambda said: f"There is not enough memory for {what} ({said}); {remedy}.")
 
 
 def _loader(source: TensorSource, unet_names: Sequence[str]) -> Callable[[str], torch.Tensor | None]:

@@ -28,8 +28,8 @@ def host_decoding() -> Any:
     """The adapter's part of the flavour that runs."""
     from extension_core.hosts import choose
 
-    begin: Any = choose.choose().begin
-    return begin.args[0].decoding
+    chosen: Any = choose.choose()
+    return chosen.host.decoding
 
 
 def open_recording(

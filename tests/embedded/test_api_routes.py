@@ -24,8 +24,8 @@ def the_host() -> Any:
     """The adapter's of the flavour that runs."""
     from extension_core.hosts import choose
 
-    begin: Any = choose.choose().begin
-    return begin.args[0]
+    chosen: Any = choose.choose()
+    return chosen.host
 
 
 def client_of(app: FastAPI) -> Any:

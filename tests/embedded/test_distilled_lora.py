@@ -184,7 +184,7 @@ def test_layers_that_the_host_leaves_out_are_told(host: Host, tmp_path: Path) ->
     assert shared.sd_model is not None
     unet = model.unet_parameters()
     lora = read_lora(read_header(tmp_path / "l.safetensors"), [named.name for named in unet])
-    assert model.check_file(tmp_path / "l.safetensors", "auto") is False
+    assert model.live_model().check_file(tmp_path / "l.safetensors", "auto") is False
     second = merging.load_lora(lora, 0.5, unet, [])
     assert len(second.unet) == 1
     (note,) = second.notes

@@ -96,7 +96,7 @@ def ours(host: Host, on: On) -> Ours:
     from extension_core.hosts.common.preview import decoders
 
     chosen: Any = choose.choose()
-    decoders.DECODERS.use(chosen.begin.args[0].decoding)
+    decoders.DECODERS.use(chosen.host.decoding)
     made = Ours(host, on, chosen)
     made.plain(steps=1)
     return made

@@ -49,7 +49,7 @@ class Empty:
     def expected_placement(self, *_: Any) -> Any:
         raise AttributeError("there is no model to look at")
 
-    noise = check_file = check_model = expected_placement
+    noise = live_model = check_model = expected_placement
 
 
 def test_a_plan_in_words_with_what_it_replaces(host: Host) -> None:

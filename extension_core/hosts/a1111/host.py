@@ -19,7 +19,7 @@ from extension_core.sampling.roles import Resident, Roles
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
-from extension_core.weights.file_facts import Facts
+from extension_core.weights.live_model import LiveModel
 from extension_core.weights.placement import Choice, Placed
 from extension_core.weights.second_model import SecondModel
 from extension_core.weights.selection import Selection
@@ -36,16 +36,16 @@ class ExchangedModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         return (*self.model.notes, *filter(None, [self.choice.warning]))
 
     @property
     def placed(self) -> Placed:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         return memory.placed_with(self.choice)
 
     def make_room(self) -> str:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         choice = model.make_room(self.model, self.choice.placement)
         if choice is None:
             return ""
@@ -53,11 +53,11 @@ class ExchangedModel:
         return choice.warning
 
     def keep_networks_apart(self) -> None:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         self.model.keep_networks_apart(model.text_parameters())
 
     def own_conds(self, p: Any, lora_factor: float) -> tuple[Any, Any] | None:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         return conditioning.own_conds(p, self.model, lora_factor)
 
     def sampling(self, p: Any, plan: PassPlan, session: Session) -> AbstractContextManager[None]:
@@ -82,14 +82,18 @@ class ExchangedModel:
         return nullcontext()
 
     def restore(self) -> None:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         self.model.restore()
 
 
 class A1111:
-    """As `webui.host.Host`."""
+    """As `protocols.Host`."""
 
     decoding = A1111Decoding()
+
+    def watch_model_changes(self) -> None:
+        """As `protocols.Host`."""
+        model.watch_model_changes()
 
     def is_loaded(self) -> bool:
         """Whether a checkpoint is loaded."""
@@ -104,28 +108,20 @@ class A1111:
         if self.is_loaded():
             kinds.check_request(sd_models.model_data.sd_model, p)
 
-    def check_file(self, path: Path, text_encoder: str) -> bool:
-        """As `webui.host.Host`."""
-        return model.check_file(path, text_encoder)
-
-    def file_notes(self, path: Path) -> tuple[str, ...]:
-        """As `webui.host.Host`."""
-        return model.file_notes(path)
-
-    def loaded_facts(self) -> Facts:
-        """As `webui.host.Host`."""
-        return model.loaded_facts()
+    def live_model(self) -> LiveModel:
+        """As `protocols.Host`."""
+        return model.live_model()
 
     def other_vae(self) -> bool:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return sd_vae.loaded_vae_file is not None
 
     def noise(self, live: bool = False) -> Noise:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return noise.live() if live else noise.in_force()
 
     def noise_schedule(self) -> NoiseSchedule:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return noise.in_force().schedule
 
     def keep_levels(self) -> Callable[[], None]:
@@ -140,22 +136,22 @@ class A1111:
         return ()
 
     def second_model(self, selection: Selection, p: Any, residency: str) -> ExchangedModel:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return ExchangedModel(*model.second_model(selection, p, residency))
 
     def expected_placement(self, path: Path | None, p: Any, residency: str) -> Placed:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return model.expected_placement(path, p, residency)
 
     def base_alone(self) -> None:
         """The U-Net's networks are set at each call."""
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return prompt_loras.text_at_factor(p, factor)
 
     def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return prompt_loras.unet_at_factor(denoiser, factor)
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
@@ -163,5 +159,5 @@ class A1111:
         return guidance.around(denoiser, cond, cfg)
 
     def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return Watched(stack, sampler)

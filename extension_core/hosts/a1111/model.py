@@ -13,15 +13,10 @@ from extension_core.errors import DiversityError, NotEnoughMemory
 from extension_core.hosts.a1111 import distilled_lora as merging
 from extension_core.hosts.a1111 import kinds, memory, prompt_loras
 from extension_core.hosts.common.files import base_file
-from extension_core.hosts.common.files.kinds_of_file import config_beside
-from extension_core.weights import compatibility
-from extension_core.weights.file_facts import Facts, facts_of_loaded
-from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora_checks import check_lora, prediction_note
-from extension_core.weights.lora_file import is_lora, read_lora, uses_text_encoder
-from extension_core.weights.naming import UNET_PREFIX, NamedParameter, file_keys, named_parameters
+from extension_core.weights.live_model import LiveModel
+from extension_core.weights.lora_file import is_lora, read_lora
+from extension_core.weights.naming import UNET_PREFIX, NamedParameter, named_parameters
 from extension_core.weights.placement import Choice, Placed, Placement, not_again, ran_out
-from extension_core.weights.reader import Header, read_header
 from extension_core.weights.residency import Residency
 from extension_core.weights.second_model import SecondModel, load_second_model
 from extension_core.weights.selection import Selection
@@ -72,41 +67,9 @@ def text_parameters() -> list[NamedParameter]:
     return list(named_parameters(getattr(shared.sd_model, prefix), prefix + "."))
 
 
-def check_file(path: Path, text_encoder: str) -> bool:
-    """Check a distilled model's header against the live model; says whether its own text encoder may be used.
-
-    Raises:
-        DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
-    """
-    header, unet = read_header(path), _shapes(unet_parameters())
-    if is_lora(header.shapes):
-        lora = read_lora(header, unet)
-        check_lora(lora, unet)
-        return uses_text_encoder(lora, text_encoder)
-    check_named_once(path.name, canonical_unet_keys(header.shapes, unet))
-    shapes = _canonical_shapes(header, unet)
-    compatibility.check_unet(path.name, shapes, unet)
-    stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
-    compatibility.check_prediction(path.name, stated, _prediction())
-    return compatibility.check_text_encoder(path.name, text_encoder, shapes, _shapes(text_parameters()))
-
-
-def loaded_facts() -> Facts:
-    """What the live model is, in the words in which files are told."""
-    return facts_of_loaded(_shapes(unet_parameters()), _prediction())
-
-
-def file_notes(path: Path) -> tuple[str, ...]:
-    """What the user should know of a file that may be used."""
-    header = read_header(path)
-    if is_lora(header.shapes):
-        return prediction_note(header, _prediction())
-    unet = _shapes(unet_parameters())
-    return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
-
-
-def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, tuple[int, ...]]:
-    return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
+def live_model() -> LiveModel:
+    """The live model as files are compared with it."""
+    return LiveModel(_shapes(unet_parameters()), _prediction(), lambda: _shapes(text_parameters()))
 
 
 def second_model(selection: Selection, p: Any, residency: str) -> tuple[SecondModel, Choice]:

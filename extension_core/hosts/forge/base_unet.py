@@ -14,7 +14,7 @@ from extension_core.hosts.forge.inputs import fitted
 from extension_core.hosts.forge.loading import (
     LoadedModel,
     base_key,
-    memory_for,
+    beside_the_loaded,
     second_unet,
     tensors_of,
 )
@@ -76,7 +76,7 @@ def _load_in_8_bits(model: Any) -> LoadedModel:
     Raises:
         DiversityError: memory does not suffice.
     """
-    with memory_for("the base in 8 bits"):
+    with beside_the_loaded("the base in 8 bits"):
         tensors = {name: tensor.to(EIGHT_BITS) for name, tensor in tensors_of(model).items()}
         return LoadedModel(SecondUnet(second_unet(tensors)), None)
 

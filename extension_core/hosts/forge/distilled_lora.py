@@ -16,7 +16,7 @@ from modules import shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.forge import text
-from extension_core.hosts.forge.loading import LoadedModel, host_unet_tensors, memory_for, second_unet
+from extension_core.hosts.forge.loading import LoadedModel, beside_the_loaded, host_unet_tensors, second_unet
 from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.hosts.forge.text import OwnText
 from extension_core.weights.lora_file import LoraFile, left_out_note, lora_tensors
@@ -47,7 +47,7 @@ def load_lora(lora: LoraFile, strength: float, changes_text: bool) -> LoadedMode
             f"The LoRA '{path.name}' is of a kind that this host cannot put into the loaded checkpoint's U-Net; choose "
             "or convert to a plain LoRA."
         )
-    with memory_for(f"the distilled model '{path.name}'"):
+    with beside_the_loaded(f"the distilled model '{path.name}'"):
         unet = second_unet(host_unet_tensors())
         _patch(unet, lora, of_unet, strength)
         own_text = _patched_text(lora, of_text, strength, unet) if changes_text and of_text else None

@@ -17,22 +17,26 @@ from extension_core.hosts.forge.sampling import SwappedModel
 from extension_core.hosts.noise import Noise
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
-from extension_core.weights.file_facts import Facts
+from extension_core.weights.live_model import LiveModel
 from extension_core.weights.placement import Placed, Placement
 from extension_core.weights.selection import Selection
 
 
 class Forge:
-    """As `webui.host.Host`."""
+    """As `protocols.Host`."""
 
     decoding = ForgeDecoding()
+
+    def watch_model_changes(self) -> None:
+        """As `protocols.Host`."""
+        model.watch_model_changes()
 
     def is_loaded(self) -> bool:
         """Whether a checkpoint is loaded."""
         return model.is_loaded()
 
     def check_model(self) -> None:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         model.check_host_model()
 
     def check_request(self, p: Any) -> None:
@@ -41,63 +45,55 @@ class Forge:
         if model.is_loaded():
             kinds.check_request(p)
 
-    def check_file(self, path: Path, text_encoder: str) -> bool:
-        """As `webui.host.Host`."""
-        return model.check_file(path, text_encoder)
-
-    def file_notes(self, path: Path) -> tuple[str, ...]:
-        """As `webui.host.Host`."""
-        return model.file_notes(path)
-
-    def loaded_facts(self) -> Facts:
-        """As `webui.host.Host`."""
-        return model.loaded_facts()
+    def live_model(self) -> LiveModel:
+        """As `protocols.Host`."""
+        return model.live_model()
 
     def other_vae(self) -> bool:
-        """As `webui.host.Host`; of its further modules any may be one."""
+        """As `protocols.Host`; of its further modules any may be one."""
         return bool(shared.opts.forge_additional_modules)
 
     def noise(self, live: bool = False) -> Noise:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return noise.live() if live else noise.in_force()
 
     def noise_schedule(self) -> NoiseSchedule:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return noise.in_force().schedule
 
     def keep_levels(self) -> Callable[[], None]:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return noise.keep()
 
     def settle(self, p: Any, session: Session) -> None:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         memory.begin(p)
         sampling.settle(p, session)
 
     def neighbours_notes(self, p: Any, session: Session) -> tuple[str, ...]:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return neighbours.notes(p, session)
 
     def second_model(self, selection: Selection, p: Any, residency: str) -> SwappedModel:
-        """As `webui.host.Host`; what is decided holds for all batches of the request."""
+        """As `protocols.Host`; what is decided holds for all batches of the request."""
         decided = memory.of_request(p, residency, model.ran_out(selection))
         if decided.placement is not Placement.EIGHT_BIT:
             KEPT_IN_8_BITS.drop()
         return SwappedModel(model.second_model(selection), decided)
 
     def expected_placement(self, path: Path | None, p: Any, residency: str) -> Placed:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         if path is None:
             return memory.of_one_model().placed
         resident = model.RESIDENCY.model
         return memory.decide(p, residency, resident is not None and resident.ran_out).placed
 
     def base_alone(self) -> SwappedModel:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return SwappedModel(None, memory.of_one_model())
 
     def text_networks(self, p: Any, factor: float) -> AbstractContextManager[None]:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return prompt_loras.on_text_at_factor(p, factor)
 
     def unet_networks(self, denoiser: Any, factor: float) -> AbstractContextManager[None]:
@@ -109,5 +105,5 @@ class Forge:
         return sampling.guidance(p, cfg)
 
     def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
-        """As `webui.host.Host`."""
+        """As `protocols.Host`."""
         return Watched(stack, p, sampler)

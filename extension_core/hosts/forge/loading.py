@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Hashable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Hashable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,10 @@ from backend import loader, memory_management
 from backend.patcher.unet import UnetPatcher
 from modules import shared
 
-from extension_core.errors import NotEnoughMemory
 from extension_core.hosts.forge.second_unet import SecondUnet
 from extension_core.hosts.forge.text import OwnText, load_text
 from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
-from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
+from extension_core.weights.out_of_memory import memory_for
 from extension_core.weights.reader import TensorSource, open_tensors
 from extension_core.weights.selection import Selection, open_origin
 from extension_core.weights.style import with_styles
@@ -54,7 +53,7 @@ def load_model(selection: Selection) -> LoadedModel:
     Raises:
         DiversityError: the file cannot be read, or memory does not suffice.
     """
-    with memory_for(f"the distilled model '{selection.path.name}'"), ExitStack() as stack:
+    with beside_the_loaded(f"the distilled model '{selection.path.name}'"), ExitStack() as stack:
         source = stack.enter_context(open_tensors(selection.header))
         origin = stack.enter_context(open_origin(selection.style)) if selection.style else None
         strength = selection.style.strength if selection.style else 0.0
@@ -64,22 +63,18 @@ def load_model(selection: Selection) -> LoadedModel:
     return LoadedModel(SecondUnet(unet), own_text)
 
 
-@contextmanager
-def memory_for(what: str) -> Iterator[None]:
+def beside_the_loaded(what: str) -> AbstractContextManager[None]:
     """While a second model is made, which is called `what`.
 
     Raises:
         NotEnoughMemory: it does not suffice.
     """
-    try:
-        yield
-    except MAY_BE as error:
-        if not is_out_of_memory(error):
-            raise
-        raise NotEnoughMemory(
-            f"There is not enough memory for {what} beside the loaded checkpoint ({error}); close other programs or "
+    return memory_for(
+        lambda said: (
+            f"There is not enough memory for {what} beside the loaded checkpoint ({said}); close other programs or "
             "choose a smaller model."
-        ) from error
+        )
+    )
 
 
 def base_key() -> tuple[Hashable, ...]:

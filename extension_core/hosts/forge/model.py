@@ -11,19 +11,14 @@ from modules import script_callbacks, sd_models, shared
 
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.files import base_file
-from extension_core.hosts.common.files.kinds_of_file import config_beside
 from extension_core.hosts.forge import text
 from extension_core.hosts.forge.base_unet import KEPT, KEPT_IN_8_BITS
 from extension_core.hosts.forge.distilled_lora import is_online, load_lora
 from extension_core.hosts.forge.kinds import check_kind
 from extension_core.hosts.forge.loading import LoadedModel, base_key, load_model
-from extension_core.weights import compatibility
-from extension_core.weights.file_facts import Facts, facts_of_loaded
-from extension_core.weights.layouts import canonical_unet_keys, check_named_once
-from extension_core.weights.lora_checks import check_lora, prediction_note
-from extension_core.weights.lora_file import is_lora, read_lora, uses_text_encoder
-from extension_core.weights.naming import UNET_PREFIX, file_keys, named_parameters
-from extension_core.weights.reader import Header, read_header
+from extension_core.weights.live_model import LiveModel
+from extension_core.weights.lora_file import is_lora, read_lora
+from extension_core.weights.naming import UNET_PREFIX, named_parameters
 from extension_core.weights.residency import Residency
 from extension_core.weights.selection import Selection
 
@@ -98,47 +93,13 @@ def _file_names(paths: Iterable[str]) -> list[str]:
     return sorted(Path(path).name for path in paths)
 
 
-def check_file(path: Path, text_encoder: str) -> bool:
-    """Check a distilled model's header against the live model; says whether its own text encoder may be used.
-
-    Raises:
-        DiversityError: the file cannot take turns with the loaded checkpoint; the sentence says why.
-    """
-    header, unet = read_header(path), unet_shapes()
-    if is_lora(header.shapes):
-        lora = read_lora(header, unet)
-        check_lora(lora, unet)
-        return uses_text_encoder(lora, text_encoder)
-    check_named_once(path.name, canonical_unet_keys(header.shapes, unet))
-    shapes = _canonical_shapes(header, unet)
-    compatibility.check_unet(path.name, shapes, unet)
-    stated = compatibility.prediction_type(header.metadata, shapes, config_beside(path))
-    compatibility.check_prediction(path.name, stated, _prediction())
-    if text_encoder == "auto" and text.is_overridden():
-        return False
-    return compatibility.check_text_encoder(path.name, text_encoder, text.as_shapes(shapes), text.live_shapes())
+def live_model() -> LiveModel:
+    """The live model as files are compared with it."""
+    return LiveModel(unet_shapes(), _prediction(), text.live_shapes, text.as_shapes, text.is_overridden())
 
 
 def _prediction() -> str:
     return _PREDICTIONS[live_unet().predictor.prediction_type]
-
-
-def loaded_facts() -> Facts:
-    """What the live model is, in the words in which files are told."""
-    return facts_of_loaded(unet_shapes(), _prediction())
-
-
-def file_notes(path: Path) -> tuple[str, ...]:
-    """What the user should know of a file that may be used."""
-    header = read_header(path)
-    if is_lora(header.shapes):
-        return prediction_note(header, _prediction())
-    unet = unet_shapes()
-    return compatibility.extra_tensors_note(path.name, _canonical_shapes(header, unet), unet)
-
-
-def _canonical_shapes(header: Header, unet: compatibility.Shapes) -> dict[str, tuple[int, ...]]:
-    return {name: header.shapes[key] for name, key in file_keys(list(header.shapes), list(unet)).items()}
 
 
 def unet_shapes() -> dict[str, tuple[int, ...]]:

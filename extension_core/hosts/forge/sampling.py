@@ -40,28 +40,28 @@ class SwappedModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         return self.model.notes if self.model is not None else ()
 
     @property
     def placed(self) -> Placed:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         return self.memory.placed
 
     def make_room(self) -> str:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         warning = self._unets.make_room() if self._unets is not None else ""
         if warning and self.model is not None:
             self.model.ran_out = True
         return warning
 
     def keep_networks_apart(self) -> None:
-        """As `webui.host.Second`; each patcher has networks of its own, so only the text encoder is to be had twice."""
+        """As `protocols.Second`; each patcher has networks of its own, so only the text encoder is to be had twice."""
         if self.model is not None and self.model.text is None:
             self.model.text = second_text(self.model.unet.patcher.model.diffusion_model)
 
     def own_conds(self, p: Any, lora_factor: float) -> tuple[Any, Any] | None:
-        """As `webui.host.Second`."""
+        """As `protocols.Second`."""
         text = self.model.text if self.model is not None else None
         return text.conds(p, lora_factor) if text is not None else None
 

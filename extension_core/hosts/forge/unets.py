@@ -101,7 +101,7 @@ class RunUnets:
             to_ram(idle)
 
     def make_room(self) -> str:
-        """As `webui.host.Second`; from now on the models take turns."""
+        """As `protocols.Second`; from now on the models take turns."""
         if not self.memory.can_make_room or not any(map(is_there, self._idle(self._running))):
             return ""
         warning = self.memory.ran_out()

@@ -10,9 +10,9 @@ from typing import Any
 from modules import hashes, sd_models
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files import kinds_of_file
 from extension_core.hosts.common.files.choices import name_of_new_lora, networks
 from extension_core.options.model_names import LORA_LABEL
+from extension_core.weights import kinds_of_file
 from extension_core.weights.choices import Choice
 
 _LENGTH = 10

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files.kinds_of_file import config_beside
 from extension_core.options.model_names import LORA_LABEL, PICKLE_SUFFIXES, UNET_LABEL
 from extension_core.sampling.families import Detection, detect_family
 from extension_core.sampling.roles import is_few_step
 from extension_core.weights.choices import Choice
 from extension_core.weights.file_facts import Facts, Kind, facts_of
 from extension_core.weights.file_state import FileState, state_of, unreadable
+from extension_core.weights.kinds_of_file import config_beside
 from extension_core.weights.reader import header_of
 
 MOST_AT_ONCE = 200

@@ -6,9 +6,10 @@ import contextlib
 from hashlib import sha256
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files import choices, hashes, kinds_of_file
+from extension_core.hosts.common.files import choices, hashes
 from extension_core.options.model_names import LORA_LABEL
 from extension_core.sampling.families import Detection, detect_family
+from extension_core.weights import kinds_of_file
 from extension_core.weights.choices import Choice, named_hash, with_hash
 
 

@@ -105,7 +105,7 @@ class Offers:
             self._host.check_model()
         except DiversityError as error:
             return Facts(), str(error)
-        return self._host.loaded_facts(), ""
+        return self._host.live_model().facts, ""
 
 
 def _facts_of_file(loaded: LoadedCheckpoint | None, listed: Sequence[Choice], seen: Sequence[Seen]) -> Facts:

@@ -9,7 +9,7 @@ from typing import Any
 from modules import sd_models, shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files import kinds_of_file, pasted
+from extension_core.hosts.common.files import pasted
 from extension_core.hosts.common.files.loaded_checkpoint import of_one_checkpoint
 from extension_core.hosts.common.page import restored_settings
 from extension_core.hosts.common.plan.client_request import request_of
@@ -29,6 +29,7 @@ from extension_core.ui.page_state import PageState
 from extension_core.ui.page_words import page_words
 from extension_core.ui.preview import REACHES as PREVIEW_REACHES
 from extension_core.ui.summary import Model, summary_html
+from extension_core.weights import kinds_of_file
 
 _BY_OURS = "by Diversity Distillation"
 _UNTICKED = "Tick Diversity Distillation to compare: without it there is one model alone."

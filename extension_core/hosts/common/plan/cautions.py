@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files import hashes, kinds_of_file
+from extension_core.hosts.common.files import hashes
 from extension_core.hosts.common.plan.distilled_model import Models
 from extension_core.hosts.common.plan.notes import is_copy
 from extension_core.hosts.common.plan.prompt_loras import files_in_prompts
@@ -16,6 +16,7 @@ from extension_core.sampling.plan import Plan
 from extension_core.sampling.roles import Side
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.warnings import Caution, Situation, warnings_on
+from extension_core.weights import kinds_of_file
 
 
 def cautions_on(p: Any, models: Models, plan: Plan) -> tuple[Caution, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from modules import shared
 
 from extension_core.errors import DiversityError
-from extension_core.hosts.common.files import choices, hashes, kinds_of_file
+from extension_core.hosts.common.files import choices, hashes
 from extension_core.hosts.common.files.loaded_checkpoint import LoadedCheckpoint, chosen_checkpoint, loaded_checkpoint
 from extension_core.hosts.common.files.pasted import other_content
 from extension_core.hosts.protocols import Host
@@ -18,6 +18,7 @@ from extension_core.options.hybrid import Options
 from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, grid_for, steps_for
 from extension_core.sampling.roles import Resident, Roles, Side, roles_of, settled, turned_note
 from extension_core.sampling.routing import Phase
+from extension_core.weights import kinds_of_file
 from extension_core.weights.choices import Choice
 from extension_core.weights.reader import read_header
 from extension_core.weights.selection import Style, as_base, as_origin, in_words_of_base
@@ -154,9 +155,9 @@ def check_second(host: Host, models: Models) -> bool:
     if models.path is None:
         return False
     if not models.roles.turned:
-        return host.check_file(models.path, models.options.text_encoder)
+        return host.live_model().check_file(models.path, models.options.text_encoder)
     with as_base():
-        return host.check_file(models.path, "auto")  # which of the phases read by it is for `Roles` to say
+        return host.live_model().check_file(models.path, "auto")  # which of the phases read by it is for `Roles` to say
 
 
 def title_of(choice: Choice | None) -> str:
@@ -180,7 +181,7 @@ def style_of(host: Host, options: Options, path: Path | None) -> Style | None:
     with as_origin():
         origin = choices.find_choice(options.carry_from).path
         header = read_header(origin)
-        host.check_file(origin, "base")
+        host.live_model().check_file(origin, "base")
         if kinds_of_file.is_lora_file(origin):
             raise DiversityError(f"The distilled model '{origin.name}' is a LoRA; choose a checkpoint.")
     return Style(header, options.carry_strength)

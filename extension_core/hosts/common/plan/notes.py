@@ -27,7 +27,7 @@ def notes_on(host: Host, models: Models) -> tuple[str, ...]:
     guidance = guidance_note(models.detection, models.options, name)
     if models.path is None:
         return guidance
-    of_file = host.file_notes(models.path)
+    of_file = host.live_model().file_notes(models.path)
     if models.roles.turned:
         of_file = (*map(in_words_of_base, of_file), *_shared_parts(host, models))
     return (*of_file, *guidance)

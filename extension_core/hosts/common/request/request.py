@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from extension_core.sampling.roles import Resident
 from extension_core.sampling.routing import Phase
 from extension_core.trajectory.frames import PhaseName
 from extension_core.weights.cond_caches import CondCaches
-from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
+from extension_core.weights.out_of_memory import memory_for
 from extension_core.weights.placement import residency_for
 from extension_core.weights.selection import as_base
 
@@ -288,15 +288,11 @@ class Request:
         return torch.tensor(levels, dtype=torch.float32)
 
 
-@contextmanager
-def _memory_for(doing: str) -> Iterator[None]:
+def _memory_for(doing: str) -> AbstractContextManager[None]:
     """What hosts say of memory that ran out is no sentence for users."""
-    try:
-        yield
-    except MAY_BE as error:
-        if not is_out_of_memory(error):
-            raise
-        raise RequestRefused(
-            f"Memory ran out while {doing} ({str(error).splitlines()[0]:.200}); make the image or the batch smaller, "
-            "or close other programs."
-        ) from error
+    return memory_for(
+        lambda said: (
+            f"Memory ran out while {doing} ({said}); make the image or the batch smaller, or close other programs."
+        ),
+        RequestRefused,
+    )
