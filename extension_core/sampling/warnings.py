@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from extension_core.options.hybrid import Options
 from extension_core.sampling.families import Detection, distilled_twice
-from extension_core.sampling.plan import PassPlan, Plan, no_distilled_note
+from extension_core.sampling.plan import PassPlan, Plan
+from extension_core.sampling.plan_notes import no_distilled_note
 from extension_core.sampling.roles import Roles, Side, is_few_step, tells_no_few_steps
 from extension_core.sampling.routing import Phase
 

@@ -14,7 +14,8 @@ from extension_core.options.fields import Field
 from extension_core.options.hybrid import FIELDS, Options
 from extension_core.options.positions import POSITIONS
 from extension_core.options.schema import arguments_schema
-from extension_core.sampling.plan import PassRequest, Plan, plan_pass
+from extension_core.sampling.plan import PassRequest, Plan
+from extension_core.sampling.plan_pass import plan_pass
 from extension_core.sampling.schedule import NoiseSchedule, family_levels
 from extension_core.sampling.session import Session
 from extension_core.ui.groups import names

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from extension_core.options.hybrid import Options
-from extension_core.sampling.plan import PassRequest, Plan, plan_pass
+from extension_core.sampling.plan import PassRequest, Plan
+from extension_core.sampling.plan_pass import plan_pass
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import Levels, NoiseSchedule, family_levels
 from extension_core.sampling.session import Session

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from extension_core.errors import DiversityError
 from extension_core.options.hybrid import Options
-from extension_core.sampling.plan import PassRequest, Plan, check_switch_step, plan_pass, skip_first_levels
+from extension_core.sampling.pass_levels import check_switch_step, skip_first_levels
+from extension_core.sampling.plan import PassRequest, Plan
+from extension_core.sampling.plan_pass import plan_pass
 from extension_core.sampling.routing import ALL_BASE, ALL_DISTILLED, Boundary, Phase, boundary_of, split_levels
 from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, family_levels
 

@@ -8,7 +8,8 @@ import pytest
 
 from extension_core.options.hybrid import Options
 from extension_core.sampling.calls import call_levels
-from extension_core.sampling.plan import PassPlan, PassRequest, plan_pass
+from extension_core.sampling.plan import PassPlan, PassRequest
+from extension_core.sampling.plan_pass import plan_pass
 from extension_core.sampling.ran import Call, difference
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule, family_levels

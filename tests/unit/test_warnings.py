@@ -11,7 +11,8 @@ import pytest
 
 from extension_core.options.hybrid import BY_NAME, Options
 from extension_core.sampling.families import FAMILIES, Detection, detect_family, steps_for
-from extension_core.sampling.plan import PassRequest, Plan, plan_pass
+from extension_core.sampling.plan import PassRequest, Plan
+from extension_core.sampling.plan_pass import plan_pass
 from extension_core.sampling.roles import Roles, Side, tells_no_few_steps
 from extension_core.sampling.routing import Phase
 from extension_core.sampling.schedule import NoiseSchedule, family_levels

@@ -16,14 +16,9 @@ from extension_core.hosts.common.plan.levels import Reading, host_levels, sample
 from extension_core.hosts.noise import Noise
 from extension_core.options.hybrid import Options
 from extension_core.sampling.calls import Stochastic
-from extension_core.sampling.plan import (
-    PassRequest,
-    Plan,
-    check_switch_step,
-    drop_repeats,
-    plan_pass,
-    skip_first_levels,
-)
+from extension_core.sampling.pass_levels import check_switch_step, drop_repeats, skip_first_levels
+from extension_core.sampling.plan import PassRequest, Plan
+from extension_core.sampling.plan_pass import plan_pass
 from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, family_levels
 
 _LOG = logging.getLogger("diversity_distillation")

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from modules import call_queue, devices
@@ -27,12 +25,21 @@ from extension_core.hosts.common.preview import operations, output
 from extension_core.hosts.common.preview.access import Rate, generation_for, newest_for
 from extension_core.hosts.common.preview.curves import curve_as_json
 from extension_core.hosts.common.preview.decoders import DECODERS, FULL, VaeChanged
-from extension_core.hosts.common.preview.operations import LONGEST_WISH, MOST_PAIRS
+from extension_core.hosts.common.preview.parameters import (
+    RouteEnded,
+    cursors_of,
+    frame_of,
+    kind_of,
+    login,
+    nothing,
+    too_often,
+    view_of,
+    wished_number,
+)
 from extension_core.hosts.common.preview.recorded import Recorded, about
 from extension_core.hosts.common.preview.workers import FULL_SIZE, LATER, PICTURES, Busy, Once
 from extension_core.trajectory.etags import etag_of, matches
-from extension_core.trajectory.frames import KINDS, Kind
-from extension_core.trajectory.images import PANEL_SIDE, Form, NotRecorded, Picture, View, check
+from extension_core.trajectory.images import Form, NotRecorded, Picture, View, check
 from extension_core.trajectory.recorder import Frame
 from extension_core.trajectory.store import Generation, State, Update
 
@@ -40,7 +47,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _FOR_GOOD = "private, max-age=3600, immutable"
-_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _FILE = re.compile(r"([0-9]{1,9})\.(jpg|webp|png)", re.ASCII)
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _FORMS: Mapping[str, Form] = {"jpg": "jpeg", "webp": "webp"}
@@ -51,25 +57,6 @@ _PATIENCE, _PATIENCE_FOR_SMALL = 1.0, 30.0
 _FULL: Once[Picture] = Once(FULL_SIZE)
 _FILES: Once[list[str]] = Once(FULL_SIZE)
 _CURVES: Once[dict[str, Any]] = Once(PICTURES)
-
-
-@dataclass(eq=False)
-class RouteEnded(Exception):
-    """Ends a route with a sentence."""
-
-    status: int
-    sentence: str
-    retry: bool = False
-
-    def response(self) -> Response:
-        retry = {"Retry-After": "1"} if self.retry else {}
-        return json_answer({"wait" if self.status == 202 else "error": self.sentence}, self.status, **retry)
-
-
-# Of an exception that is raised again and again the traceback would grow, so each is made anew.
-_nothing = partial(RouteEnded, 404, "There is no such preview; it may have expired.")
-_login = partial(RouteEnded, 401, "Log in to this WebUI to see previews.")
-_too_often = partial(RouteEnded, 429, "This preview is asked for too often; wait a second.", retry=True)
 
 
 def add_routes(app: Any) -> None:
@@ -117,7 +104,7 @@ class _Routes:
             try:
                 visitor = await self._auth.visitor(request)
                 if self._auth.refuses(visitor, request):
-                    raise _login()
+                    raise login()
                 return await inner(request, visitor)
             except RouteEnded as ended:
                 return ended.response()
@@ -138,39 +125,39 @@ class _Routes:
         async def found(request: Request, visitor: Visitor) -> Response:
             generation = generation_for(visitor, request.path_params["identifier"])
             if generation is None:
-                raise _nothing()
+                raise nothing()
             if not rate.allows(generation):
-                raise _too_often()
+                raise too_often()
             return await inner(request, generation)
 
         return self._guarded(found)
 
     async def _no_such(self, request: Request, visitor: Visitor) -> Response:
-        raise _nothing()
+        raise nothing()
 
     async def _newest(self, request: Request, visitor: Visitor) -> Response:
         generations = newest_for(visitor, request.headers.get("x-dt-key", ""))
         if generations and not self._polls.allows(generations[-1]):
-            raise _too_often()
-        known = dict(zip(request.query_params.getlist("of"), _cursors(request), strict=False))
+            raise too_often()
+        known = dict(zip(request.query_params.getlist("of"), cursors_of(request), strict=False))
         status_of = [_Status.of(generation, known.get(generation.id, 0)) for generation in generations]
         return _unless_known(
             request, " ".join(x.state for x in status_of), lambda: {"generations": [x.as_json() for x in status_of]}
         )
 
     async def _one(self, request: Request, generation: Generation) -> Response:
-        status_of = _Status.of(generation, (*_cursors(request), 0)[0])
+        status_of = _Status.of(generation, (*cursors_of(request), 0)[0])
         return _unless_known(request, status_of.state, status_of.as_json)
 
     async def _picture(self, request: Request, generation: Generation) -> Response:
-        frame, named = _frame(generation, request), _FILE.fullmatch(request.path_params["file"])
+        frame, named = frame_of(generation, request), _FILE.fullmatch(request.path_params["file"])
         if named is None:
-            raise _nothing()
+            raise nothing()
         image, ending = int(named[1]), named[2]
         if ending == "png":
-            picture = await _full_size(generation, frame, View(image, _kind(request), None))
+            picture = await _full_size(generation, frame, View(image, kind_of(request), None))
         else:
-            view = _view(image, _kind(request), request, _FORMS[ending])
+            view = view_of(image, kind_of(request), request, _FORMS[ending])
             check(frame, view)
             made = PICTURES.submit(lambda: DECODERS.picture(generation, frame, view))
             picture = await _awaited(
@@ -182,7 +169,7 @@ class _Routes:
         return bytes_answer(picture.content, 200, **headers)
 
     async def _curve(self, request: Request, generation: Generation) -> Response:
-        kind = _kind(request)
+        kind = kind_of(request)
         snapshot = generation.recorder.snapshot()
         if not any(kind in frame.kinds for frame in snapshot.frames):
             raise RouteEnded(404, f"No frame of this preview has a {kind!r} prediction.")
@@ -200,7 +187,7 @@ class _Routes:
         return json_answer(status_of, 200, ETag=etag_of(curve["state"].encode()))
 
     async def _stop(self, request: Request, generation: Generation) -> Response:
-        number = await _wished_number(request)
+        number = await wished_number(request)
         if generation.state is not State.RUNNING:
             raise RouteEnded(409, "The generation has ended; there is nothing to stop.")
         if number is not None and generation.recorder.frame(number) is None:
@@ -305,54 +292,6 @@ def _save_later(generation: Generation) -> list[str]:
     recorded = about(generation)
     with call_queue.queue_lock if recorded.decoder == "full" else contextlib.nullcontext():
         return output.save_later(generation, DECODERS.for_files(recorded)[0])
-
-
-def _frame(generation: Generation, request: Request) -> Frame:
-    number = request.path_params["number"]
-    if not _NUMBER.fullmatch(number):
-        raise _nothing()
-    frame = generation.recorder.frame(int(number))
-    if frame is None:
-        raise RouteEnded(404, f"Frame {int(number)} is not there, or not any more.")
-    return frame
-
-
-def _kind(request: Request) -> Kind:
-    kind = request.query_params.get("kind", "guided")
-    if kind not in KINDS:
-        raise RouteEnded(400, f"There are predictions of the kinds {', '.join(KINDS)}; choose one of them as 'kind'.")
-    return cast(Kind, kind)
-
-
-def _view(image: int, kind: Kind, request: Request, form: Form) -> View:
-    side = request.query_params.get("side", str(PANEL_SIDE))
-    try:
-        return View(image, kind, int(side) if _NUMBER.fullmatch(side) else -1, form)
-    except DiversityError as wrong:
-        raise RouteEnded(400, str(wrong)) from None
-
-
-def _cursors(request: Request) -> list[int]:
-    given = request.query_params.getlist("since")
-    if len(given) > MOST_PAIRS or not all(_NUMBER.fullmatch(since) for since in given):
-        raise RouteEnded(400, f"'since' is a number of a frame, given at most {MOST_PAIRS} times.")
-    return [int(since) for since in given]
-
-
-async def _wished_number(request: Request) -> int | None:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_WISH:
-            raise RouteEnded(413, "A wish to stop is a short JSON object.")
-    try:
-        wish = json.loads(body or b"{}")
-        number = wish.get("number")
-    except (ValueError, AttributeError, RecursionError):
-        number = False
-    if number is not None and (type(number) is not int or not 0 <= number < 10**9):
-        raise RouteEnded(400, 'A wish to stop is {"number": n}, with the number of a frame, or null for the newest.')
-    return number
 
 
 def _unless_known(request: Request, state: str, content: Callable[[], dict[str, Any]]) -> Response:
