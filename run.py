@@ -28,27 +28,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import webbrowser
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from tools.environments import ROOT, Refusal, Terminated, child, child_environ, environment, run, say, status, stop
+from tools.environments import ROOT, Refusal, Terminated, child, child_environ, environment, run, say, status
+from tools.stages import Stages, run_in_turn, run_side_by_side, verdict
 
 PYTHONS = ((3, 11), (3, 10))  # for which every pin has a wheel, the preferred one first
 FLAVOURS = ("a1111", "forge")
 READY = "Running on local URL:"
 START_SECONDS = 300
-# What a stage of the tests may take, several times what it takes with every core busy: one that hangs says where, and
-# the others' results are told. Tests have a limit of their own (pyproject.toml).
-STAGE_MINUTES = 45
-TOOK_TOO_LONG = 124  # as the program `timeout` has it
 # The tests of a stack run as three suites: those that ask a WebUI from outside, by a browser or by its API, and those
 # inside of one or without.
 BROWSER, API, INSIDE = ("tests/browser",), ("tests/e2e",), ("tests/embedded", "tests/unit")
 HOST_TESTS = (*BROWSER, *API, "tests/embedded")
-Stages = dict[str, tuple[list[str], dict[str, str]]]  # name -> command and its environment
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
 
@@ -173,81 +168,6 @@ def lint_stages(python: Path) -> dict[str, list[str]]:
         "pyright": [*tool, "pyright", "--pythonpath", str(python)],
         "import rules": [str(python), "-c", importlinter, "--no-logo"],
     }
-
-
-def run_in_turn(stages: Stages) -> dict[str, int]:
-    """Run every stage, also after one has failed; returns their statuses."""
-    codes: dict[str, int] = {}
-    for name, (command, environ) in stages.items():
-        say(name)
-        codes[name] = run(command, environ)
-    return codes
-
-
-def run_side_by_side(stages: Stages, at_once: int = 3) -> dict[str, int]:
-    """Run the stages in their order, some at one time; what each prints is shown whole, one stage after the other.
-
-    One that takes longer than a stage may is interrupted, upon which pytest says where it is; its status is 124.
-    """
-    codes: dict[str, int] = {}
-    started: dict[str, tuple[subprocess.Popen[Any], IO[bytes]]] = {}
-    ends: dict[str, float] = {}
-    waiting = list(stages)
-    with contextlib.ExitStack() as files:
-        folder = Path(files.enter_context(tempfile.TemporaryDirectory()))
-        try:
-            with contextlib.ExitStack() as children:
-                for shown in stages:
-                    say(shown)
-                    while shown not in codes:
-                        now = time.monotonic()
-                        late = [name for name, end in ends.items() if name not in codes and now > end]
-                        codes |= dict.fromkeys(late, TOOK_TOO_LONG)
-                        for name in late:
-                            stop(started[name][0], interrupt=True, trace=True)
-                        codes |= {
-                            name: status(p.returncode)
-                            for name, (p, _) in started.items()
-                            if name not in codes and p.poll() is not None
-                        }
-                        while waiting and len(started) - len(codes) < at_once:
-                            name = waiting.pop(0)
-                            started[name] = start_apart(files, children, folder / str(len(waiting)), *stages[name])
-                            ends[name] = now + 60 * STAGE_MINUTES
-                        time.sleep(0.1)
-                        show_new(started[shown][1])
-                    show_new(started[shown][1])
-        finally:  # what they had to say when they were interrupted
-            for _, printed in started.values():
-                show_new(printed)
-    return codes
-
-
-def start_apart(
-    files: contextlib.ExitStack,
-    children: contextlib.ExitStack,
-    printed: Path,
-    command: list[str],
-    environ: dict[str, str],
-) -> tuple[subprocess.Popen[Any], IO[bytes]]:
-    """Start a child that prints to a file; returns it and the file to read."""
-    with printed.open("wb") as to:
-        process = children.enter_context(child(command, environ, interrupt=True, stdout=to, stderr=subprocess.STDOUT))
-    return process, files.enter_context(printed.open("rb"))
-
-
-def show_new(printed: IO[bytes]) -> None:
-    sys.stdout.buffer.write(printed.read())
-    sys.stdout.flush()
-
-
-def verdict(codes: dict[str, int]) -> int:
-    """The first failure's status; failures are said last, and alone: a good run ends with pytest's own summary."""
-    failed = {name: code for name, code in codes.items() if code}
-    if failed:
-        late = {name: f" (not ended after {STAGE_MINUTES} minutes)" for name in failed if failed[name] == TOOK_TOO_LONG}
-        say(f"failed: {', '.join(name + late.get(name, '') for name in failed)}")
-    return next(iter(failed.values()), 0)
 
 
 def lint(args: argparse.Namespace, rest: list[str]) -> int:

@@ -20,7 +20,7 @@ import pytest
 import run
 from tests.unit.wheels import make_wheel
 from tests.waiting import PATIENCE, until
-from tools import environments
+from tools import environments, stages
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.once  # of the standard library alone, and in environments of its own
@@ -323,9 +323,9 @@ def test_suites_run_side_by_side_and_each_is_shown_whole(tmp_path: Path, capfd: 
         "second": ([sys.executable, "-c", code, b, a, "0"], environ),
         "third": ([sys.executable, "-c", third, a, b], environ),
     }
-    codes = run.run_side_by_side(suites, at_once=2)
+    codes = stages.run_side_by_side(suites, at_once=2)
     assert codes == {"first": 3, "second": 0, "third": 0}
-    assert run.verdict(codes) == 3
+    assert stages.verdict(codes) == 3
     out = capfd.readouterr().out
     parts = (f"{a} begins", f"{a} ends", "second", f"{b} begins", f"{b} ends", "third", "failed: first")
     places = [out.index(part) for part in parts]
@@ -348,9 +348,9 @@ def test_suites_that_are_interrupted_say_how_far_they_were(
         if all(path.exists() for path in begun):
             raise environments.Terminated
 
-    monkeypatch.setattr(run, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+    monkeypatch.setattr(stages, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
     with pytest.raises(environments.Terminated):
-        run.run_side_by_side(suites)
+        stages.run_side_by_side(suites)
     out = capfd.readouterr().out
     assert all(f"interrupted {path}" in out for path in begun)
 
@@ -378,21 +378,21 @@ def test_a_suite_that_hangs_says_where_and_the_others_are_told(
     late = SimpleNamespace(
         sleep=time.sleep, monotonic=lambda: 0.0 if not all(path.exists() for path in begun) else 1e9 + time.monotonic()
     )
-    monkeypatch.setattr(run, "time", late)
-    codes = run.run_side_by_side(suites, at_once=2)
+    monkeypatch.setattr(stages, "time", late)
+    codes = stages.run_side_by_side(suites, at_once=2)
     assert codes == {"hangs": 124, "hears nothing": 124, "good": 0}
-    assert run.verdict(codes) == 124
+    assert stages.verdict(codes) == 124
     out = capfd.readouterr().out
     assert out.count("in stands_here") == 2
     assert "run.py: failed: hangs (not ended after 45 minutes), hears nothing (not ended after 45 minutes)" in out
 
 
 @pytest.fixture
-def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, list[str]]]:
+def stages_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, list[str]]]:
     """What `run.py test` with these arguments would run, without running it."""
     asked: dict[str, list[str]] = {}
 
-    def take(stages: run.Stages) -> dict[str, int]:
+    def take(stages: stages.Stages) -> dict[str, int]:
         asked.update({name: command for name, (command, _) in stages.items()})
         return {}
 
@@ -411,8 +411,8 @@ def _marks(command: list[str]) -> str:
     return command[command.index("-m", 3) + 1] if "-m" in command[3:] else ""
 
 
-def test_everything_is_linted_before_it_is_tested(stages: Callable[..., dict[str, list[str]]]) -> None:
-    asked = stages()
+def test_everything_is_linted_before_it_is_tested(stages_of: Callable[..., dict[str, list[str]]]) -> None:
+    asked = stages_of()
     assert list(asked)[:4] == ["ruff", "ruff format", "pyright", "import rules"]
     tests = [command for name, command in asked.items() if "pytest" in command]
     for flavour in ("a1111", "forge"):
@@ -421,8 +421,8 @@ def test_everything_is_linted_before_it_is_tested(stages: Callable[..., dict[str
     assert {_marks(command) for command in tests} == {"not slow", "not slow and not a1111 and not once"}
 
 
-def test_slow_tests_are_asked_for_alone(stages: Callable[..., dict[str, list[str]]]) -> None:
-    asked = stages("--slow")
+def test_slow_tests_are_asked_for_alone(stages_of: Callable[..., dict[str, list[str]]]) -> None:
+    asked = stages_of("--slow")
     assert {_marks(command) for command in asked.values()} == {"slow", "slow and not a1111 and not once"}
     for path in (ROOT / "tests").rglob("test_*.py"):
         if "pytest.mark.slow" in path.read_text(encoding="utf-8"):
@@ -431,13 +431,13 @@ def test_slow_tests_are_asked_for_alone(stages: Callable[..., dict[str, list[str
 
 
 def test_coverage_is_asked_for_and_has_no_say(
-    stages: Callable[..., dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+    stages_of: Callable[..., dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
     monkeypatch.setattr(run, "run", lambda command, _environ: counted.append(command[3]) or 0)
-    assert not any("coverage" in command for command in stages().values())
+    assert not any("coverage" in command for command in stages_of().values())
     assert counted == []
-    asked = stages("--coverage", "tests/unit")
+    asked = stages_of("--coverage", "tests/unit")
     assert [command[1:6] for name, command in asked.items() if name.startswith("tests/unit on")] == [
         ["-m", "coverage", "run", "-m", "pytest"]
     ] * 2
@@ -446,8 +446,8 @@ def test_coverage_is_asked_for_and_has_no_say(
     assert run.main(["test", "--coverage"]) == 0
 
 
-def test_a_part_is_tested_on_one_stack(stages: Callable[..., dict[str, list[str]]]) -> None:
-    [command] = stages("--flavour", "forge", "tests/e2e").values()
+def test_a_part_is_tested_on_one_stack(stages_of: Callable[..., dict[str, list[str]]]) -> None:
+    [command] = stages_of("--flavour", "forge", "tests/e2e").values()
     assert (command[0], command[-1]) == ("forge", "not a1111 and not once")
     assert "tests/e2e" in command
 
