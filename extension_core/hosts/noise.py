@@ -59,7 +59,7 @@ class Noise:
 
 
 def same_levels(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two lists of sigmas are the same but for rounding in float32."""
+    """Whether two lists of sigmas [n] are the same but for rounding in float32."""
     if one.shape != other.shape:
         return False
     return torch.allclose(one.detach().double().cpu(), other.detach().double().cpu(), rtol=_SAME, atol=0.0)

@@ -78,11 +78,11 @@ class Watched(Protocol):
     """One sampler of the host, watched while it runs."""
 
     def calling(self, sigma: torch.Tensor, cond_scale: float, s_min_uncond: float) -> float:
-        """The denoiser is about to be called with these; returns the scale that the host will guide with."""
+        """The denoiser is about to be called at levels [B], sigma or timestep; returns the scale that will guide it."""
         ...
 
     def called(self, x: torch.Tensor, sigma: torch.Tensor, result: torch.Tensor) -> Predicted:
-        """It was, and returned this."""
+        """It was, with x [B, C, h, w] at levels [B], and returned this, shaped as x: x0, or eps over timesteps."""
         ...
 
 

@@ -27,7 +27,7 @@ class Copier(Protocol):
     """A way to RAM."""
 
     def copy(self, source: torch.Tensor) -> tuple[torch.Tensor, Event | None]:
-        """Memory in RAM that has the source's present values once the event has come; None: it has them already.
+        """Memory [...] in RAM with the source's present values once the event has come; None: it has them already.
 
         Whatever is computed after the call may overwrite or free the source.
         """
@@ -38,7 +38,7 @@ class DirectCopier:
     """Copies at once; for the CPU, and for backends whose late copies cannot be trusted or waited for."""
 
     def copy(self, source: torch.Tensor) -> tuple[torch.Tensor, Event | None]:
-        """As `Copier`."""
+        """As `Copier`: [...] to [...]."""
         with torch.inference_mode(False), torch.no_grad():
             return source.to("cpu", copy=True), None
 
@@ -59,7 +59,7 @@ class EventCopier:
         self._backend: Any = backend or getattr(torch, device.type)
 
     def copy(self, source: torch.Tensor) -> tuple[torch.Tensor, Event | None]:
-        """As `Copier`."""
+        """As `Copier`: [...] to [...]."""
         target = _page_locked(source)
         target.copy_(source.detach(), non_blocking=True)
         event = self._backend.Event()
@@ -113,7 +113,7 @@ class Arrival:
         return self._settled
 
     def values(self) -> torch.Tensor:
-        """The values in RAM, waited for if need be; not to be written to.
+        """The values [...] in RAM, waited for if need be; not to be written to.
 
         Raises:
             RuntimeError: the copy failed, or there is no memory for it.

@@ -36,7 +36,7 @@ class Packed:
         return self.values.nbytes + (0 if self.scale is None else self.scale.nbytes)
 
     def unpack(self, like: torch.Tensor) -> torch.Tensor:
-        """The values in the number type, and on the device, of another tensor."""
+        """The values [rows, ...] in the number type, and on the device, of another tensor of that shape."""
         if self.scale is None:
             return self.values.to(device=like.device, dtype=like.dtype)
         values = self.values.to(device=like.device, dtype=torch.float32)
@@ -51,7 +51,7 @@ def packed_bytes(shape: Sequence[int], number_size: int) -> int:
 
 
 def pack(tensor: torch.Tensor) -> Packed:
-    """A tensor in 8 bits; the largest value of each row or output channel takes the largest float8.
+    """A tensor [rows, ...] in 8 bits; the largest value of each row or output channel takes the largest float8.
 
     Norms and biases (one dimension) stay as they are: few numbers on which much depends.
     """

@@ -117,7 +117,7 @@ def left_out_note(name: str, left_out: Collection[str], of: int) -> str:
 
 
 def lora_tensors(lora: LoraFile) -> dict[str, torch.Tensor]:
-    """All tensors under kohya's names, each layer with the scale that the file means.
+    """All tensors [...] under kohya's names, each layer with the scale that the file means.
 
     Raises:
         DiversityError: the file cannot be read.

@@ -55,12 +55,12 @@ class NamedParameter:
 
     @property
     def tensor(self) -> torch.Tensor:
-        """The live value."""
+        """The live value [...], of the parameter's own shape."""
         return getattr(self.owner, self.attribute).data
 
     @property
     def clean(self) -> torch.Tensor:
-        """The live value without the networks that the host may have merged into it (kept by Lora as backups)."""
+        """The live value [...] without the networks that the host may have merged into it (kept by Lora as backups)."""
         backup = _backup(self)
         return self.tensor if backup is None else backup.to(self.tensor.device)
 

@@ -197,7 +197,7 @@ def build(
     """Build the second set of some parameters.
 
     Args:
-        load: gives a name's second value in any dtype, None if it has none.
+        load: gives a name's second value [...] in any dtype, None if it has none.
         lane: if given, the set waits in RAM from the first tensor on.
     """
     layers: dict[int, Layer] = {}

@@ -39,7 +39,7 @@ _LONGEST = 64 << 20  # bytes that are looked through for names; pickles of model
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a pickled checkpoint by key, mapped where the file's form and the torch version allow it.
+    """The tensors [...] of a pickled checkpoint by key, mapped where the file's form and the torch version allow it.
 
     Raises:
         DiversityError: the file is missing, damaged, or holds more than tensors.

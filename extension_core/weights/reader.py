@@ -33,7 +33,7 @@ class TensorSource(Protocol):
         ...
 
     def get(self, key: str) -> torch.Tensor:
-        """The tensor stored under `key`, on the CPU."""
+        """The tensor [...] stored under `key`, on the CPU in the file's number type, scaled 8-bit ones in float32."""
         ...
 
 

@@ -169,7 +169,7 @@ def build_second_model(
     value: Callable[[str], torch.Tensor | None],
     copies: Copies | None = None,
 ) -> SecondModel:
-    """The second sets whose values `value` gives by canonical name, None where both models share one.
+    """The second sets whose values [...] `value` gives by canonical name, None where both models share one.
 
     The host's model is not touched. A text encoder equal to the host's costs nothing and gives `text=None`.
 

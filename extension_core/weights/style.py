@@ -10,7 +10,7 @@ Value = Callable[[str], "torch.Tensor | None"]
 
 
 def with_style(distilled: torch.Tensor, loaded: torch.Tensor, origin: torch.Tensor, strength: float) -> torch.Tensor:
-    """`distilled + strength * (loaded - origin)`, of one shape, in float32; whole numbers stay as they are."""
+    """`distilled + strength * (loaded - origin)`, all [...] of one shape, in float32; whole numbers stay."""
     if not distilled.is_floating_point():
         return distilled
     loaded, origin = (tensor.to(distilled.device, torch.float32) for tensor in (loaded, origin))
@@ -35,7 +35,7 @@ def with_styles(
     origin: Mapping[str, torch.Tensor],
     strength: float,
 ) -> dict[str, torch.Tensor]:
-    """The same for whole dicts; sums come in the loaded tensor's number type, unless that has but 8 bits."""
+    """The same for whole dicts of [...] by name; sums are of the loaded tensor's number type, unless it has 8 bits."""
     result = dict(distilled)
     for name in distilled.keys() & loaded.keys() & origin.keys():
         own, live = distilled[name], loaded[name]

@@ -19,7 +19,7 @@ class Copies(Protocol):
         ...
 
     def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor's values in RAM, in memory from which this lane copies well; the tensor itself if it is there."""
+        """A tensor's values [...] in RAM, in memory that copies well from here; the tensor itself if it is there."""
         ...
 
     def begin(self) -> None:
@@ -27,7 +27,7 @@ class Copies(Protocol):
         ...
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
-        """Ask for a copy."""
+        """Ask for a copy of `source` [...] into `target`, of the same shape and number type."""
         ...
 
     def mark(self) -> Callable[[], None] | None:
@@ -47,14 +47,14 @@ class DirectCopies:
         return device.type != "cpu"
 
     def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Any memory will do."""
+        """Any memory will do for values [...]."""
         return tensor.to("cpu")
 
     def begin(self) -> None:
         """Nothing."""
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
-        """Copy now."""
+        """As `Copies`, now: [...] to [...]."""
         target.copy_(source)
 
     def mark(self) -> Callable[[], None] | None:
@@ -75,7 +75,7 @@ class StreamCopies(DirectCopies):
         self._locks_pages = True
 
     def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Page-locked, from and to which copies run beside the computing, as far as the system grants it."""
+        """Values [...] page-locked, from and to which copies run beside the computing, as far as the system grants it."""
         there = tensor.device.type == "cpu"
         if there and (tensor.is_pinned() or not self._locks_pages):
             return tensor
@@ -87,21 +87,21 @@ class StreamCopies(DirectCopies):
         return tensor if there else tensor.to("cpu")
 
     def begin(self) -> None:
-        """As `Lane`."""
+        """As `Copies`."""
         self._stream.wait_stream(self._backend.current_stream(self._device))
 
     def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
-        """As `Lane`."""
+        """As `Copies`: [...] to [...], later."""
         with self._backend.stream(self._stream):
             target.copy_(source, non_blocking=True)
 
     def mark(self) -> Callable[[], None]:
-        """As `Lane`."""
+        """As `Copies`."""
         event = self._stream.record_event()
         return lambda: self._backend.current_stream(self._device).wait_event(event)
 
     def finish(self) -> None:
-        """As `Lane`."""
+        """As `Copies`."""
         self._stream.synchronize()
 
 
@@ -121,14 +121,14 @@ class Exchange:
         self._spares: dict[tuple[torch.Size, torch.dtype], torch.Tensor] = {}
 
     def reserve(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Take the memory for exchanging such tensors, so that `exchange` cannot fail for want of it."""
+        """Take the memory for exchanging tensors of these shapes [...], so that `exchange` cannot fail for want of it."""
         for tensor in tensors:
             key = (tensor.shape, tensor.dtype)
             if key not in self._spares:
                 self._spares[key] = self.copies.in_ram(torch.empty_like(tensor, device="cpu"))
 
     def exchange(self, live: torch.Tensor, waiting: torch.Tensor) -> torch.Tensor:
-        """Put the waiting values in the live tensor's memory; returns the tensor that takes the live ones to RAM."""
+        """Put the waiting values [...] in the live tensor's memory; returns the tensor that takes the live ones to RAM."""
         key = (live.shape, live.dtype)
         leaving = self._spares[key]
         self.copies.copy(leaving, live)

@@ -121,7 +121,7 @@ class _Merged:
         self._last: tuple[Any, Any] = (None, None)
 
     def value(self, name: str) -> torch.Tensor | None:
-        """Second value of a parameter by canonical name, None if the LoRA leaves it as it is."""
+        """Second value [...] of a parameter by canonical name, None if the LoRA leaves it as it is."""
         named = self._parameters[name]
         layer = getattr(named.layer, "network_layer_name", None)
         if layer is None:

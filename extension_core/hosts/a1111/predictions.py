@@ -35,7 +35,7 @@ class Watched:
         set_until_closed(stack, self._denoiser, "combine_denoised", combined)
 
     def calling(self, sigma: torch.Tensor, cond_scale: float, s_min_uncond: float) -> float:
-        """As `protocols.Watched`; the host leaves the unconditional half out by these conditions.
+        """As `protocols.Watched`, levels [B]; the host leaves the unconditional half out by these conditions.
 
         Whether the models' turns leave it out is known only when the call is made.
         """
@@ -48,7 +48,7 @@ class Watched:
         return 1.0 if self._skips_uncond else cond_scale * denoiser.cond_scale_miltiplier
 
     def called(self, x: torch.Tensor, sigma: torch.Tensor, result: torch.Tensor) -> Predicted:
-        """As `protocols.Watched`."""
+        """As `protocols.Watched`: [B, C, h, w]."""
         denoiser = self._denoiser
         if denoiser.mask_before_denoising and denoiser.mask is not None:
             x = x * denoiser.nmask + denoiser.init_latent * denoiser.mask

@@ -94,12 +94,12 @@ def load_unet(source: TensorSource, origin: TensorSource | None, strength: float
 
 
 def host_unet_tensors() -> dict[str, torch.Tensor]:
-    """The host's U-Net as its file has it."""
+    """The host's U-Net as its file has it: parameters [...] by name."""
     return tensors_of(_host_unet().model)
 
 
 def tensors_of(kmodel: Any) -> dict[str, torch.Tensor]:
-    """A `KModel`'s U-Net as its file has it: parameters by name, without networks that are merged now."""
+    """A `KModel`'s U-Net as its file has it: parameters [...] by name, without networks merged now."""
     merged: Mapping[str, torch.Tensor] = kmodel.lora_loader.backup
     named = kmodel.diffusion_model.named_parameters()
     return {name: merged.get(f"diffusion_model.{name}", parameter).data for name, parameter in named}
@@ -111,7 +111,7 @@ def second_unet(tensors: Mapping[str, torch.Tensor]) -> UnetPatcher:
     It shares the host's predictor: both phases are on one noise schedule, whatever is done to it meanwhile.
 
     Args:
-        tensors: by their names inside the host's U-Net.
+        tensors: parameters [...] by their names inside the host's U-Net.
     """
     config = shared.sd_model.model_config
     # The repository's path matters for other components alone (backend/loader.py, dfdcbab6).
@@ -127,6 +127,6 @@ def _host_unet() -> UnetPatcher:
 
 
 def read_unet(source: TensorSource, live: Collection[str]) -> dict[str, torch.Tensor]:
-    """A file's U-Net under the names it has inside the host's model, in whichever layout the file is."""
+    """A file's U-Net, parameters [...] under their names inside the host's model, in whichever layout the file is."""
     keys = file_keys(list(source.keys()), live).items()
     return {name.removeprefix(UNET_PREFIX): source.get(key) for name, key in keys if name.startswith(UNET_PREFIX)}

@@ -48,7 +48,7 @@ def live() -> Noise:
 
 
 def own_sigmas(predictor: Any) -> torch.Tensor:
-    """Those that the model was loaded with, though another request may have rescaled the predictor's for now.
+    """The sigmas [1000] that the model came with, though another request may have rescaled the predictor's for now.
 
     The host does not put them back where sampling ends in an error (modules/processing.py, dfdcbab6).
     """

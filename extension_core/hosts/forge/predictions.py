@@ -45,7 +45,7 @@ class Watched:
         set_until_closed(stack, self._denoiser, "forward", listening)
 
     def calling(self, sigma: torch.Tensor, cond_scale: float, s_min_uncond: float) -> float:
-        """As `protocols.Watched`: the hires pass has a scale of its own, and some steps have none."""
+        """As `protocols.Watched`, levels [B]: the hires pass has a scale of its own, and some steps have none."""
         denoiser, opts = self._denoiser, shared.opts
         self._halves = None
         early = opts.skip_early_cond > 0 and denoiser.step / denoiser.total_steps <= opts.skip_early_cond
@@ -56,7 +56,7 @@ class Watched:
         return self._cfg
 
     def called(self, x: torch.Tensor, sigma: torch.Tensor, result: torch.Tensor) -> Predicted:
-        """As `protocols.Watched`; DDIM, PLMS and UniPC are given eps."""
+        """As `protocols.Watched`, [B, C, h, w]; DDIM, PLMS and UniPC are given eps."""
         guided = result
         if self._denoiser.classic_ddim_eps_estimation:
             guided = self._x0(x, sigma, result) if self._denoiser.mask is None else self._sampler.last_latent

@@ -17,7 +17,7 @@ class CommonDecoding(ABC):
         """The host's model, None if no checkpoint is loaded."""
 
     def colours(self, eye: torch.Tensor) -> torch.Tensor:
-        """As `protocols.Decoding`."""
+        """As `protocols.Decoding`: [n, C, 1, 1] to [n, 3, 1, 1]."""
         return sd_vae_approx.cheap_approximation(eye)
 
     def taesd(self, path: str) -> torch.nn.Module:
@@ -32,6 +32,6 @@ class CommonDecoding(ABC):
         return devices.device, devices.dtype
 
     def decode_full(self, latent: torch.Tensor) -> torch.Tensor:
-        """As `protocols.Decoding`; looking for NaNs could change the host's precision for good."""
+        """As `protocols.Decoding`, [C, h, w]; looking for NaNs could change the host's precision for good."""
         batch, model = latent[None].float().to(devices.device), self.loaded()
         return processing.decode_latent_batch(model, batch, target_device=devices.cpu, check_for_nans=False)[0].float()

@@ -141,11 +141,6 @@ def tell(processed: Any, response: ResponsePictures) -> None:
             images = [*self.images, *getattr(self, "extra_images", ())]
             return json.dumps({**json.loads(said), "dt": response.entry(images)})
 
-    WithPictures.__name__, WithPictures.__qualname__, WithPictures.__module__ = (
-        kind.__name__,
-        kind.__qualname__,
-        kind.__module__,
-    )
     processed.__class__ = WithPictures
 
 

@@ -35,7 +35,7 @@ class Stopping:
         return samples if self._stop.asked else original(samples, *rest)
 
     def newest(self, number: int | None, tag: Tag, x0: torch.Tensor) -> None:
-        """A frame has been made; samplers change its tensor in place afterwards (LCM)."""
+        """A frame, x0 [B, C, h, w], has been made; samplers change its tensor in place afterwards (LCM)."""
         self._newest = number, tag, x0.detach().clone()
         self._made[tag.section] = self._made.get(tag.section, 0) + 1
 

@@ -275,7 +275,7 @@ def with_levels(kwargs: dict[str, Any], func: Callable[..., Any], levels: Levels
 
 
 def rescale(x: torch.Tensor, sigma: float, unit: Unit, target: Unit) -> torch.Tensor:
-    """A noisy latent from one unit's scale to the other's: x_sigma = x_timestep * sqrt(1 + sigma^2)."""
+    """A noisy latent [B, C, h, w] from one unit's scale to the other's: x_sigma = x_timestep * sqrt(1 + sigma^2)."""
     if unit == target:
         return x
     factor = math.sqrt(1.0 + sigma**2)
