@@ -75,7 +75,7 @@ class StreamCopies(DirectCopies):
         self._locks_pages = True
 
     def in_ram(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Values [...] page-locked, from and to which copies run beside the computing, as far as the system grants it."""
+        """Values [...] page-locked, to and from which copies run beside the computing, as far as the system grants."""
         there = tensor.device.type == "cpu"
         if there and (tensor.is_pinned() or not self._locks_pages):
             return tensor
@@ -121,14 +121,14 @@ class Exchange:
         self._spares: dict[tuple[torch.Size, torch.dtype], torch.Tensor] = {}
 
     def reserve(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Take the memory for exchanging tensors of these shapes [...], so that `exchange` cannot fail for want of it."""
+        """Take the memory for exchanging such tensors [...], so that `exchange` cannot fail for want of it."""
         for tensor in tensors:
             key = (tensor.shape, tensor.dtype)
             if key not in self._spares:
                 self._spares[key] = self.copies.in_ram(torch.empty_like(tensor, device="cpu"))
 
     def exchange(self, live: torch.Tensor, waiting: torch.Tensor) -> torch.Tensor:
-        """Put the waiting values [...] in the live tensor's memory; returns the tensor that takes the live ones to RAM."""
+        """Put the waiting values [...] in the live tensor's memory; returns what takes the live ones to RAM."""
         key = (live.shape, live.dtype)
         leaving = self._spares[key]
         self.copies.copy(leaving, live)
