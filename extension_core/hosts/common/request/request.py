@@ -76,6 +76,7 @@ class Request:
     def take_over(self) -> None:
         """Set what was settled, say it, and put this request between the host and its `p.sample`."""
         p, session = self.p, self.session
+        session.model_hash = hash_of(self.path)
         setattr(p, _ATTRIBUTE, self)
         asked = settings_of(p)
         with self.taken.changes():
@@ -89,7 +90,6 @@ class Request:
                 p.sampler_noise_scheduler_override = self._sigmas_for_host
             if getattr(p, "enable_hr", False):
                 p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
-        session.model_hash = hash_of(self.path)
         infotext.tell_settings(p, self.taken.ours())
         infotext.tell(p, session.infotext())
         self._tell((*self.settled.notes, *filter(None, [self._note]), *self.host.neighbours_notes(p, session)))
