@@ -78,7 +78,7 @@ class Operation:
 
     Attributes:
         identifier: unique among all of the host's.
-        answers: by status; the first is what is hoped for.
+        responses: by status; the first is what is hoped for.
         body: schema of the JSON that it takes, None if it takes none.
     """
 
