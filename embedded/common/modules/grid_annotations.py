@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,14 +31,10 @@ def _font(size: int) -> Any:
 
 def _label(annotations: Sequence[GridAnnotation], width: int, size: int) -> Image.Image:
     """The texts on a strip of this width, as high as they need; of no height where all are empty."""
-    letters = max(width * 2 // size, 1)
-    lines = [(line, one.is_active) for one in annotations for line in textwrap.wrap(one.text, letters)]
-    step = size * 5 // 4
-    strip = Image.new("RGB", (width, step * len(lines) + (size if lines else 0)), "white")
-    draw = ImageDraw.Draw(strip)
-    for number, (line, is_active) in enumerate(lines):
-        place = (width // 2, size // 2 + step * number + step // 2)
-        draw.text(place, line, "black" if is_active else "#999999", _font(size), anchor="mm")
+    lines = [line for one in annotations for line in textwrap.wrap(one.text, max(width * 2 // size, 1))]
+    strip = Image.new("RGB", (width, size * 5 // 4 * len(lines)), "white")
+    if lines:
+        ImageDraw.Draw(strip).multiline_text((width // 2, 0), "\n".join(lines), "black", _font(size), "ma", 0, "center")
     return strip
 
 
@@ -53,21 +50,19 @@ def draw_grid_annotations(
     Where all texts of a side are empty it has no room of its own.
     """
     size = max((width + height) // 25, 8)
-    above = [_label(texts, width, size) for texts in hor_texts]
-    beside = [_label(texts, width * 3 // 4, size) for texts in ver_texts]
-    top = max((label.height for label in above), default=0)
-    left = width * 3 // 4 if any(label.height for label in beside) else 0
-    sheet = Image.new(
-        "RGB",
-        (left + len(above) * (width + margin) - margin, top + len(beside) * (height + margin) - margin),
-        "white",
+    above, beside = ([_label(texts, width, size) for texts in side] for side in (hor_texts, ver_texts))
+    top = max(label.height for label in above)
+    left = width if any(label.height for label in beside) else 0
+    columns, rows = (
+        [start + k * (cell + margin) for k in range(count)]
+        for start, cell, count in ((left, width, len(above)), (top, height, len(beside)))
     )
-    for column, label in enumerate(above):
-        x = left + column * (width + margin)
-        sheet.paste(label, (x, (top - label.height) // 2))
-        for row in range(len(beside)):
-            cell = im.crop((column * width, row * height, (column + 1) * width, (row + 1) * height))
-            sheet.paste(cell, (x, top + row * (height + margin)))
-    for row, label in enumerate(beside):
-        sheet.paste(label, (0, top + row * (height + margin) + max(height - label.height, 0) // 2))
+    sheet = Image.new("RGB", (columns[-1] + width, rows[-1] + height), "white")
+    for x, label in zip(columns, above):
+        sheet.paste(label, (x, top - label.height))
+    for y, label in zip(rows, beside):
+        sheet.paste(label, (0, y + max(height - label.height, 0) // 2))
+    for (row, y), (column, x) in itertools.product(enumerate(rows), enumerate(columns)):
+        left_edge, upper = column * width, row * height
+        sheet.paste(im.crop((left_edge, upper, left_edge + width, upper + height)), (x, y))
     return sheet

@@ -57,7 +57,7 @@ def save_image_with_geninfo(
         copy.info = {**(existing_pnginfo or {}), pnginfo_section_name: told or ""} if opts.enable_pnginfo else {}
         copy.save(filename, format=kind, pnginfo=_texts(copy))
         return
-    image.convert("RGB").save(filename, format=kind, quality=opts.jpeg_quality)
+    image.convert("RGB").save(filename, format=kind, quality=80)
     if told is not None:
         comment = piexif.helper.UserComment.dump(told, encoding="unicode")
         piexif.insert(piexif.dump({"Exif": {piexif.ExifIFD.UserComment: comment}}), filename)
@@ -132,9 +132,9 @@ def _really(filename: str) -> str:
 
 
 def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = None) -> Image.Image:
-    """Pictures in so many rows; by the settings as many as columns (-1), one for each of a batch (0), or a number."""
+    """Pictures in so many rows; else in as many as columns."""
     if rows is None:
-        rows = round(math.sqrt(len(imgs))) if opts.n_rows < 0 else opts.n_rows or batch_size
+        rows = round(math.sqrt(len(imgs)))
     rows = min(max(rows, 1), len(imgs))
     params = script_callbacks.ImageGridLoopParams(imgs, -(-len(imgs) // rows), rows)
     script_callbacks.image_grid_callback(params)

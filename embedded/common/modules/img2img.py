@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from modules import flavour_page, images
-from modules.shared import opts
 
 
 def with_pictures(values: dict[str, Any]) -> dict[str, Any]:
@@ -22,5 +21,5 @@ def with_pictures(values: dict[str, Any]) -> dict[str, Any]:
     if picture is None:
         raise ValueError("No picture was given; put one into the tab that is open.")
     rest["inpaint_full_res"] = bool(rest["inpaint_full_res"])
-    start = images.flatten(picture, opts.img2img_background_color)
+    start = images.flatten(picture, "#ffffff")
     return {**rest, "init_images": [start], "mask": mask}

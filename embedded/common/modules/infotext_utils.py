@@ -228,8 +228,7 @@ def get_override_settings(params: dict[str, Any], *, skip_fields: Collection[str
     """(label, setting, value) of settings that the parameters want other than they are."""
     wanted = []
     for label, setting in _settings_by_label():
-        is_kept = setting == "sd_model_checkpoint" and shared.opts.disable_weights_auto_swap
-        if label in params and label not in skip_fields and not is_kept:
+        if label in params and label not in skip_fields and setting != "sd_model_checkpoint":
             value = shared.opts.cast_value(setting, params[label])
             if value != getattr(shared.opts, setting):
                 wanted.append((label, setting, value))

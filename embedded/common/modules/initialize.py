@@ -49,9 +49,8 @@ def initialize() -> None:
 
 def initialize_rest() -> None:
     """At the start and at every "Reload UI"."""
-    from modules import extensions, extra_networks, model_handling, scripts, sd_models, sd_samplers, sd_vae
+    from modules import extensions, extra_networks, model_handling, scripts, sd_models, sd_vae
 
-    sd_samplers.set_samplers()
     sd_models.list_models()
     sd_vae.refresh_vae_list()
     startup_timer.record("lists of models")

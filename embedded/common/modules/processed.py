@@ -10,26 +10,22 @@ from modules import errors, flavour, infotext_utils, model_handling, sd_samplers
 from modules.shared import opts, state
 
 _OF_REQUEST = (
-    "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces",
-    "sd_model_name", "sd_model_hash", "sd_vae_name", "sd_vae_hash",
-    "extra_generation_params", "styles", "is_using_inpainting_conditioning", "denoising_strength",
-)  # fmt: skip
-_OWN = (
-    "all_prompts",
-    "all_negative_prompts",
-    "all_seeds",
-    "all_subseeds",
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "subseed",
+    *("subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "sd_model_name"),
+    *("sd_model_hash", "extra_generation_params", "styles", "is_using_inpainting_conditioning", "denoising_strength"),
 )
-_TOLD = (*_OWN, *_OF_REQUEST, "index_of_first_image", "infotexts", "job_timestamp", "clip_skip", "version")
+_OWN = ("prompt", "negative_prompt", "seed", "subseed")
+_OF_PICTURES = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
+_TOLD = (
+    *_OWN,
+    *_OF_PICTURES,
+    *_OF_REQUEST,
+    "index_of_first_image",
+    "infotexts",
+    "job_timestamp",
+    "clip_skip",
+    "version",
+)
 """What `js` tells, which over the API is `info`."""
-
-
-def program_version() -> str:
-    return flavour.VERSION
 
 
 def _single(value: Any) -> Any:
@@ -58,19 +54,17 @@ class Processed:
         infotexts: list[str] | None = None,
         comments: str = "",
     ) -> None:
-        del comments
         for name in _OF_REQUEST:
             setattr(self, name, getattr(p, name, None))
         self.images, self.info, self.index_of_first_image = images_list, info, index_of_first_image
         self.infotexts = infotexts or [info] * len(images_list)
         self.prompt, self.negative_prompt = _single(p.prompt), _single(p.negative_prompt)
         self.seed, self.subseed = int(_single(seed)), -1 if subseed is None else int(_single(subseed))
-        self.all_prompts = all_prompts or p.all_prompts or [self.prompt]
-        self.all_negative_prompts = all_negative_prompts or p.all_negative_prompts or [self.negative_prompt]
-        self.all_seeds = all_seeds or p.all_seeds or [self.seed]
-        self.all_subseeds = all_subseeds or p.all_subseeds or [self.subseed]
+        given = (all_prompts, all_negative_prompts, all_seeds, all_subseeds)
+        for name, own, values in zip(_OF_PICTURES, _OWN, given):
+            setattr(self, name, values or getattr(p, name) or [getattr(self, own)])
         self.comments = "".join(f"{line}\n" for line in p.comments)
-        self.clip_skip, self.version = opts.CLIP_stop_at_last_layers, program_version()
+        self.clip_skip, self.version = opts.CLIP_stop_at_last_layers, flavour.VERSION
         self.job_timestamp = state.job_timestamp
 
     def js(self) -> str:
@@ -95,9 +89,7 @@ class _Picture(NamedTuple):
 
 
 def _model_entries(p: Any) -> dict[str, Any]:
-    """Each where its setting asks for it."""
-    parts = {"Model hash": "model_hash", "Model": "model_name", "VAE hash": "vae_hash", "VAE": "vae_name"}
-    return {label: getattr(p, f"sd_{part}") for label, part in parts.items() if getattr(opts, f"add_{part}_to_info")}
+    return {"Model hash": p.sd_model_hash if opts.add_model_hash_to_info else None, "Model": p.sd_model_name}
 
 
 def _variation_entries(picture: _Picture) -> dict[str, Any]:
@@ -130,8 +122,7 @@ def _entries(picture: _Picture) -> dict[str, Any]:
     entries |= {"Seed": picture.seed, "Size": f"{p.width}x{p.height}"}
     entries |= _model_entries(p) | _variation_entries(picture)
     entries |= {"Denoising strength": noted.get("Denoising strength")} | _setting_entries(p) | noted
-    version = {"Version": program_version()} if opts.add_version_to_infotext else {}
-    return entries | version | model_handling.last_entries()
+    return entries | {"Version": flavour.VERSION} | model_handling.last_entries()
 
 
 def _settled(entries: dict[str, Any], index: int, ask: Callable[[Callable[..., Any]], Any]) -> dict[str, Any]:

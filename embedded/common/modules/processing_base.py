@@ -13,49 +13,35 @@ from modules import devices, extra_networks, model_handling, prompt_parser, sd_l
 from modules.processing_result import RequestFields
 from modules.shared import opts, state
 
+NOT_YET: Any = None
+
+
+def _followed_by_setup(name: str) -> property:
+    """Scripts are set up once a request has both them and their arguments."""
+
+    def put(p: Any, value: Any) -> None:
+        vars(p)[name] = value
+        if p.scripts and p.script_args and not p.scripts_setup_complete:
+            p.scripts_setup_complete = True
+            p.scripts.call("setup", p, is_ui=not p.is_api)
+
+    return property(lambda p: vars(p).get(name), put)
+
 
 class RequestState:
     """What a request gathers while it runs; no caller gives any of it."""
 
-    sampler: Any = None
-    rng: Any = None
-    c: Any = None
-    uc: Any = None
-    main_prompt: str
-    main_negative_prompt: str
-    all_prompts: Any = None
-    all_negative_prompts: Any = None
-    all_seeds: Any = None
-    all_subseeds: Any = None
-    prompts: Any = None
-    negative_prompts: Any = None
-    seeds: Any = None
-    subseeds: Any = None
-    extra_network_data: Any = None
-    refiner_checkpoint_info: Any = None
-    sampler_noise_scheduler_override: Any = None
-    sd_model_name: Any = None
-    sd_model_hash: Any = None
-    sd_vae_name: Any = None
-    sd_vae_hash: Any = None
-    user: Any = None
-    paste_to: Any = None
-    mask: Any = None
-    nmask: Any = None
-    init_latent: Any = None
-    iteration: int = 0
-    batch_index: int = 0
-    firstpass_steps: int = 0
-    step_multiplier: int = 1
-    is_api: bool = False
-    is_hr_pass: bool = False
-    is_using_inpainting_conditioning: bool = False
-    scripts_setup_complete: bool = False
-    color_corrections: Any = None
-    mask_for_overlay: Any = None
-    token_merging_ratio: float = 0
-    token_merging_ratio_hr: float = 0
-    eta_noise_seed_delta: int = 0
+    sampler = rng = c = uc = extra_network_data = NOT_YET
+    all_prompts = all_negative_prompts = all_seeds = all_subseeds = NOT_YET
+    prompts = negative_prompts = seeds = subseeds = NOT_YET
+    main_prompt = main_negative_prompt = ""
+    refiner_checkpoint_info = sampler_noise_scheduler_override = user = NOT_YET
+    sd_model_name = sd_model_hash = NOT_YET
+    paste_to = mask = nmask = init_latent = mask_for_overlay = overlay_images = NOT_YET
+    iteration = batch_index = firstpass_steps = 0
+    step_multiplier = 1
+    is_api = is_hr_pass = is_using_inpainting_conditioning = scripts_setup_complete = False
+    scripts, script_args = _followed_by_setup("_scripts"), _followed_by_setup("_script_args")
 
 
 @dataclass(repr=False)
@@ -77,44 +63,35 @@ class StableDiffusionProcessing(RequestFields, RequestState):
     cfg_scale: float = 7.0
     width: int = 512
     height: int = 512
-    restore_faces: bool = None  # type: ignore[assignment]
     tiling: bool = None  # type: ignore[assignment]
     do_not_save_samples: bool = False
     do_not_save_grid: bool = False
     extra_generation_params: dict[str, Any] = None  # type: ignore[assignment]
-    overlay_images: list = None  # type: ignore[assignment,type-arg]
     eta: float = None  # type: ignore[assignment]
     denoising_strength: float = None  # type: ignore[assignment]
     s_min_uncond: float = None  # type: ignore[assignment]
-    s_churn: float = None  # type: ignore[assignment]
-    s_tmax: float = None  # type: ignore[assignment]
-    s_tmin: float = None  # type: ignore[assignment]
-    s_noise: float = None  # type: ignore[assignment]
     override_settings: dict[str, Any] = None  # type: ignore[assignment]
     override_settings_restore_afterwards: bool = True
-    sampler_index: int = None  # type: ignore[assignment]
     refiner_checkpoint: str = None  # type: ignore[assignment]
     refiner_switch_at: float = None  # type: ignore[assignment]
     disable_extra_networks: bool = False
     firstpass_image: Any = None
-    comments: dict[str, int] = None  # type: ignore[assignment]
 
     cached_uc = [None, None]
     cached_c = [None, None]
 
     def __post_init__(self) -> None:
         """The caches of conditioning are everybody's."""
-        self.comments, self.styles = {}, self.styles or []
+        self.comments: dict[str, int] = {}
+        self.styles = self.styles or []
         self.extra_generation_params = self.extra_generation_params or {}
         self.override_settings = self.override_settings or {}
-        self._scripts: Any = None
-        self._script_args: Any = ()
         for name in self.caches():
             setattr(self, name, getattr(type(self), name))
 
     @classmethod
     def caches(cls) -> list[str]:
-        return [name for name in dir(cls) if name.startswith("cached_") and name != "cached_params"]
+        return [name for name in dir(cls) if name.startswith("cached_")]
 
     def clear_prompt_cache(self) -> None:
         """Nobody's reading of a prompt holds any longer."""
@@ -130,44 +107,15 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         """Shown under the picture; not returned by the API."""
         self.comments[text] = 1
 
-    def _set_up_scripts(self) -> None:
-        if self._scripts and self._script_args and not self.scripts_setup_complete:
-            self.scripts_setup_complete = True
-            self._scripts.setup_scrips(self, is_ui=not self.is_api)
-
-    @property
-    def scripts(self) -> Any:
-        return self._scripts
-
-    @scripts.setter
-    def scripts(self, value: Any) -> None:
-        self._scripts = value
-        self._set_up_scripts()
-
-    @property
-    def script_args(self) -> Any:
-        return self._script_args
-
-    @script_args.setter
-    def script_args(self, value: Any) -> None:
-        self._script_args = value
-        self._set_up_scripts()
-
-    def fill_fields_from_opts(self) -> None:
-        for name in ("s_min_uncond", "s_churn", "s_tmin", "s_tmax", "s_noise"):
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(opts, name))
-        self.s_tmax = self.s_tmax or float("inf")
+    def tell_scripts(self, hook: str, *given: Any, **named: Any) -> None:
+        if self.scripts is not None:
+            getattr(self.scripts, hook)(self, *given, **named)
 
     def txt2img_image_conditioning(self, x: torch.Tensor) -> torch.Tensor:
         """For latents x: of a grey picture that is masked everywhere, where the model takes one. Its size is the first
         pass's, in the hires pass too, at which hosts fail.
         """
         return self.img2img_image_conditioning(x.new_zeros(len(x), 3, self.height, self.width), x)
-
-    def _takes_a_picture(self) -> bool:
-        self.is_using_inpainting_conditioning = model_handling.takes_a_picture(self.sd_model)
-        return self.is_using_inpainting_conditioning
 
     def img2img_image_conditioning(
         self,
@@ -177,10 +125,11 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         round_image_mask: bool = True,
     ) -> torch.Tensor:
         """Mask and latent of the picture (in -1..1) without its masked part, [B, 1 + C, h, w], for models that take
-        one; everything is masked where no mask is given.
+        one, else a dummy; everything is masked where no mask is given.
         """
-        if not self._takes_a_picture():
-            return _no_picture(latent_image)
+        self.is_using_inpainting_conditioning = model_handling.takes_a_picture(self.sd_model)
+        if not self.is_using_inpainting_conditioning:
+            return latent_image.new_zeros(len(latent_image), 5, 1, 1)
         mask = torch.ones(1, 1, *source_image.shape[2:])
         if image_mask is not None:
             mask[0, 0] = torch.from_numpy(np.array(image_mask.convert("L"), dtype=np.float32)) / 255.0
@@ -194,18 +143,6 @@ class StableDiffusionProcessing(RequestFields, RequestState):
 
     def init(self, all_prompts: Any, all_seeds: Any, all_subseeds: Any) -> None:
         """Once a request, before its first batch."""
-
-    def sample(
-        self,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        seeds: Any,
-        subseeds: Any,
-        subseed_strength: float,
-        prompts: Any,
-    ) -> Any:
-        """Latents of a batch, or pictures that are decoded already."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self.sampler = self.c = self.uc = None
@@ -245,14 +182,7 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         caches[0][:] = asked, found
         return found
 
-    def _read(
-        self,
-        prompts: list[str],
-        negative: list[str],
-        cfg: float,
-        caches: tuple[list[Any], list[Any]],
-        how: dict[str, Any],
-    ) -> tuple[Any, Any]:
+    def _read(self, prompts: list[str], negative: list[str], cfg: float, caches: Any, how: Any) -> tuple[Any, Any]:
         """(conditioning of the prompts, of the negative ones); the latter is None where the host needs none."""
         if opts.emphasis != "Original" and any(set("([") & set(text) for text in (*prompts, *negative)):
             self.note("Emphasis", opts.emphasis)
@@ -285,18 +215,12 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         self.prompts, self.extra_network_data = extra_networks.parse_prompts(self.prompts)
 
     def save_samples(self) -> bool:
-        whole = opts.save_incomplete_images or not (state.interrupted or state.skipped)
+        whole = not (state.interrupted or state.skipped)
         return bool(whole and opts.samples_save and not self.do_not_save_samples)
 
     def before_sampling(self, x: Any, noise: Any, c: Any, uc: Any) -> None:
         """The hook before each pass."""
-        if self.scripts is not None:
-            self.scripts.process_before_every_sampling(p=self, x=x, noise=noise, c=c, uc=uc)
-
-
-def _no_picture(latents: torch.Tensor) -> torch.Tensor:
-    """The dummy [B, 5, 1, 1] that stands for the picture where the model takes none."""
-    return latents.new_zeros(len(latents), 5, 1, 1)
+        self.tell_scripts("process_before_every_sampling", x=x, noise=noise, c=c, uc=uc)
 
 
 # After the dataclass has taken the field: `sd_model` stays an argument, but reads as whatever model is loaded now.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
 from modules import devices, images, model_handling, sd_samplers, shared
-from modules.processing_base import StableDiffusionProcessing
+from modules.processing_base import NOT_YET, StableDiffusionProcessing
 from modules.processing_txt2img import pixels_of
 from modules.rng import ImageRNG, opt_f
 from modules.sd_denoising import blended
 from modules.sd_samplers_common import images_tensor_to_samples
-from modules.shared import opts
 
 _FILLS = ("fill", "original", "latent noise", "latent nothing")
 Box = tuple[int, int, int, int]
@@ -37,10 +36,8 @@ def _without(image: Image.Image, mask: Image.Image) -> Image.Image:
 def _filled(image: Image.Image, mask: Image.Image) -> Image.Image:
     """Masked parts filled with blurred colours of what lies around, finer blurs over coarser ones."""
     around, result = _without(image, mask), Image.new("RGBA", image.size)
-    for radius, times in {256: 1, 64: 1, 16: 2, 4: 4, 2: 2, 0: 1}.items():
-        layer = around.filter(ImageFilter.GaussianBlur(radius)).convert("RGBA")
-        for _ in range(times):
-            result.alpha_composite(layer)
+    for radius in (256, 64, 16, 16, 4, 4, 2, 0):
+        result.alpha_composite(around.filter(ImageFilter.GaussianBlur(radius)).convert("RGBA"))
     return result.convert("RGB")
 
 
@@ -80,11 +77,7 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
     initial_noise_multiplier: float = None  # type: ignore[assignment]
     force_task_id: str = None  # type: ignore[assignment]
 
-    image_mask: Any = field(init=False, default=None)
-    nmask: Any = field(init=False, default=None)
-    image_conditioning: Any = field(init=False, default=None)
-    mask_for_overlay: Any = field(init=False, default=None)
-    init_latent: Any = field(init=False, default=None)
+    image_mask = image_conditioning = NOT_YET
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +114,7 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
 
     def _prepared(self, image: Image.Image, mask: Image.Image | None, region: Box | None) -> torch.Tensor:
         """Pixels [3, H, W] in 0..1 of one start picture at working size; its unmasked part goes to `overlay_images`."""
-        picture = images.flatten(image, opts.img2img_background_color)
+        picture = images.flatten(image, "#ffffff")
         if region is None and self.resize_mode != 3:  # mode 3 resizes the latent
             picture = images.resize_image(self.resize_mode, picture, self.width, self.height)
         if mask is None:

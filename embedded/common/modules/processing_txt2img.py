@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from modules import devices, extra_networks, images, model_handling, rng, sd_models, sd_samplers, shared
-from modules.processing_base import StableDiffusionProcessing
+from modules.processing_base import NOT_YET, StableDiffusionProcessing
 from modules.processing_result import HiresFields
 from modules.rng import opt_f
 from modules.sd_latent_codec import decode_latent_batch
@@ -59,29 +59,17 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
     cached_hr_uc = [None, None]
     cached_hr_c = [None, None]
 
-    hr_checkpoint_info: Any = field(default=None, init=False)
-    hr_upscale_to_x: int = field(default=0, init=False)
-    hr_upscale_to_y: int = field(default=0, init=False)
-    truncate_x: int = field(default=0, init=False)
-    truncate_y: int = field(default=0, init=False)
-    latent_scale_mode: Any = field(default=None, init=False)
-    hr_c: Any = field(default=None, init=False)
-    hr_uc: Any = field(default=None, init=False)
-    all_hr_prompts: Any = field(default=None, init=False)
-    all_hr_negative_prompts: Any = field(default=None, init=False)
-    hr_prompts: Any = field(default=None, init=False)
-    hr_negative_prompts: Any = field(default=None, init=False)
-    hr_extra_network_data: Any = field(default=None, init=False)
+    hr_checkpoint_info = latent_scale_mode = hr_c = hr_uc = hr_extra_network_data = NOT_YET
+    all_hr_prompts = all_hr_negative_prompts = hr_prompts = hr_negative_prompts = NOT_YET
+    hr_upscale_to_x = hr_upscale_to_y = truncate_x = truncate_y = 0
 
     def calculate_target_resolution(self) -> None:
         """Of the enlarged picture. Of two sides that are asked for one fits, and the other is cut after enlarging."""
         to_x, to_y = self.hr_resize_x, self.hr_resize_y
         self.truncate_x = self.truncate_y = 0
         if not (to_x or to_y):
-            self.hr_upscale_to_x, self.hr_upscale_to_y = (
-                int(self.width * self.hr_scale),
-                int(self.height * self.hr_scale),
-            )
+            self.hr_upscale_to_x = int(self.width * self.hr_scale)
+            self.hr_upscale_to_y = int(self.height * self.hr_scale)
             self.note("Hires upscale", self.hr_scale)
             return
         self.note("Hires resize", f"{to_x}x{to_y}")
@@ -116,7 +104,6 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         if not state.processing_has_refined_job_count:  # progress counts each batch twice
             batches = self.n_iter if state.job_count == -1 else state.job_count
             state.job_count, state.processing_has_refined_job_count = batches * 2, True
-            shared.total_tqdm.updateTotal(batches * (self.steps + self._hr_steps()))
         if self.hr_second_pass_steps:
             self.note("Hires steps", self.hr_second_pass_steps)
         if self.hr_upscaler is not None:
@@ -187,8 +174,7 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         model_handling.activate_networks(self, self.hr_extra_network_data)
         with devices.autocast():
             self.calculate_hr_conds()
-        if self.scripts is not None:
-            self.scripts.before_hr(self)
+        self.tell_scripts("before_hr")
         conds = (self.hr_c, self.hr_uc)
         if model_handling.HOOKS_BEFORE_HIRES_RESET:
             self.before_sampling(latents, noise, *conds)

@@ -13,7 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-Nodes = list["str | _Choice"]
+# Outside of round brackets, which are not nested here.
+_BAR, _COLON = (re.compile(rf"{mark}(?![^()]*\))") for mark in (r"\|", ":"))
+_INNERMOST = re.compile(r"\[([^\[\]]*)\]")
+# In place of brackets that are kept, and of characters behind a backslash: from Unicode's private planes.
+_LITERAL, _OPEN, _CLOSE, _HIDDEN = re.compile(r"\\([\[\]():|\\])"), "\ue000", "\ue001", 0xF0000
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
 _AND = re.compile(r"\bAND\b")
 _WEIGHT = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+)))?\s*", re.DOTALL)
@@ -55,93 +59,40 @@ class SdConditioning(list[str]):
         vars(self).update({**given, **like})
 
 
-@dataclass
-class _Choice:
-    """`when`: the text of the step at which the first option makes way for the second; None where they alternate."""
-
-    options: list[Nodes]
-    when: str | None
-    last_step: int = 0
-
-    def at(self, step: int) -> Nodes:
-        if self.when is None:
-            return self.options[(step - 1) % len(self.options)]
-        return self.options[step > self.last_step]
-
-
-class _Reader:
-    """One prompt's brackets, matched first, so that what is open to the end costs no more than what is closed."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.ends: dict[int, int] = {}
-        still_open: list[int] = []
-        for match in re.finditer(r"\\.|[][()]", text):
-            place, token = match.start(), match.group()
-            if token in "[(":
-                still_open.append(place)
-            elif partners := [i for i in still_open if text[i] == {"]": "[", ")": "("}.get(token)]:
-                self.ends[partners[-1]] = place
-                del still_open[still_open.index(partners[-1]) :]
-
-    def nodes(self, start: int, end: int) -> Nodes:
-        found: Nodes = []
-        while start < end:
-            bracket = start
-            while bracket < end and not (self.text[bracket] == "[" and bracket in self.ends):
-                bracket += 1
-            found.append(self.text[start:bracket])
-            if bracket == end:
-                break
-            close = self.ends[bracket]
-            choice = self._choice(bracket + 1, close)
-            found += ["[", *self.nodes(bracket + 1, close), "]"] if choice is None else [choice]
-            start = close + 1
-        return found
-
-    def _choice(self, start: int, end: int) -> _Choice | None:
-        bars, colons = (self._cuts(start, end, mark) for mark in "|:")
-        if bars:
-            places = [start - 1, *bars, end]
-            return _Choice([self.nodes(a + 1, b) for a, b in zip(places, places[1:])], None)
-        if len(colons) not in (1, 2) or not _NUMBER.fullmatch(self.text, colons[-1] + 1, end):
-            return None
-        before = self.nodes(start, colons[0]) if len(colons) == 2 else []
-        after = self.nodes(colons[0] + 1, colons[1]) if len(colons) == 2 else self.nodes(start, colons[0])
-        return _Choice([before, after], self.text[colons[-1] + 1 : end].strip())
-
-    def _cuts(self, start: int, end: int, mark: str) -> list[int]:
-        """Where `mark` stands outside inner brackets."""
-        found, place = [], start
-        while place < end:
-            if self.text[place] == mark:
-                found.append(place)
-            place = self.ends[place] + 1 if place in self.ends else place + (2 if self.text[place] == "\\" else 1)
-        return found
-
-
-def _ends(nodes: Nodes, steps: int, base_steps: int | None) -> set[int]:
-    """Last steps of all texts. `base_steps` is set in the hires pass: there fractions count from 1.0 and whole numbers
-    from the first pass's last step.
+class _Steps:
+    """Of one pass. `before` is the first pass's count in the hires pass: there fractions count from 1.0 and whole
+    numbers from the first pass's last step.
     """
-    found = {steps}
-    for node in nodes:
-        if isinstance(node, str):
-            continue
-        if node.when is None:
-            found |= set(range(1, steps + 1))
-        else:
-            share = "." in node.when
-            origin = 0 if base_steps is None else 1 if share else base_steps
-            node.last_step = min(steps, int((float(node.when) - origin) * (steps if share else 1)))
-            found |= {node.last_step} if node.last_step >= 1 else set()
-        for option in node.options:
-            found |= _ends(option, steps, base_steps)
-    return found
 
+    def __init__(self, count: int, before: int | None) -> None:
+        self.count, self.before, self.ends = count, before, {count}
 
-def _text(nodes: Nodes, step: int) -> str:
-    return "".join(node if isinstance(node, str) else _text(node.at(step), step) for node in nodes)
+    def last_of_first(self, when: str) -> int:
+        """The last step at which the first text of "[first:second:when]" holds; noted as the end of a text."""
+        is_share = "." in when
+        origin = 0 if self.before is None else 1 if is_share else self.before
+        last = min(self.count, int((float(when) - origin) * (self.count if is_share else 1)))
+        self.ends |= {last} if last >= 1 else set()
+        return last
+
+    def chosen(self, inside: str, step: int) -> str:
+        """What a pair of brackets becomes at a step. Those that say nothing of steps are emphasis and are kept."""
+        options, parts = _BAR.split(inside), _COLON.split(inside)
+        if len(options) > 1:
+            self.ends |= set(range(1, self.count + 1))
+            return options[(step - 1) % len(options)]
+        if len(parts) not in (2, 3) or not _NUMBER.fullmatch(parts[-1]):
+            return f"{_OPEN}{inside}{_CLOSE}"
+        first, second = parts[:2] if len(parts) == 3 else ("", parts[0])
+        return second if step > self.last_of_first(parts[-1]) else first
+
+    def text(self, prompt: str, step: int) -> str:
+        """From the innermost brackets outwards."""
+        text = _LITERAL.sub(lambda found: chr(_HIDDEN + ord(found[1])), prompt)
+        while (resolved := _INNERMOST.sub(lambda found: self.chosen(found[1], step), text)) != text:
+            text = resolved
+        text = text.replace(_OPEN, "[").replace(_CLOSE, "]")
+        return "".join(f"\\{chr(ord(x) - _HIDDEN)}" if ord(x) >= _HIDDEN else x for x in text)
 
 
 def get_learned_conditioning_prompt_schedules(
@@ -154,9 +105,12 @@ def get_learned_conditioning_prompt_schedules(
     >>> get_learned_conditioning_prompt_schedules(["a [cat:dog:.5]", "[fe|]male"], 2)
     [[[1, 'a cat'], [2, 'a dog']], [[1, 'female'], [2, 'male']]]
     """
-    steps, first = (base_steps, None) if hires_steps is None else (hires_steps, base_steps)
-    read = [_Reader(prompt).nodes(0, len(prompt)) for prompt in prompts]
-    return [[[end, _text(nodes, end)] for end in sorted(_ends(nodes, steps, first))] for nodes in read]
+    found = []
+    for prompt in prompts:
+        steps = _Steps(base_steps, None) if hires_steps is None else _Steps(hires_steps, base_steps)
+        steps.text(prompt, 1)
+        found.append([[end, steps.text(prompt, end)] for end in sorted(steps.ends)])
+    return found
 
 
 def get_learned_conditioning(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 
 from modules import errors
-from modules.script_base import AlwaysVisible, OnComponent, Script
+from modules.script_base import AlwaysVisible, Script
 
 
 def _guarded(what: str, script: Script, call: Callable[[], Any], otherwise: Any = None) -> Any:
@@ -18,17 +20,6 @@ def _guarded(what: str, script: Script, call: Callable[[], Any], otherwise: Any 
     except Exception:
         errors.report(f"{what} of {script.filename} failed", exc_info=True)
         return otherwise
-
-
-def _hook(name: str) -> Callable[..., None]:
-    """Calls the hook of every always-on script that has one of its own, with `p`, what is given, and its arguments."""
-
-    def call(self: ScriptRunner, p: Any, *given: Any, **kwargs: Any) -> None:
-        for script in self.having(name, self.alwayson_scripts):
-            arguments = p.script_args[script.args_from : script.args_to]
-            _guarded(name, script, lambda: getattr(script, name)(p, *given, *arguments, **kwargs))  # noqa: B023
-
-    return call
 
 
 class ScriptRunner:
@@ -123,38 +114,24 @@ class ScriptRunner:
         """Those whose class has a method of its own for the hook."""
         return [script for script in scripts if getattr(type(script), hook) is not getattr(Script, hook)]
 
-    def setup_scrips(self, p: Any, *, is_ui: bool = True) -> None:
-        """The hosts' name, typing error included."""
-        for script in self.having("setup", self.alwayson_scripts):
+    def __getattr__(self, hook: str) -> Callable[..., None]:
+        """`process(p)` and the like."""
+        if hook not in Script.HOOKS:
+            raise AttributeError(hook)
+        return functools.partial(self.call, hook)
+
+    def call(self, hook: str, p: Any, *given: Any, is_ui: bool = True, **kwargs: Any) -> None:
+        """The hook of every always-on script that has one of its own: with `p`, what is given, and its arguments."""
+        for script in self.having(hook, self.alwayson_scripts):
             if is_ui or not script.setup_for_ui_only:
                 arguments = p.script_args[script.args_from : script.args_to]
-                _guarded("setup", script, lambda: script.setup(p, *arguments))  # noqa: B023
-
-    before_process = _hook("before_process")
-    process = _hook("process")
-    before_process_batch = _hook("before_process_batch")
-    after_extra_networks_activate = _hook("after_extra_networks_activate")
-    process_batch = _hook("process_batch")
-    process_before_every_sampling = _hook("process_before_every_sampling")
-    on_mask_blend = _hook("on_mask_blend")
-    before_hr = _hook("before_hr")
-    post_sample = _hook("post_sample")
-    postprocess_batch_list = _hook("postprocess_batch_list")
-    postprocess_image = _hook("postprocess_image")
-    postprocess_maskoverlay = _hook("postprocess_maskoverlay")
-    postprocess_image_after_composite = _hook("postprocess_image_after_composite")
-    postprocess = _hook("postprocess")
-    _postprocess_batch = _hook("postprocess_batch")
-
-    def postprocess_batch(self, p: Any, images: Any, **kwargs: Any) -> None:
-        self._postprocess_batch(p, images=images, **kwargs)
+                _guarded(hook, script, lambda: getattr(script, hook)(p, *given, *arguments, **kwargs))  # noqa: B023
 
     def announce(self, hook: str, component: Any, given: dict[str, Any]) -> None:
         """That a component is about to be made ("before_component") or was ("after_component")."""
-        made = OnComponent(component=component)
-        for script in self.scripts:
-            for wanted, elem_id, callback in script.wanted_components or ():
-                if (wanted, elem_id) == (hook, given.get("elem_id")):
-                    _guarded(f"on_{hook}", script, lambda: callback(made))  # noqa: B023
+        for script in self.scripts if hook == "after_component" else ():
+            for elem_id, callback in script.wanted_components:
+                if elem_id == given.get("elem_id"):
+                    _guarded(f"on_{hook}", script, lambda: callback(SimpleNamespace(component=component)))  # noqa: B023
         for script in self.having(hook, self.scripts):
             _guarded(hook, script, lambda: getattr(script, hook)(component, **given))  # noqa: B023

@@ -12,17 +12,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from modules import errors, extensions, paths, paths_internal, script_callbacks
-from modules.script_base import (
-    AlwaysVisible,
-    MaskBlendArgs,
-    OnComponent,
-    PostprocessBatchListArgs,
-    PostprocessImageArgs,
-    PostProcessMaskOverlayArgs,
-    PostSampleArgs,
-    Script,
-    ScriptBuiltinUI,
-)
+from modules.script_base import AlwaysVisible, Script, ScriptBuiltinUI
 from modules.script_runner import ScriptRunner
 
 current_basedir = paths.script_path
@@ -115,15 +105,4 @@ def load_scripts() -> None:
 
 reload_scripts = load_scripts
 
-__all__ = [
-    "AlwaysVisible",
-    "MaskBlendArgs",
-    "OnComponent",
-    "PostProcessMaskOverlayArgs",
-    "PostSampleArgs",
-    "PostprocessBatchListArgs",
-    "PostprocessImageArgs",
-    "Script",
-    "ScriptBuiltinUI",
-    "ScriptRunner",
-]
+__all__ = ["AlwaysVisible", "Script", "ScriptBuiltinUI", "ScriptRunner"]

@@ -4,6 +4,7 @@ half out, and the Refiner's switch.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -22,13 +23,11 @@ def blended(denoiser: Any, latent: torch.Tensor, sigma: torch.Tensor | None = No
     if denoiser.mask is None:
         return latent
     blend = latent * denoiser.nmask + denoiser.init_latent * denoiser.mask
-    if p.scripts is None:
-        return blend
-    from modules import scripts
-
     asking = None if p is denoiser else denoiser
-    args = scripts.MaskBlendArgs(latent, denoiser.nmask, denoiser.init_latent, denoiser.mask, blend, asking, sigma)
-    p.scripts.on_mask_blend(p, args)
+    masks = {"nmask": denoiser.nmask, "init_latent": denoiser.init_latent, "mask": denoiser.mask}
+    step = {"denoiser": asking, "sigma": sigma, "is_final_blend": asking is None}
+    args = SimpleNamespace(current_latent=latent, blended_latent=blend, **masks, **step)
+    p.tell_scripts("on_mask_blend", args)
     return args.blended_latent
 
 

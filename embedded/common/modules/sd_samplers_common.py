@@ -12,7 +12,7 @@ import torch
 import torchsde._brownian.brownian_interval
 from PIL import Image
 
-from modules import devices, images, rng, sd_denoisers, sd_latent_codec, sd_vae_approx, sd_vae_taesd, shared
+from modules import devices, rng, sd_denoisers, sd_latent_codec, sd_vae_approx, sd_vae_taesd, shared
 from modules.shared import opts, state
 
 
@@ -76,14 +76,6 @@ def single_sample_to_image(sample: torch.Tensor, approximation: int | None = Non
     return Image.fromarray((pixels.clamp(0, 1).numpy().transpose(1, 2, 0) * 255.0).astype(np.uint8))
 
 
-def sample_to_image(samples: torch.Tensor, index: int = 0, approximation: int | None = None) -> Image.Image:
-    return single_sample_to_image(samples[index], approximation)
-
-
-def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = None) -> Image.Image:
-    return images.image_grid([single_sample_to_image(latent, approximation) for latent in samples])
-
-
 def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
     """Pictures [B, 3, H, W] in 0..1 to latents, drawn from the encoder's distribution."""
     del approximation
@@ -92,10 +84,6 @@ def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = No
 
 def store_latent(decoded: torch.Tensor) -> None:
     state.current_latent = decoded
-    period = opts.show_progress_every_n_steps
-    due = opts.live_previews_enable and period > 0 and state.sampling_step % period == 0
-    if due and not shared.parallel_processing_allowed:
-        state.assign_current_image(sample_to_image(decoded))
 
 
 def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
@@ -106,6 +94,10 @@ def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
         return False
     known = [eta for eta in (p.eta, getattr(p.sampler, "eta", None)) if eta is not None]
     return not known or known[0] != 0
+
+
+Start = tuple[torch.Tensor, dict[str, Any]]
+"""The latents that a sampler begins with, and further arguments of its function."""
 
 
 class InterruptedException(BaseException):
@@ -176,7 +168,7 @@ class Sampler:
         for name in ("mask", "nmask", "image_cfg_scale"):
             setattr(denoiser, name, getattr(p, name, None))
         k_diffusion.sampling.torch = _Torch(p.rng)
-        self.s_min_uncond = getattr(p, "s_min_uncond", 0.0)
+        self.s_min_uncond = opts.s_min_uncond if p.s_min_uncond is None else p.s_min_uncond
         self.eta = getattr(opts, self.eta_option_field) if p.eta is None else p.eta
         taken, found = inspect.signature(self.func).parameters, {}
         if "eta" in taken:
@@ -186,14 +178,13 @@ class Sampler:
         return {**found, **self._churn(p, taken)}
 
     def _churn(self, p: Any, taken: Any) -> dict[str, Any]:
-        """Settings that are not k-diffusion's defaults win over the request's fields."""
-        unchanged, found = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": float("inf"), "s_noise": 1.0}, {}
-        for name in (name for name in self.extra_params if name in taken):
-            wanted = getattr(opts, name) or unchanged[name]
-            if wanted != unchanged[name]:
-                setattr(p, name, wanted)
-                p.extra_generation_params[f"Sigma {name[2:]}"] = wanted
-            found[name] = getattr(p, name)
+        """What the settings say of it; noted where it is not k-diffusion's default."""
+        found = {}
+        for name, default in {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": float("inf"), "s_noise": 1.0}.items():
+            if name in taken and name in self.extra_params:
+                found[name] = getattr(opts, name) or default
+                if found[name] != default:
+                    p.extra_generation_params[f"Sigma {name[2:]}"] = found[name]
         return found
 
     def create_noise_sampler(self, x: torch.Tensor, sigmas: torch.Tensor, p: Any) -> Any:
@@ -213,15 +204,14 @@ class Sampler:
             notes["Discard penultimate sigma"] = True
         return bool(opts.always_discard_next_to_last_sigma)
 
-    def _run(
-        self, p: Any, steps: int, start: torch.Tensor, conds: tuple[Any, Any, Any], offered: dict[str, Any]
-    ) -> Any:
-        """The function over `start`, with those of the offered arguments that it takes.
+    def _run(self, p: Any, steps: int, begin: Start, conds: tuple[Any, Any, Any]) -> Any:
+        """The function from where it begins, with those of the offered arguments that it takes.
 
         Args:
             conds: of the prompt, of the negative prompt, of the picture.
         """
-        arguments, taken = self.initialize(p), inspect.signature(self.func).parameters
+        (start, offered), arguments = begin, self.initialize(p)
+        taken = inspect.signature(self.func).parameters
         arguments.update((name, value) for name, value in offered.items() if name in taken)
         cond, uncond, picture = conds
         self.sampler_extra_args = {"cond": cond, "uncond": uncond, "image_cond": picture}
@@ -234,6 +224,12 @@ class Sampler:
                 p.extra_generation_params["Pad conds"] = True
         return latents
 
+    def _from_noise(self, p: Any, x: torch.Tensor, steps: int) -> Start:
+        raise NotImplementedError
+
+    def _from_latents(self, p: Any, x: torch.Tensor, noise: torch.Tensor, total: int, run: int) -> Start:
+        raise NotImplementedError
+
     def sample(
         self,
         p: Any,
@@ -244,7 +240,10 @@ class Sampler:
         image_conditioning: Any = None,
     ) -> Any:
         """Latents [B, 4, h, w] from noise x of that shape."""
-        raise NotImplementedError
+        count = steps or p.steps
+        begin = self._from_noise(p, x, count)
+        self.last_latent = begin[0]
+        return self._run(p, count, begin, (conditioning, unconditional_conditioning, image_conditioning))
 
     def sample_img2img(
         self,
@@ -257,4 +256,7 @@ class Sampler:
         image_conditioning: Any = None,
     ) -> Any:
         """The same from latents x with noise on them."""
-        raise NotImplementedError
+        total, run = setup_img2img_steps(p, steps)
+        begin = self._from_latents(p, x, noise, total, run)
+        self.model_wrap_cfg.init_latent = self.last_latent = x
+        return self._run(p, run + 1, begin, (conditioning, unconditional_conditioning, image_conditioning))

@@ -6,11 +6,10 @@ from the lowest one to 0 left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import tqdm
 from k_diffusion import sampling
 
 from modules import devices, sd_samplers_common, shared
@@ -24,7 +23,6 @@ class CompVisSampler(sd_samplers_common.Sampler):
     eta_option_field, eta_infotext_field, eta_default = "eta_ddim", "Eta DDIM", 0.0
 
     def __init__(self, funcname: Any, sd_model: Any) -> None:
-        del sd_model
         super().__init__(funcname)
         self.model_wrap_cfg = CFGDenoiserTimesteps(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
@@ -34,36 +32,15 @@ class CompVisSampler(sd_samplers_common.Sampler):
         count = steps + 1 if self._discards_second_last(p.extra_generation_params) else steps
         return (torch.arange(0, 1000, 1000 // count, device=devices.device) + 1).clip(0, 999)
 
-    def sample_img2img(
-        self,
-        p: Any,
-        x: torch.Tensor,
-        noise: torch.Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Any = None,
-    ) -> Any:
-        total, run = sd_samplers_common.setup_img2img_steps(p, steps)
+    def _from_noise(self, p: Any, x: torch.Tensor, steps: int) -> sd_samplers_common.Start:
+        return x, {"timesteps": self.get_timesteps(p, steps)}
+
+    def _from_latents(
+        self, p: Any, x: torch.Tensor, noise: torch.Tensor, total: int, run: int
+    ) -> sd_samplers_common.Start:
         timesteps = self.get_timesteps(p, total)
         signal = shared.sd_model.alphas_cumprod[timesteps[run]]
-        start = x * signal.sqrt() + noise * (1 - signal).sqrt()
-        self.model_wrap_cfg.init_latent = self.last_latent = x
-        conds = (conditioning, unconditional_conditioning, image_conditioning)
-        return self._run(p, run + 1, start, conds, {"timesteps": timesteps[:run], "is_img2img": True})
-
-    def sample(
-        self,
-        p: Any,
-        x: torch.Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Any = None,
-    ) -> Any:
-        count, self.last_latent = steps or p.steps, x
-        conds = (conditioning, unconditional_conditioning, image_conditioning)
-        return self._run(p, count, x, conds, {"timesteps": self.get_timesteps(p, count)})
+        return x * signal.sqrt() + noise * (1 - signal).sqrt(), {"timesteps": timesteps[:run], "is_img2img": True}
 
 
 class _Walk:
@@ -75,23 +52,18 @@ class _Walk:
         powers = model.inner_model.inner_model.alphas_cumprod
         self.powers = powers[timesteps]
         self.powers_before = powers[torch.nn.functional.pad(timesteps[:-1], (1, 0))]
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """(number of the step, index of its timestep), with a progress bar."""
-        last = len(self.timesteps) - 1
-        return ((i, last - i) for i in tqdm.trange(last))
+        last = len(timesteps) - 1
+        self.places = [(i, last - i) for i in range(last)]
+        """(number of the step, index of its timestep)."""
 
     def eps(self, x: torch.Tensor, index: int) -> torch.Tensor:
         return self.model(x, self.timesteps[index].item() * x.new_ones(len(x)), **self.extra_args)
 
-    def x0(self, x: torch.Tensor, eps: torch.Tensor, index: int) -> torch.Tensor:
-        power = self.powers[index]
-        return (x - (1 - power).sqrt() * eps) / power.sqrt()
-
-    def step(self, x0: torch.Tensor, eps: torch.Tensor, index: int, spread: torch.Tensor | float = 0.0) -> torch.Tensor:
-        """The latent at the timestep before, without the noise of standard deviation `spread` that goes on it."""
-        power = self.powers_before[index]
-        return power.sqrt() * x0 + (1.0 - power - spread**2).sqrt() * eps
+    def step(self, x: torch.Tensor, eps: torch.Tensor, index: int, spread: Any = 0.0) -> tuple[torch.Tensor, ...]:
+        """The latent at the timestep before, without the noise of standard deviation `spread` that goes on it; x0."""
+        power, before = self.powers[index], self.powers_before[index]
+        x0 = (x - (1 - power).sqrt() * eps) / power.sqrt()
+        return before.sqrt() * x0 + (1.0 - before - spread**2).sqrt() * eps, x0
 
     def tell(self, i: int, x: torch.Tensor, x0: torch.Tensor) -> None:
         if self.callback is not None:
@@ -103,19 +75,17 @@ def ddim(
     model: Any,
     x: torch.Tensor,
     timesteps: torch.Tensor,
-    extra_args: dict[str, Any] | None = None,
+    extra_args: Any = None,
     callback: Callback | None = None,
-    disable: bool | None = None,
+    disable: Any = None,
     eta: float = 0.0,
 ) -> torch.Tensor:
-    del disable
     walk = _Walk(model, timesteps, extra_args, callback)
     later, earlier = walk.powers.double(), walk.powers_before.double()
     spreads = (eta * ((1 - earlier) / (1 - later) * (1 - later / earlier)).sqrt()).float()
-    for i, index in walk:
-        eps = walk.eps(x, index)
-        x0 = walk.x0(x, eps, index)
-        x = walk.step(x0, eps, index, spreads[index]) + spreads[index] * sampling.torch.randn_like(x)
+    for i, index in walk.places:
+        x, x0 = walk.step(x, walk.eps(x, index), index, spreads[index])
+        x = x + spreads[index] * sampling.torch.randn_like(x)
         walk.tell(i, x, x0)
     return x
 
@@ -129,66 +99,64 @@ def plms(
     model: Any,
     x: torch.Tensor,
     timesteps: torch.Tensor,
-    extra_args: dict[str, Any] | None = None,
+    extra_args: Any = None,
     callback: Callback | None = None,
-    disable: bool | None = None,
+    disable: Any = None,
 ) -> torch.Tensor:
     """Calls the model once more in the first step."""
-    del disable
     walk = _Walk(model, timesteps, extra_args, callback)
     known: list[torch.Tensor] = []
-    for i, index in walk:
+    for i, index in walk.places:
         known = [walk.eps(x, index), *known[:3]]
         if i == 0:
-            ahead = walk.step(walk.x0(x, known[0], index), known[0], index)
+            ahead, _ = walk.step(x, known[0], index)
             eps = (known[0] + walk.eps(ahead, max(index - 1, 0))) / 2
         else:
             weights, divisor = _WEIGHTS[len(known)]
             eps = sum(weight * past for weight, past in zip(weights, known, strict=True)) / divisor
-        x0 = walk.x0(x, eps, index)
-        x = walk.step(x0, eps, index)
+        x, x0 = walk.step(x, eps, index)
         walk.tell(i, x, x0)
     return x
 
 
-class UniPCCFG(uni_pc.UniPC):
-    """UniPC over the guided denoiser, which is asked at fractional timesteps."""
-
-    def __init__(self, cfg_model: Any, extra_args: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(None, *args, **kwargs)
-        self.cfg_model, self.extra_args = cfg_model, extra_args
-
-    def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return self.cfg_model(x, (t - 1.0 / self.noise_schedule.total_N) * 1000.0, **self.extra_args)
-
-
+@torch.no_grad()
 def unipc(
     model: Any,
     x: torch.Tensor,
     timesteps: torch.Tensor,
-    extra_args: dict[str, Any] | None = None,
+    extra_args: Any = None,
     callback: Callback | None = None,
-    disable: bool | None = None,
+    disable: Any = None,
     is_img2img: bool = False,
 ) -> torch.Tensor:
-    """Takes of `timesteps` only how many they are and, in img2img, the highest; spaces its own between."""
-    del disable
-    count, o = iter(range(len(timesteps))), shared.opts
+    """Takes of `timesteps` only how many they are and, in img2img, the highest; spaces its own between. Predictor and
+    corrector are of first order here, whatever the setting; AssertionError where there are fewer steps than it says.
+    """
+    steps, ns = len(timesteps), uni_pc.NoiseScheduleVP(alphas_cumprod=model.inner_model.inner_model.alphas_cumprod)
+    assert steps >= shared.opts.uni_pc_order, f"UniPC of order {shared.opts.uni_pc_order} needs as many steps"
+    lowest = 1.0 / ns.total_N
+    highest = float(timesteps[-1] / 1000 + lowest) if is_img2img else ns.T
+    solver = uni_pc.UniPC(None, ns, variant=shared.opts.uni_pc_variant)
+    times = solver.get_time_steps(shared.opts.uni_pc_skip_type, highest, lowest, steps, x.device)
 
-    def after_update(x: torch.Tensor, x0: torch.Tensor | None) -> None:
+    def predicted(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        alpha, sigma = ns.alpha_and_sigma(t)
+        eps = model(x, ((t - lowest) * 1000.0).expand(len(x)), **(extra_args or {}))
+        return (x - sigma * eps) / alpha
+
+    x0 = predicted(x, times[0])
+    for i, (now, then) in enumerate(zip(times, times[1:])):
+        (alpha_now, sigma_now), (alpha, sigma) = ns.alpha_and_sigma(now), ns.alpha_and_sigma(then)
+        kept = sigma / sigma_now
+        there, used = None, x0
+        if i < steps - 1:
+            there = predicted(kept * x + (alpha - kept * alpha_now) * x0, then)
+            used = (x0 + there) / 2
+        x = kept * x + (alpha - kept * alpha_now) * used
         if callback is not None:
-            callback({"x": x, "i": next(count), "sigma": 0, "sigma_hat": 0, "denoised": x0})
-
-    ns = uni_pc.NoiseScheduleVP("discrete", alphas_cumprod=model.inner_model.inner_model.alphas_cumprod)
-    solver = UniPCCFG(model, extra_args or {}, ns, variant=o.uni_pc_variant, after_update=after_update)
-    return solver.sample(
-        x,
-        steps=len(timesteps),
-        t_start=float(timesteps[-1] / 1000 + 1 / 1000) if is_img2img else None,
-        skip_type=o.uni_pc_skip_type,
-        order=o.uni_pc_order,
-        lower_order_final=o.uni_pc_lower_order_final,
-    )
+            callback({"x": x, "i": i, "sigma": 0, "sigma_hat": 0, "denoised": there})
+        x0 = x0 if there is None else there
+    return x
 
 
 samplers_data_timesteps = sd_samplers_common.offered(

@@ -82,20 +82,14 @@ class State:
                 continue
 
     def set_current_image(self) -> None:
-        """A preview, if enough steps were made since the last: a run of 4 steps has none."""
-        period = shared.opts.show_progress_every_n_steps
-        wanted = shared.opts.live_previews_enable and shared.parallel_processing_allowed and period > 0
-        if wanted and self.sampling_step >= self.current_image_sampling_step + period:
-            self.do_set_current_image()
+        """A preview of the first picture, if enough steps were made since the last: a run of 4 steps has none."""
+        from modules import sd_samplers_common
 
-    def do_set_current_image(self) -> None:
-        from modules import sd_samplers
-
-        if self.current_latent is None:
+        due = self.sampling_step >= self.current_image_sampling_step + 10
+        if not (due and shared.parallel_processing_allowed) or self.current_latent is None:
             return
-        decode = sd_samplers.samples_to_image_grid if shared.opts.show_progress_grid else sd_samplers.sample_to_image
         try:
-            self.assign_current_image(decode(self.current_latent))
+            self.assign_current_image(sd_samplers_common.single_sample_to_image(self.current_latent[0]))
         except Exception as fault:  # the model may be changing right now
             errors.display(fault, "making a preview")
         else:

@@ -160,9 +160,9 @@ class Txt2Img(GenerationTab):
             with FormRow(visible=False):
                 self._same_or("checkpoint", "hr_checkpoint_name", sd_models.checkpoint_tiles(), "Hires checkpoint")
                 names = sd_samplers.visible_sampler_names()
-                self._same_or("sampler", "hr_sampler_name", names, sd_samplers.get_hr_sampler_from_infotext)
+                self._same_or("sampler", "hr_sampler_name", names, "Hires sampler")
                 labels = [known.label for known in sd_schedulers.schedulers]
-                self._same_or("scheduler", "hr_scheduler", labels, sd_samplers.get_hr_scheduler_from_infotext)
+                self._same_or("scheduler", "hr_scheduler", labels, "Hires schedule type")
                 self.note("hr_prompt", gr.Textbox(label="Hires prompt"), "Hires prompt")
                 self.note("hr_negative_prompt", gr.Textbox(label="Hires negative prompt"), "Hires negative prompt")
             for field, component, target in flavour_page.hires_components():

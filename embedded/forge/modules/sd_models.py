@@ -34,14 +34,6 @@ from modules.timer import Timer
 class FakeInitialModel:
     """Stands for the model before there is one. It has no `forge_objects`."""
 
-    cond_stage_model = None
-    chunk_length = 75
-
-    def get_prompt_lengths_on_ui(self, prompt: str) -> tuple[int, int]:
-        """Words for tokens."""
-        words = len(prompt.replace(",", " ").split())
-        return words, self.chunk_length * (1 + max(words - 1, 0) // self.chunk_length)
-
 
 class SdModelData:
     """`forge_loading_parameters` is what the settings ask for; `forge_hash` tells what is loaded."""

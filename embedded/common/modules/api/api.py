@@ -74,9 +74,7 @@ def _encoded(image: Any) -> str:
     if opts.samples_format == "png":
         return base64.b64encode(images.to_bytes(image)).decode()
     out = io.BytesIO()
-    image.convert("RGB").save(
-        out, "JPEG" if opts.samples_format == "jpg" else opts.samples_format, quality=opts.jpeg_quality
-    )
+    image.convert("RGB").save(out, "JPEG" if opts.samples_format == "jpg" else opts.samples_format, quality=80)
     return base64.b64encode(out.getvalue()).decode()
 
 
