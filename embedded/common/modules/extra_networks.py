@@ -27,18 +27,14 @@ class ExtraNetworkParams:
 
 
 class ExtraNetwork:
-    """A kind of network. `activate` is called in every run, with an empty list where the prompt does not mention it,
-    and each call overrides the one before.
-    """
+    """`activate` is called in every run, with an empty list where the prompt does not mention it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def activate(self, p: Any, params_list: list[ExtraNetworkParams]) -> None:
-        raise NotImplementedError
+    def activate(self, p: Any, params_list: list[ExtraNetworkParams]) -> None: ...
 
-    def deactivate(self, p: Any) -> None:
-        raise NotImplementedError
+    def deactivate(self, p: Any) -> None: ...
 
 
 ExtraNetworkData = dict[str, list[ExtraNetworkParams]]

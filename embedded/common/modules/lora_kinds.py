@@ -60,11 +60,7 @@ def _pair(w: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor] | 
 
 
 def difference(w: Mapping[str, torch.Tensor], dim: int | None = None) -> tuple[torch.Tensor, int]:
-    """(what is to be added, any shape with the weight's count of numbers; the rank that alpha is divided by).
-
-    Args:
-        dim: only so many ranks.
-    """
+    """(what is to be added, any shape with the weight's count of numbers; the rank), of so many ranks alone."""
     pair = _pair(w)
     assert pair is not None
     up, down = (factor.flatten(1) for factor in pair)

@@ -1,6 +1,4 @@
-"""A generation from start to end. The order of hooks and of model changes is the hosts'; `p.sample` is called
-unguarded.
-"""
+"""A generation from start to end. The order of hooks and of model changes is the hosts'."""
 
 from __future__ import annotations
 
@@ -11,39 +9,21 @@ from typing import Any
 import torch
 from PIL import Image
 
-from modules import (
-    devices,
-    extra_networks,
-    images,
-    model_handling,
-    processing_result,
-    rng,
-    sd_models,
-    sd_samplers,
-    shared,
-)
+from modules import devices, extra_networks, images, model_handling, processing_result, sd_models, sd_samplers, shared
 from modules.processed import create_infotext
 from modules.processing_base import StableDiffusionProcessing
-from modules.processing_img2img import StableDiffusionProcessingImg2Img, create_binary_mask
+from modules.processing_img2img import StableDiffusionProcessingImg2Img
 from modules.processing_result import Processed
 from modules.processing_txt2img import StableDiffusionProcessingTxt2Img, picture_of
-from modules.rng import DecodedSamples, opt_C, opt_f
+from modules.rng import ImageRNG, opt_f
 from modules.sd_latent_codec import decode_latent_batch
-from modules.sd_samplers_common import decode_first_stage, images_tensor_to_samples
 from modules.shared import opts, state
-
-_SEEDS = 2**32 - 2
 
 
 def get_fixed_seed(seed: Any) -> Any:
     """-1, nothing and what is no number become a random seed."""
-    try:
-        given = -1 if seed in (None, "") else int(seed)
-    except ValueError:
-        given = -1
-    except TypeError:  # a list of seeds
-        return seed
-    return random.randrange(_SEEDS) if given == -1 else given
+    is_given = str(seed).lstrip("-").isdigit() and int(seed) != -1
+    return int(seed) if is_given else random.randrange(2**32 - 2)
 
 
 def fix_seed(p: Any) -> None:
@@ -70,17 +50,15 @@ def _settle(p: Any) -> None:
     model_handling.begin_request(p)
     p.setup_prompts()
     seed, subseed = map(get_fixed_seed, (p.seed, p.subseed))
-    # a number counts up from picture to picture, or stays where the variation counts instead
-    places = range(len(p.all_prompts))
-    p.all_seeds = seed if isinstance(seed, list) else [seed + i * (p.subseed_strength == 0) for i in places]
-    p.all_subseeds = subseed if isinstance(subseed, list) else [subseed + i for i in places]
+    p.all_seeds = [seed + i for i, _ in enumerate(p.all_prompts)]
+    p.all_subseeds = [subseed + i for i, _ in enumerate(p.all_prompts)]
 
 
 def _prepare_batch(p: Any) -> bool:
     """From the model's weights to the conditioning of a batch; False where a script left no prompts."""
     model_handling.begin_batch(p)
     p.take_batch("prompts", "negative_prompts", "seeds", "subseeds")
-    p.rng = rng.of_request(p, (model_handling.latent_channels(), p.height // opt_f, p.width // opt_f))
+    p.rng = ImageRNG((model_handling.latent_channels(), p.height // opt_f, p.width // opt_f), p.seeds)
 
     def told() -> dict[str, Any]:
         return {"batch_number": p.iteration, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
@@ -121,8 +99,7 @@ def _sampled(p: Any) -> Any:
 
 
 def _infotext(p: Any, place: int = 0, use_main_prompt: bool = False) -> str:
-    negatives = {"all_negative_prompts": p.negative_prompts, "use_main_prompt": use_main_prompt}
-    return create_infotext(p, p.prompts, p.seeds, p.subseeds, index=place, **negatives)
+    return create_infotext(p, p.prompts, p.negative_prompts, p.seeds, place, use_main_prompt)
 
 
 def _composed(p: Any, picture: Image.Image, place: int) -> Image.Image:
@@ -136,10 +113,6 @@ def _composed(p: Any, picture: Image.Image, place: int) -> Image.Image:
     picture, overlay = shown.image, laid.overlay_image
     if overlay is not None:
         whole = picture.convert("RGBA")
-        if p.paste_to is not None:
-            left, top, width, height = p.paste_to
-            whole = Image.new("RGBA", overlay.size)
-            whole.paste(images.resize_image(1, picture, width, height), (left, top))
         whole.alpha_composite(overlay)
         picture = whole.convert("RGB")
     shown.image = picture
@@ -205,15 +178,4 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     return result
 
 
-__all__ = [
-    "DecodedSamples",
-    "StableDiffusionProcessingImg2Img",
-    "StableDiffusionProcessingTxt2Img",
-    "create_binary_mask",
-    "create_infotext",
-    "decode_first_stage",
-    "decode_latent_batch",
-    "images_tensor_to_samples",
-    "opt_C",
-    "opt_f",
-]
+__all__ = ["StableDiffusionProcessingImg2Img", "StableDiffusionProcessingTxt2Img", "create_infotext"]

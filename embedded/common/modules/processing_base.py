@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from modules import devices, extra_networks, model_handling, prompt_parser, sd_latent_codec, sd_samplers, shared
@@ -31,13 +29,13 @@ def _followed_by_setup(name: str) -> property:
 class RequestState:
     """What a request gathers while it runs; no caller gives any of it."""
 
-    sampler = rng = c = uc = extra_network_data = NOT_YET
+    sampler = rng = c = uc = extra_network_data = firstpass_image = NOT_YET
     all_prompts = all_negative_prompts = all_seeds = all_subseeds = NOT_YET
     prompts = negative_prompts = seeds = subseeds = NOT_YET
     main_prompt = main_negative_prompt = ""
     refiner_checkpoint_info = sampler_noise_scheduler_override = user = NOT_YET
     sd_model_name = sd_model_hash = NOT_YET
-    paste_to = mask = nmask = init_latent = mask_for_overlay = overlay_images = NOT_YET
+    mask = nmask = init_latent = mask_for_overlay = overlay_images = NOT_YET
     iteration = batch_index = firstpass_steps = 0
     step_multiplier = 1
     is_api = is_hr_pass = is_using_inpainting_conditioning = scripts_setup_complete = False
@@ -75,7 +73,6 @@ class StableDiffusionProcessing(RequestFields, RequestState):
     refiner_checkpoint: str = None  # type: ignore[assignment]
     refiner_switch_at: float = None  # type: ignore[assignment]
     disable_extra_networks: bool = False
-    firstpass_image: Any = None
 
     cached_uc = [None, None]
     cached_c = [None, None]
@@ -112,29 +109,16 @@ class StableDiffusionProcessing(RequestFields, RequestState):
             getattr(self.scripts, hook)(self, *given, **named)
 
     def txt2img_image_conditioning(self, x: torch.Tensor) -> torch.Tensor:
-        """For latents x: of a grey picture that is masked everywhere, where the model takes one. Its size is the first
-        pass's, in the hires pass too, at which hosts fail.
-        """
+        """Of a grey picture that is masked everywhere, of the first pass's size in the hires pass too (hosts fail)."""
         return self.img2img_image_conditioning(x.new_zeros(len(x), 3, self.height, self.width), x)
 
-    def img2img_image_conditioning(
-        self,
-        source_image: torch.Tensor,
-        latent_image: torch.Tensor,
-        image_mask: Any = None,
-        round_image_mask: bool = True,
-    ) -> torch.Tensor:
-        """Mask and latent of the picture (in -1..1) without its masked part, [B, 1 + C, h, w], for models that take
-        one, else a dummy; everything is masked where no mask is given.
-        """
+    def img2img_image_conditioning(self, source_image: Any, latent_image: Any, mask: Any = None) -> torch.Tensor:
+        """Mask and latent of the picture (in -1..1) without its masked part [B, 1 + C, h, w]; mostly a dummy."""
         self.is_using_inpainting_conditioning = model_handling.takes_a_picture(self.sd_model)
         if not self.is_using_inpainting_conditioning:
             return latent_image.new_zeros(len(latent_image), 5, 1, 1)
-        mask = torch.ones(1, 1, *source_image.shape[2:])
-        if image_mask is not None:
-            mask[0, 0] = torch.from_numpy(np.array(image_mask.convert("L"), dtype=np.float32)) / 255.0
-            mask = mask.round() if round_image_mask else mask
-        mask = mask.to(source_image)
+        whole = torch.ones(1, 1, *source_image.shape[2:])
+        mask = (whole if mask is None else mask).to(source_image)
         weight = getattr(self, "inpainting_mask_weight", opts.inpainting_mask_weight)
         visible = torch.lerp(source_image, source_image * (1.0 - mask), weight)
         latent = sd_latent_codec.encode_signed(self.sd_model, visible)
@@ -148,31 +132,19 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         self.sampler = self.c = self.uc = None
 
     def setup_prompts(self) -> None:
-        """One entry a picture; where prompt or negative prompt is a list, it tells how many."""
-        given, count = (self.prompt, self.negative_prompt), self.batch_size * self.n_iter
-        count = next((len(text) for text in given if isinstance(text, list)), count)
-        self.all_prompts, self.all_negative_prompts = (
-            text if isinstance(text, list) else [text] * count for text in given
-        )
-        if len(self.all_prompts) != len(self.all_negative_prompts):
-            raise RuntimeError(f"{len(self.all_negative_prompts)} negative prompts do not fit {count} prompts")
-        self.main_prompt, self.main_negative_prompt = self.all_prompts[0], self.all_negative_prompts[0]
+        """One entry a picture."""
+        count = self.batch_size * self.n_iter
+        self.main_prompt, self.main_negative_prompt = self.prompt, self.negative_prompt
+        self.all_prompts, self.all_negative_prompts = [self.prompt] * count, [self.negative_prompt] * count
 
     def get_conds_with_caching(
-        self,
-        function: Callable[..., Any],
-        required_prompts: Any,
-        steps: int,
-        caches: list[Any],
-        extra_network_data: Any,
-        hires_steps: int | None = None,
+        self, function, required_prompts, steps, caches, extra_network_data, hires_steps=None
     ) -> Any:
         """`function(model, prompts, ...)`, or what one of the caches ([arguments, result]) holds for equal arguments.
         The model counts by its checkpoint alone: weights exchanged under it go unnoticed.
         """
-        model, settings = shared.sd_model, (opts.CLIP_stop_at_last_layers, opts.emphasis)
-        size = (self.width, self.height)
-        asked = (required_prompts, steps, hires_steps, extra_network_data, model.sd_checkpoint_info, settings, size)
+        model, settings = shared.sd_model, opts.CLIP_stop_at_last_layers
+        asked = (required_prompts, steps, hires_steps, extra_network_data, model.sd_checkpoint_info, settings)
         for cache in caches:
             if cache[0] == asked:
                 return cache[1]
@@ -184,15 +156,11 @@ class StableDiffusionProcessing(RequestFields, RequestState):
 
     def _read(self, prompts: list[str], negative: list[str], cfg: float, caches: Any, how: Any) -> tuple[Any, Any]:
         """(conditioning of the prompts, of the negative ones); the latter is None where the host needs none."""
-        if opts.emphasis != "Original" and any(set("([") & set(text) for text in (*prompts, *negative)):
-            self.note("Emphasis", opts.emphasis)
-        size, uc = {"width": self.width, "height": self.height}, None
+        reader, uc = prompt_parser.get_learned_conditioning, None
         if not model_handling.leaves_uncond_out(cfg):
-            texts = prompt_parser.SdConditioning(negative, is_negative_prompt=True, **size)
-            uc = self.get_conds_with_caching(prompt_parser.get_learned_conditioning, texts, caches=caches[1], **how)
-        texts = prompt_parser.SdConditioning(prompts, **size)
+            uc = self.get_conds_with_caching(reader, negative, caches=caches[1], **how)
         reader = prompt_parser.get_multicond_learned_conditioning
-        return self.get_conds_with_caching(reader, texts, caches=caches[0], **how), uc
+        return self.get_conds_with_caching(reader, prompts, caches=caches[0], **how), uc
 
     def setup_conds(self) -> None:
         config = sd_samplers.find_sampler_config(self.sampler_name)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from modules import devices, extra_networks, images, model_handling, rng, sd_models, sd_samplers, shared
+from modules import devices, extra_networks, images, model_handling, sd_models, sd_samplers, shared
 from modules.processing_base import NOT_YET, StableDiffusionProcessing
 from modules.processing_result import HiresFields
-from modules.rng import opt_f
+from modules.rng import ImageRNG, opt_f
 from modules.sd_latent_codec import decode_latent_batch
 from modules.sd_samplers_common import images_tensor_to_samples
 from modules.shared import state
@@ -98,7 +98,7 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         self.hr_scheduler = self.hr_scheduler or self.scheduler
         upscaler = self.hr_upscaler or shared.latent_upscale_default_mode
         self.latent_scale_mode = shared.latent_upscale_modes.get(upscaler)
-        if self.latent_scale_mode is None and upscaler not in [known.name for known in shared.sd_upscalers]:
+        if self.latent_scale_mode is None and upscaler not in images.UPSCALERS:
             raise Exception(f"could not find upscaler named {upscaler}")
         self.calculate_target_resolution()
         if not state.processing_has_refined_job_count:  # progress counts each batch twice
@@ -112,31 +112,19 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
     def _hr_steps(self) -> int:
         return self.hr_second_pass_steps or self.steps
 
-    def sample(
-        self,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        seeds: Any,
-        subseeds: Any,
-        subseed_strength: float,
-        prompts: Any,
-    ) -> Any:
+    def sample(self, conditioning: Any, unconditional_conditioning: Any, **of_batch: Any) -> Any:
         self.sampler = sd_samplers.create_sampler(self.sampler_name, self.sd_model)
-        if self.enable_hr and self.firstpass_image is not None:
-            pixels = pixels_of(self.firstpass_image)[None].to(shared.device, devices.dtype_vae)
-            latents = images_tensor_to_samples(pixels, None, self.sd_model)
-        else:
-            conds, noise = (conditioning, unconditional_conditioning), self.rng.next()
-            model_handling.before_pass(self)
-            self.before_sampling(noise, noise, *conds)
-            noise = model_handling.pass_noise(self, noise)
-            picture = self.txt2img_image_conditioning(noise)
-            latents = self.sampler.sample(self, noise, *conds, image_conditioning=picture)
+        conds, noise = (conditioning, unconditional_conditioning), self.rng.next()
+        model_handling.before_pass(self)
+        self.before_sampling(noise, noise, *conds)
+        noise = model_handling.pass_noise(self, noise)
+        picture = self.txt2img_image_conditioning(noise)
+        latents = self.sampler.sample(self, noise, *conds, image_conditioning=picture)
         if not self.enable_hr:
             return latents
         decoded = None if self.latent_scale_mode else torch.stack(self._decoded(latents)).float()
         model_handling.load_for_hires(self)
-        return self.sample_hr_pass(latents, decoded, seeds, subseeds, subseed_strength, prompts)
+        return self.sample_hr_pass(latents, decoded, *of_batch.values())
 
     def _decoded(self, latents: Any) -> Any:
         devices.torch_gc()
@@ -155,12 +143,8 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         larger = images_tensor_to_samples(pixels)
         return larger, self.img2img_image_conditioning(pixels * 2 - 1, larger)
 
-    def sample_hr_pass(
-        self, samples: Any, decoded_samples: Any, seeds: Any, subseeds: Any, subseed_strength: float, prompts: Any
-    ) -> Any:
-        """Enlarges, renoises and samples again; returns decoded pictures. After an interrupt the first pass's latents
-        are the result.
-        """
+    def sample_hr_pass(self, samples: Any, decoded_samples: Any, *of_batch: Any) -> Any:
+        """Enlarges, renoises and samples again; decoded pictures, or after an interrupt the first pass's latents."""
         if state.interrupted:
             return samples
         self.is_hr_pass = True
@@ -169,7 +153,7 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         state.nextjob()
         for dimension, surplus in ((3, self.truncate_x), (2, self.truncate_y)):
             latents = latents.narrow(dimension, surplus // 2, latents.shape[dimension] - surplus)
-        self.rng = rng.of_request(self, latents.shape[1:])
+        self.rng = ImageRNG(latents.shape[1:], self.seeds)
         noise = self.rng.next()
         model_handling.activate_networks(self, self.hr_extra_network_data)
         with devices.autocast():
@@ -195,11 +179,10 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         super().setup_prompts()
         if not self.enable_hr:
             return
-        count = self.batch_size * self.n_iter
         for name in ("prompt", "negative_prompt"):
             text = getattr(self, f"hr_{name}") or getattr(self, name)
             setattr(self, f"hr_{name}", text)
-            setattr(self, f"all_hr_{name}s", text if isinstance(text, list) else [text] * count)
+            setattr(self, f"all_hr_{name}s", [text] * len(self.all_prompts))
 
     def calculate_hr_conds(self) -> None:
         if self.hr_c is not None:

@@ -6,8 +6,8 @@ steps; `[a|b|c]` alternates; round and other square brackets are passed on as em
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,46 +23,26 @@ _AND = re.compile(r"\bAND\b")
 _WEIGHT = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+)))?\s*", re.DOTALL)
 
 
-class ScheduledPromptConditioning(NamedTuple):
-    end_at_step: int
-    cond: Any
+Schedule = list[tuple[int, Any]]
+"""Conditionings in order, each with the last step at which it holds."""
 
 
-@dataclass
-class ComposableScheduledPromptConditioning:
-    schedules: list[ScheduledPromptConditioning]
-    weight: float = 1.0
+class Part(NamedTuple):
+    """One of those that AND joins."""
+
+    schedules: Schedule
+    weight: float
 
 
 @dataclass
 class MulticondLearnedConditioning:
-    """`batch[i]` holds the parts that AND joins in prompt i."""
+    """`batch[i]` holds the parts of prompt i."""
 
-    shape: tuple[int, ...]
-    batch: list[list[ComposableScheduledPromptConditioning]]
-
-
-class SdConditioning(list[str]):
-    """Prompts, with the size of the picture, which SDXL's text encoder is told."""
-
-    def __init__(
-        self,
-        prompts: Sequence[str],
-        is_negative_prompt: bool = False,
-        width: int | None = None,
-        height: int | None = None,
-        copy_from: Any = None,
-    ) -> None:
-        super().__init__(prompts)
-        like = vars(copy_from) if isinstance(copy_from, SdConditioning) else {}
-        given = {"is_negative_prompt": is_negative_prompt, "width": width, "height": height}
-        vars(self).update({**given, **like})
+    batch: list[list[Part]]
 
 
 class _Steps:
-    """Of one pass. `before` is the first pass's count in the hires pass: there fractions count from 1.0 and whole
-    numbers from the first pass's last step.
-    """
+    """Of one pass. `before`: the first pass's, in the hires pass; fractions then count from 1.0, numbers from them."""
 
     def __init__(self, count: int, before: int | None) -> None:
         self.count, self.before, self.ends = count, before, {count}
@@ -95,9 +75,7 @@ class _Steps:
         return "".join(f"\\{chr(ord(x) - _HIDDEN)}" if ord(x) >= _HIDDEN else x for x in text)
 
 
-def get_learned_conditioning_prompt_schedules(
-    prompts: Sequence[str], base_steps: int, hires_steps: int | None = None
-) -> list[list[list[int | str]]]:
+def get_learned_conditioning_prompt_schedules(prompts, base_steps, hires_steps=None) -> list[list[list[int | str]]]:
     """For each prompt its texts in order, each with the last step at which it holds.
 
     >>> get_learned_conditioning_prompt_schedules(["a [b:3]"], 10)
@@ -113,55 +91,38 @@ def get_learned_conditioning_prompt_schedules(
     return found
 
 
-def get_learned_conditioning(
-    model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None
-) -> list[list[ScheduledPromptConditioning]]:
+def get_learned_conditioning(model, prompts, steps, hires_steps=None) -> list[Schedule]:
     """For each prompt its schedule of conditionings [T, D]; equal prompts share one."""
-    known: dict[str, list[ScheduledPromptConditioning]] = {}
-    for prompt, schedule in zip(prompts, get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps)):
-        if prompt not in known:
-            conds = model.get_learned_conditioning(
-                SdConditioning([str(text) for _, text in schedule], copy_from=prompts)
-            )
-            known[prompt] = [ScheduledPromptConditioning(int(end), cond) for (end, _), cond in zip(schedule, conds)]
+    known: dict[str, Schedule] = {}
+    for prompt in dict.fromkeys(prompts):
+        ends, texts = zip(*get_learned_conditioning_prompt_schedules([prompt], steps, hires_steps)[0])
+        known[prompt] = list(zip(ends, model.get_learned_conditioning(list(texts))))
     return [known[prompt] for prompt in prompts]
 
 
-def get_multicond_learned_conditioning(
-    model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None
-) -> MulticondLearnedConditioning:
-    """Conditioning of prompts in which AND joins weighted parts (Liu et al. 2022, "Compositional visual generation with
-    composable diffusion models").
-    """
-    split: list[list[tuple[str, float]]] = []
+def get_multicond_learned_conditioning(model, prompts, steps, hires_steps=None) -> MulticondLearnedConditioning:
+    """Of prompts in which AND joins weighted parts (Liu et al. 2022, "Compositional visual generation ...")."""
+    batch = []
     for prompt in prompts:
-        parts = [_WEIGHT.fullmatch(part) for part in _AND.split(prompt)]
-        split.append([(part[1], float(part[2] or 1.0)) for part in parts if part is not None])
-    texts = list(dict.fromkeys(text for parts in split for text, _ in parts))
-    learned = dict(
-        zip(texts, get_learned_conditioning(model, SdConditioning(texts, copy_from=prompts), steps, hires_steps))
-    )
-    batch = [[ComposableScheduledPromptConditioning(learned[text], weight) for text, weight in x] for x in split]
-    return MulticondLearnedConditioning((len(batch),), batch)
+        found = [_WEIGHT.fullmatch(part) for part in _AND.split(prompt)]
+        texts, weights = zip(*((part[1], float(part[2] or 1.0)) for part in found if part is not None))
+        batch.append([*map(Part, get_learned_conditioning(model, texts, steps, hires_steps), weights)])
+    return MulticondLearnedConditioning(batch)
 
 
-def _holding(schedule: list[ScheduledPromptConditioning], step: int) -> Any:
+def _holding(schedule: Schedule, step: int) -> Any:
     """The first entry that holds at this step; the first of all past the end."""
-    return next((entry.cond for entry in schedule if step <= entry.end_at_step), schedule[0].cond)
+    return next((cond for end, cond in schedule if step <= end), schedule[0][1])
 
 
-def reconstruct_cond_batch(c: list[list[ScheduledPromptConditioning]], current_step: int) -> Any:
+def reconstruct_cond_batch(c: list[Schedule], current_step: int) -> Any:
     """Conditioning [B, T, D] that holds at a step."""
     return torch.stack([_holding(schedule, current_step) for schedule in c])
 
 
-def reconstruct_multicond_batch(
-    c: MulticondLearnedConditioning, current_step: int
-) -> tuple[list[list[tuple[int, float]]], Any]:
-    """Per image (row, weight) of its parts, and all parts' conditioning stacked [sum of parts, T, D]; shorter ones are
-    lengthened by their last row.
-    """
-    numbers = iter(range(sum(map(len, c.batch))))
+def reconstruct_multicond_batch(c, current_step) -> tuple[list[list[tuple[int, float]]], Any]:
+    """Per image (row, weight) of its parts, and all parts' conditioning [rows, T, D], lengthened by its last row."""
+    numbers = itertools.count()
     places = [[(next(numbers), part.weight) for part in parts] for parts in c.batch]
     rows = [_holding(part.schedules, current_step) for parts in c.batch for part in parts]
     longest = max(len(row) for row in rows)

@@ -59,9 +59,7 @@ class Script:
         raise NotImplementedError
 
     def ui(self, is_img2img: bool) -> Any:
-        """Makes the components and returns those whose values the hooks get. Called once a tab, and again by the API
-        for defaults.
-        """
+        """Makes components, and returns those whose values hooks get; called for a tab, and by the API for values."""
 
     def show(self, is_img2img: bool) -> Any:
         """False: absent from this tab; True: selectable in the dropdown; AlwaysVisible: part of every request."""
@@ -86,9 +84,7 @@ class Script:
 
 
 class ScriptBuiltinUI(Script):
-    """Parts of the page that are built as scripts. Over the API their `setup` does not run, so they do not override the
-    request.
-    """
+    """Parts of the page that are built as scripts. Over the API their `setup` does not run."""
 
     setup_for_ui_only = True
 

@@ -1,6 +1,4 @@
-"""Functions that scripts register to be called back. What they raise is reported and swallowed; "Reload UI" forgets
-them all.
-"""
+"""Functions that scripts register to be called back. What they raise is reported and swallowed."""
 
 from __future__ import annotations
 
@@ -39,22 +37,19 @@ class CFGDenoiserParams:
 
 
 @dataclass(eq=False)
-class CFGDenoisedParams:
-    """After the U-Net, before the two halves are combined."""
-
-    x: Any
-    sampling_step: int
-    total_sampling_steps: int
-    inner_model: Any
-
-
-@dataclass(eq=False)
 class AfterCFGCallbackParams:
     """The combined prediction; x0 for k-diffusion samplers, eps for those on timesteps. Carries no sigma."""
 
     x: Any
     sampling_step: int
     total_sampling_steps: int
+
+
+@dataclass(eq=False)
+class CFGDenoisedParams(AfterCFGCallbackParams):
+    """After the U-Net, before the two halves are combined."""
+
+    inner_model: Any
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -13,19 +14,16 @@ from modules import errors
 from modules.script_base import AlwaysVisible, Script
 
 
-def _guarded(what: str, script: Script, call: Callable[[], Any], otherwise: Any = None) -> Any:
-    """What the call returns; an exception is reported and swallowed."""
+def _guarded(what: str, script: Script, call: Callable[[], Any]) -> None:
+    """What it raises is reported and swallowed."""
     try:
-        return call()
+        call()
     except Exception:
         errors.report(f"{what} of {script.filename} failed", exc_info=True)
-        return otherwise
 
 
 class ScriptRunner:
-    """`inputs[0]` is the list of scripts to choose from; script `s` owns `inputs[s.args_from:s.args_to]`, and the same
-    places of `p.script_args`.
-    """
+    """`inputs[0]` is the list of scripts; script `s` owns `inputs[s.args_from:s.args_to]`, so of `p.script_args`."""
 
     def __init__(self) -> None:
         self.scripts: list[Script] = []
@@ -39,9 +37,7 @@ class ScriptRunner:
         """A new object of every class, of those that show on this tab."""
         from modules import scripts
 
-        for known in (self.scripts, self.alwayson_scripts, self.selectable_scripts):
-            known.clear()
-        self.inputs, self.infotext_fields, self.paste_field_names = [None], [], []
+        self.__init__()
         for data in scripts.scripts_data:
             try:
                 self._admit(data.script_class(), data.path, is_img2img)
@@ -51,8 +47,7 @@ class ScriptRunner:
     def _admit(self, script: Script, path: str, is_img2img: bool) -> None:
         script.filename, script.tabname = path, "img2img" if is_img2img else "txt2img"
         script.is_img2img, script.is_txt2img = is_img2img, not is_img2img
-        shown = script.show(is_img2img)
-        if shown:
+        if shown := script.show(is_img2img):
             script.alwayson = shown is AlwaysVisible
             self.scripts.append(script)
             (self.alwayson_scripts if script.alwayson else self.selectable_scripts).append(script)
@@ -66,7 +61,7 @@ class ScriptRunner:
     def build_rest(self) -> list[Any]:
         """Scripts without a place of their own, and those to choose from. The components of all scripts."""
         self.build_section(None)
-        titles = [_guarded("title", script, script.title, script.filename) for script in self.selectable_scripts]
+        titles = [script.title() for script in self.selectable_scripts]
         chosen = gr.Dropdown(["None", *titles], value="None", type="index", label="Script", elem_id="script_list")
         self.inputs[0] = chosen
         for script in self.selectable_scripts:
@@ -84,18 +79,16 @@ class ScriptRunner:
 
     def _build(self, script: Script) -> None:
         script.args_from = script.args_to = len(self.inputs)
-        if not script.create_group:
-            _guarded("ui", script, lambda: self._build_inside(script))
-            return
-        with gr.Group(visible=script.alwayson) as script.group:
+        around = gr.Group(visible=script.alwayson) if script.create_group else contextlib.nullcontext()
+        with around as script.group:
             _guarded("ui", script, lambda: self._build_inside(script))
 
     def _build_inside(self, script: Script) -> None:
-        controls = script.ui(script.is_img2img)
-        if controls is None:
+        script.controls = script.ui(script.is_img2img)
+        if script.controls is None:
             return
-        script.name, script.controls = script.title().lower(), controls
-        self.inputs.extend(controls)
+        script.name = script.title().lower()
+        self.inputs.extend(script.controls)
         script.args_to = len(self.inputs)
         self.infotext_fields.extend(script.infotext_fields or ())
         self.paste_field_names.extend(script.paste_field_names or ())
@@ -106,9 +99,6 @@ class ScriptRunner:
             if number == args[0]:
                 return script.run(p, *args[script.args_from : script.args_to])
         return None
-
-    def script(self, title: str) -> Script | None:
-        return next((script for script in self.scripts if script.name == title.lower()), None)
 
     def having(self, hook: str, scripts: Sequence[Script]) -> list[Script]:
         """Those whose class has a method of its own for the hook."""

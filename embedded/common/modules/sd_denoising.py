@@ -1,6 +1,4 @@
-"""What both hosts' denoisers do beside calling the model: the masked blend, the settings that leave the unconditional
-half out, and the Refiner's switch.
-"""
+"""What both hosts' denoisers do beside calling the model."""
 
 from __future__ import annotations
 
@@ -14,11 +12,7 @@ from modules.shared import opts
 
 
 def blended(denoiser: Any, latent: torch.Tensor, sigma: torch.Tensor | None = None) -> torch.Tensor:
-    """Inpainting: the latent [B, C, h, w] where it is painted, the original elsewhere. Extensions may blend otherwise.
-
-    Args:
-        denoiser: a denoiser, or after sampling the request itself; both hold the masks.
-    """
+    """Inpainting: the latent where it is painted, the original elsewhere. After sampling the request asks by itself."""
     p = getattr(denoiser, "p", denoiser)
     if denoiser.mask is None:
         return latent

@@ -11,11 +11,7 @@ from modules.sd_samplers_kdiffusion import samplers_data_k_diffusion
 from modules.sd_samplers_lcm import samplers_data_lcm
 from modules.sd_samplers_timesteps import samplers_data_timesteps
 
-all_samplers: list[sd_samplers_common.SamplerData] = [
-    *samplers_data_k_diffusion,
-    *samplers_data_timesteps,
-    *samplers_data_lcm,
-]
+all_samplers = [*samplers_data_k_diffusion, *samplers_data_timesteps, *samplers_data_lcm]
 all_samplers_map = {sampler.name: sampler for sampler in all_samplers}
 
 
@@ -41,23 +37,12 @@ def visible_sampler_names() -> list[str]:
 
 
 @functools.cache
-def get_sampler_and_scheduler(
-    sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True
-) -> tuple[str, str]:
-    """Names that exist. "DPM++ 2M Karras" of old is taken apart; an unknown sampler becomes the first; a schedule that
-    is the sampler's own becomes "Automatic" unless `convert_automatic` is off.
-    """
-    automatic = sd_schedulers.schedulers[0]
-    schedule, name = sd_schedulers.schedulers_map.get(scheduler_name or "", automatic), sampler_name or ""
-    endings = {
-        f" {ending}": candidate
-        for candidate in sd_schedulers.schedulers
-        for ending in (candidate.label, candidate.name)
-    }
-    for ending, candidate in endings.items():
-        if name.endswith(ending):
-            name, schedule = name.removesuffix(ending), candidate
-            break
+def get_sampler_and_scheduler(sampler_name, scheduler_name, *, convert_automatic=True) -> tuple[str, str]:
+    """Names that exist: "DPM++ 2M Karras" of old is taken apart, a schedule that is the sampler's own "Automatic"."""
+    automatic, known = sd_schedulers.schedulers[0], sd_schedulers.schedulers_map
+    schedule, name = known.get(scheduler_name or "", automatic), sampler_name or ""
+    if ending := next((ending for ending in known if name.endswith(f" {ending}")), None):
+        name, schedule = name.removesuffix(f" {ending}"), known[ending]
     sampler = all_samplers_map.get(name, all_samplers[0])
     is_own = schedule.name == sampler.options.get("scheduler")
     return sampler.name, (automatic if is_own and convert_automatic else schedule).label

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from k_diffusion import sampling
+from torch import Tensor
 
 from modules import devices, sd_denoisers, sd_samplers_common, sd_schedulers
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
@@ -36,10 +37,8 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         self.model_wrap_cfg = self.denoiser_class(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
 
-    def get_sigmas(self, p: Any, steps: int) -> torch.Tensor:
-        """Sigmas [steps + 1] for this request; `p.sampler_noise_scheduler_override(steps)` replaces every named
-        schedule.
-        """
+    def get_sigmas(self, p: Any, steps: int) -> Tensor:
+        """Sigmas [steps + 1]; `p.sampler_noise_scheduler_override(steps)` replaces every named schedule."""
         discard = self._discards_second_last(p.extra_generation_params)
         count = steps + 1 if discard else steps
         if p.sampler_noise_scheduler_override:
@@ -52,7 +51,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             sigmas = self._scheduled(p, schedule, count) if named else self.model_wrap.get_sigmas(count)
         return (torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas).cpu()
 
-    def _scheduled(self, p: Any, schedule: Any, n: int) -> torch.Tensor:
+    def _scheduled(self, p: Any, schedule: Any, n: int) -> Tensor:
         """Sigmas of a named schedule, which goes into the infotext."""
         notes, trained = p.extra_generation_params, self.model_wrap.sigmas
         if not p.is_hr_pass:
@@ -66,7 +65,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             given["inner_model"] = self.model_wrap
         return schedule.function(n=n, device=devices.cpu, **given)
 
-    def _offered(self, p: Any, x: torch.Tensor, sigmas: torch.Tensor, whole: torch.Tensor) -> dict[str, Any]:
+    def _offered(self, p: Any, x: Tensor, sigmas: Tensor, whole: Tensor) -> dict[str, Any]:
         """Arguments of k-diffusion's functions over the sigmas that run, which are the end of the whole schedule."""
         options = self.config.options
         offered = {"sigmas": sigmas, "n": len(sigmas) - 1, "sigma_min": sigmas[-2:][0], "sigma_max": sigmas[0]}
@@ -74,14 +73,12 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             offered["noise_sampler"] = self.create_noise_sampler(x, whole, p)
         return offered | {name: options[name] for name in ("solver_type",) if name in options}
 
-    def _from_latents(
-        self, p: Any, x: torch.Tensor, noise: torch.Tensor, total: int, run: int
-    ) -> sd_samplers_common.Start:
+    def _from_latents(self, p: Any, x: Tensor, noise: Tensor, total: int, run: int) -> Any:
         whole = self.get_sigmas(p, total)
         sigmas = whole[total - run - 1 :]
         return x + noise * sigmas[0], self._offered(p, x, sigmas, whole)
 
-    def _from_noise(self, p: Any, x: torch.Tensor, steps: int) -> sd_samplers_common.Start:
+    def _from_noise(self, p: Any, x: Tensor, steps: int) -> sd_samplers_common.Start:
         sigmas, trained = self.get_sigmas(p, steps), self.model_wrap.sigmas
         level = sigmas[0]
         if opts.sgm_noise_multiplier:

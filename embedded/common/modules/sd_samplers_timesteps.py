@@ -6,17 +6,15 @@ from the lowest one to 0 left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from k_diffusion import sampling
+from torch import Tensor
 
 from modules import devices, sd_samplers_common, shared
 from modules.models.diffusion.uni_pc import uni_pc
 from modules.sd_samplers_cfg_denoiser import CFGDenoiserTimesteps, CompVisTimestepsDenoiser
-
-Callback = Callable[[dict[str, Any]], Any]
 
 
 class CompVisSampler(sd_samplers_common.Sampler):
@@ -27,17 +25,15 @@ class CompVisSampler(sd_samplers_common.Sampler):
         self.model_wrap_cfg = CFGDenoiserTimesteps(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
 
-    def get_timesteps(self, p: Any, steps: int) -> torch.Tensor:
+    def get_timesteps(self, p: Any, steps: int) -> Tensor:
         """Every (1000 // steps)-th timestep plus one, rising: often more than `steps` of them."""
         count = steps + 1 if self._discards_second_last(p.extra_generation_params) else steps
         return (torch.arange(0, 1000, 1000 // count, device=devices.device) + 1).clip(0, 999)
 
-    def _from_noise(self, p: Any, x: torch.Tensor, steps: int) -> sd_samplers_common.Start:
+    def _from_noise(self, p: Any, x: Tensor, steps: int) -> sd_samplers_common.Start:
         return x, {"timesteps": self.get_timesteps(p, steps)}
 
-    def _from_latents(
-        self, p: Any, x: torch.Tensor, noise: torch.Tensor, total: int, run: int
-    ) -> sd_samplers_common.Start:
+    def _from_latents(self, p: Any, x: Tensor, noise: Tensor, total: int, run: int) -> Any:
         timesteps = self.get_timesteps(p, total)
         signal = shared.sd_model.alphas_cumprod[timesteps[run]]
         return x * signal.sqrt() + noise * (1 - signal).sqrt(), {"timesteps": timesteps[:run], "is_img2img": True}
@@ -46,7 +42,7 @@ class CompVisSampler(sd_samplers_common.Sampler):
 class _Walk:
     """Backwards over the timesteps, with the signal's power at each and at the one before it."""
 
-    def __init__(self, model: Any, timesteps: torch.Tensor, extra_args: Any, callback: Callback | None) -> None:
+    def __init__(self, model: Any, timesteps: Tensor, extra_args: Any, callback: Any) -> None:
         self.model, self.timesteps = model, timesteps
         self.extra_args, self.callback = extra_args or {}, callback
         powers = model.inner_model.inner_model.alphas_cumprod
@@ -56,30 +52,22 @@ class _Walk:
         self.places = [(i, last - i) for i in range(last)]
         """(number of the step, index of its timestep)."""
 
-    def eps(self, x: torch.Tensor, index: int) -> torch.Tensor:
+    def eps(self, x: Tensor, index: int) -> Tensor:
         return self.model(x, self.timesteps[index].item() * x.new_ones(len(x)), **self.extra_args)
 
-    def step(self, x: torch.Tensor, eps: torch.Tensor, index: int, spread: Any = 0.0) -> tuple[torch.Tensor, ...]:
+    def step(self, x: Tensor, eps: Tensor, index: int, spread: Any = 0.0) -> tuple[Tensor, ...]:
         """The latent at the timestep before, without the noise of standard deviation `spread` that goes on it; x0."""
         power, before = self.powers[index], self.powers_before[index]
         x0 = (x - (1 - power).sqrt() * eps) / power.sqrt()
         return before.sqrt() * x0 + (1.0 - before - spread**2).sqrt() * eps, x0
 
-    def tell(self, i: int, x: torch.Tensor, x0: torch.Tensor) -> None:
+    def tell(self, i: int, x: Tensor, x0: Tensor) -> None:
         if self.callback is not None:
             self.callback({"x": x, "i": i, "sigma": 0, "sigma_hat": 0, "denoised": x0})
 
 
 @torch.no_grad()
-def ddim(
-    model: Any,
-    x: torch.Tensor,
-    timesteps: torch.Tensor,
-    extra_args: Any = None,
-    callback: Callback | None = None,
-    disable: Any = None,
-    eta: float = 0.0,
-) -> torch.Tensor:
+def ddim(model, x, timesteps, extra_args=None, callback=None, disable=None, eta=0.0) -> Tensor:
     walk = _Walk(model, timesteps, extra_args, callback)
     later, earlier = walk.powers.double(), walk.powers_before.double()
     spreads = (eta * ((1 - earlier) / (1 - later) * (1 - later / earlier)).sqrt()).float()
@@ -95,17 +83,10 @@ _WEIGHTS = {2: ((3, -1), 2), 3: ((23, -16, 5), 12), 4: ((55, -59, 37, -9), 24)}
 
 
 @torch.no_grad()
-def plms(
-    model: Any,
-    x: torch.Tensor,
-    timesteps: torch.Tensor,
-    extra_args: Any = None,
-    callback: Callback | None = None,
-    disable: Any = None,
-) -> torch.Tensor:
+def plms(model, x, timesteps, extra_args=None, callback=None, disable=None) -> Tensor:
     """Calls the model once more in the first step."""
     walk = _Walk(model, timesteps, extra_args, callback)
-    known: list[torch.Tensor] = []
+    known: list[Tensor] = []
     for i, index in walk.places:
         known = [walk.eps(x, index), *known[:3]]
         if i == 0:
@@ -120,18 +101,8 @@ def plms(
 
 
 @torch.no_grad()
-def unipc(
-    model: Any,
-    x: torch.Tensor,
-    timesteps: torch.Tensor,
-    extra_args: Any = None,
-    callback: Callback | None = None,
-    disable: Any = None,
-    is_img2img: bool = False,
-) -> torch.Tensor:
-    """Takes of `timesteps` only how many they are and, in img2img, the highest; spaces its own between. Predictor and
-    corrector are of first order here, whatever the setting; AssertionError where there are fewer steps than it says.
-    """
+def unipc(model, x, timesteps, extra_args=None, callback=None, disable=None, is_img2img=False) -> Tensor:
+    """Takes of `timesteps` how many they are and, in img2img, the highest. Of first order, whatever the setting."""
     steps, ns = len(timesteps), uni_pc.NoiseScheduleVP(alphas_cumprod=model.inner_model.inner_model.alphas_cumprod)
     assert steps >= shared.opts.uni_pc_order, f"UniPC of order {shared.opts.uni_pc_order} needs as many steps"
     lowest = 1.0 / ns.total_N
@@ -139,7 +110,7 @@ def unipc(
     solver = uni_pc.UniPC(None, ns, variant=shared.opts.uni_pc_variant)
     times = solver.get_time_steps(shared.opts.uni_pc_skip_type, highest, lowest, steps, x.device)
 
-    def predicted(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def predicted(x: Tensor, t: Tensor) -> Tensor:
         alpha, sigma = ns.alpha_and_sigma(t)
         eps = model(x, ((t - lowest) * 1000.0).expand(len(x)), **(extra_args or {}))
         return (x - sigma * eps) / alpha

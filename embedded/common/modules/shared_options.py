@@ -12,7 +12,6 @@ from modules.paths import default_output_dir
 # Settings that an infotext names, by its label for them.
 _IN_INFOTEXT: dict[str, tuple[str, Any]] = {
     "sd_model_checkpoint": ("Model hash", None),
-    "emphasis": ("Emphasis", "Original"),
     "CLIP_stop_at_last_layers": ("Clip skip", 1),
     "randn_source": ("RNG", "GPU"),
     "tiling": ("Tiling", False),

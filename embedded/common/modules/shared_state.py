@@ -11,9 +11,7 @@ from modules import devices, errors, shared
 
 
 class State:
-    """Counts steps of the sampling and jobs (passes of batches) of the request. Whoever samples looks at `interrupted`
-    and `skipped`, whoever goes from batch to batch at `stopping_generation`.
-    """
+    """Counts of steps and jobs, and flags: samplers look at `interrupted` and `skipped`, batches at the third."""
 
     job = ""
     job_timestamp = "0"
@@ -75,11 +73,9 @@ class State:
         self._commands.put(command)
 
     def wait_for_server_command(self) -> str:
-        while True:
-            try:
-                return self._commands.get(timeout=5)  # an endless wait hears no Ctrl+C on Windows
-            except queue.Empty:
-                continue
+        while self._commands.empty():
+            time.sleep(0.2)  # an endless wait hears no Ctrl+C on Windows
+        return self._commands.get()
 
     def set_current_image(self) -> None:
         """A preview of the first picture, if enough steps were made since the last: a run of 4 steps has none."""
@@ -98,16 +94,3 @@ class State:
     def assign_current_image(self, image: Any) -> None:
         self.current_image = image
         self.id_live_preview += 1
-
-
-class TotalTQDM:
-    """The hosts' progress bar in the console over a whole job, which is not drawn here."""
-
-    def update(self) -> None:
-        """A step was made."""
-
-    def updateTotal(self, new_total: int) -> None:
-        """The job has other steps than it was begun with."""
-
-    def clear(self) -> None:
-        """The job is over."""

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from modules.shared import opts
-
 _TOKENS = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[)\]]|[^\\()\[\]:]+|:")
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
 _FACTORS = {"(": 1.1, "[": 1 / 1.1}
@@ -53,13 +51,9 @@ def parse_prompt_attention(text: str) -> list[list[Any]]:
 
 
 def weighed(z: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The encoder's output [B, T, D] times the words' weights [B, T]; its mean over the whole batch is kept, but for
-    the setting "No norm".
-    """
-    if opts.emphasis in ("None", "Ignore"):
-        return z
+    """The encoder's output [B, T, D] times the words' weights [B, T]; its mean over the whole batch is kept."""
     mean, z = z.mean(), z * weights.unsqueeze(-1)
-    return z if opts.emphasis == "No norm" else z * (mean / z.mean())
+    return z * (mean / z.mean())
 
 
 @dataclass
@@ -85,7 +79,7 @@ class ChunkedText:
         raise NotImplementedError
 
     def tokenize_line(self, line: str) -> list[PromptChunk]:
-        pieces = [[line, 1.0]] if opts.emphasis == "None" else parse_prompt_attention(line)
+        pieces = parse_prompt_attention(line)
         chunks = [PromptChunk()]
         for (text, weight), tokens in zip(pieces, self.tokenize([text for text, _ in pieces]), strict=True):
             if weight == -1 and text == "BREAK":

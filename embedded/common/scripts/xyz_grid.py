@@ -19,7 +19,7 @@ from modules import errors, images, processing, scripts, sd_models, sd_samplers,
 from modules.ui_components import ToolButton
 from PIL import Image
 
-NOTHING, TITLE = "Nothing", "X/Y/Z plot"
+NOTHING = "Nothing"
 
 
 class AxisOption:
@@ -28,15 +28,7 @@ class AxisOption:
     """
 
     def __init__(
-        self,
-        label: str,
-        type: Any,
-        apply: Callable[[Any, Any, Any], Any],
-        format_value: Callable[[Any, Any, Any], Any] | None = None,
-        confirm: Callable[[Any, list[Any]], Any] | None = None,
-        cost: float = 0.0,
-        choices: Callable[[], list[str]] | None = None,
-        prepare: Callable[[str], list[str]] | None = None,
+        self, label, type, apply, format_value=None, confirm=None, cost=0.0, choices=None, prepare=None
     ) -> None:
         self.label, self.type, self.apply, self.confirm = label, type, apply, confirm
         self.format_value = format_value or (lambda p, axis, value: f"{label}: {value}")
@@ -66,12 +58,8 @@ def _replace_text(cell: Any, text: str, texts: list[str]) -> None:
 
 def _confirm_models(_p: Any, names: list[str]) -> None:
     for name in names:
-        if name != "None" and sd_models.get_closet_checkpoint_match(name) is None:
+        if sd_models.get_closet_checkpoint_match(name) is None:
             raise RuntimeError(f"Unknown checkpoint: {name}")
-
-
-def _refiners() -> list[str]:
-    return ["None", *sd_models.checkpoint_tiles()]
 
 
 _MODELS: dict[str, Any] = {"confirm": _confirm_models, "cost": 1.0}
@@ -85,7 +73,7 @@ axis_options = [
     AxisOption("Sampler", str, _field("sampler_name"), choices=sd_samplers.visible_sampler_names),
     AxisOption("Checkpoint name", str, _checkpoint, choices=sd_models.checkpoint_tiles, **_MODELS),
     AxisOption("Denoising", float, _field("denoising_strength")),
-    AxisOption("Refiner checkpoint", str, _field("refiner_checkpoint"), choices=_refiners, **_MODELS),
+    AxisOption("Refiner checkpoint", str, _field("refiner_checkpoint"), choices=sd_models.checkpoint_tiles, **_MODELS),
     AxisOption("Refiner switch at", float, _field("refiner_switch_at")),
 ]
 
@@ -109,17 +97,14 @@ def _values(p: Any, axis: AxisOption, line: str, chosen: list[str]) -> list[Any]
 
 class Script(scripts.Script):
     def title(self) -> str:
-        return TITLE
+        return "X/Y/Z plot"
 
     def ui(self, is_img2img: bool) -> list[Any]:
         """What the hosts have beyond this is there for its place among the arguments, unseen."""
         self.axes = [x for x in axis_options if type(x) is AxisOption or getattr(x, "is_img2img", None) == is_img2img]
         rows = [component for letter in "xyz" for component in self._row(letter)]
-        with gr.Row():
-            legend, lone = gr.Checkbox(True, label="Draw legend"), gr.Checkbox(False, label="Include Sub Images")
-            unseen = [gr.Checkbox(False, visible=False) for _ in range(5)]
-        margin = gr.Slider(0, 500, value=0, step=2, label="Grid margins (px)")
-        return [*rows, legend, lone, *unseen, margin, gr.Checkbox(False, visible=False)]
+        boxes = [gr.Checkbox(place == 0, visible=False) for place in range(7)]
+        return [*rows, *boxes, gr.Number(0, visible=False, precision=0), gr.Checkbox(False, visible=False)]
 
     def _row(self, letter: str) -> list[Any]:
         """Type, typed values and chosen values of one axis; the one of the two that its type wants is shown."""
@@ -188,9 +173,6 @@ class Script(scripts.Script):
         result.infotexts = [cell.infotexts[0] for cell in told]
         result.all_prompts, result.all_seeds = [cell.prompt for cell in told], [cell.seed for cell in told]
         result.index_of_first_image = 1
-        if shared.opts.grid_save:
-            place = {"info": result.infotexts[0], "extension": shared.opts.grid_format, "grid": True, "p": result}
-            images.save_image(grid, p.outpath_grids, "xyz_grid", seed=result.seed, prompt=result.prompt, **place)
         return result
 
 

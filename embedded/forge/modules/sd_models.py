@@ -23,7 +23,6 @@ from modules.sd_checkpoints import (
     get_closet_checkpoint_match,
     list_models,
     model_path,
-    read_metadata_from_safetensors,
     read_state_dict,
     select_checkpoint,
 )
@@ -116,7 +115,6 @@ __all__ = [
     "get_closet_checkpoint_match",
     "list_models",
     "model_path",
-    "read_metadata_from_safetensors",
     "read_state_dict",
     "select_checkpoint",
 ]
