@@ -37,12 +37,14 @@ def _api_alone() -> None:
     from modules.shared import cmd_opts, state
 
     app, _ = api_app()
-    port = cmd_opts.port or 7861
-    given = {"host": _address(), "port": port, "root_path": cmd_opts.subpath or "", "log_level": "warning"}
+    given = {"host": _address(), "port": cmd_opts.port or 7861, "log_level": "warning"}
     threading.Thread(target=lambda: uvicorn.run(app, **given), daemon=True).start()
-    print(f"Running on local URL:  http://127.0.0.1:{port}")
-    print(f"Startup time: {startup_timer.summary()}.", flush=True)
+    _say(given["port"])
     state.wait_for_server_command()
+
+
+def _say(port: int) -> None:
+    print(f"Running on local URL:  http://127.0.0.1:{port}\nStartup time: {startup_timer.summary()}.", flush=True)
 
 
 def _with_page() -> None:
@@ -53,7 +55,6 @@ def _with_page() -> None:
         demo, app = _launched()
         script_callbacks.app_started_callback(demo, app)
         gc.freeze()  # the libraries and the page, so that a collection at a model's change has little to look through
-        startup_timer.record("page")
         print(f"Startup time: {startup_timer.summary()}.", flush=True)
         command = shared.state.wait_for_server_command()
         gc.unfreeze()
@@ -68,9 +69,7 @@ def _with_page() -> None:
 
 
 def _launched() -> tuple[Any, Any]:
-    """The page on gradio's server, to which the WebUI's own routes are added. A request in between finds the middleware
-    built already, as on the real hosts.
-    """
+    """The page, to whose server the WebUI's own routes are added; a request in between finds its middleware built."""
     from modules import flavour_server, progress, script_callbacks, shared, ui, ui_gradio_extensions
     from modules.api.api import Api
     from modules.call_queue import queue_lock
@@ -82,17 +81,12 @@ def _launched() -> tuple[Any, Any]:
     app: Any = demo.launch(
         server_name=_address(),
         server_port=cmd_opts.port,
-        root_path=f"/{cmd_opts.subpath}" if cmd_opts.subpath else "",
         auth=logins or None,
-        share=cmd_opts.share,
-        inbrowser=cmd_opts.autolaunch,
         allowed_paths=ui_gradio_extensions.allowed_paths(),
         app_kwargs={"docs_url": "/docs", "redoc_url": "/redoc", **flavour_server.application_arguments()},
         prevent_thread_lock=True,
     )[0]
-    app.user_middleware = [known for known in app.user_middleware if "CORS" not in known.cls.__name__]
     flavour_server.setup_middleware(app)
-    app.add_api_route("/internal/ping", progress.ping, methods=["GET"])
     progress.setup_progress_api(app)
     Api(app, queue_lock)
     return demo, app
@@ -102,11 +96,7 @@ def main() -> None:
     from modules import initialize
 
     initialize.imports()
-    from modules import flavour_server, shared
+    from modules import flavour_server
     from modules.shared import cmd_opts
 
-    if cmd_opts.listen_timeout is not None:
-        end = threading.Timer(cmd_opts.listen_timeout, lambda: shared.state.command("stop"))
-        end.daemon = True
-        end.start()
     flavour_server.serve(_api_alone if cmd_opts.nowebui else _with_page)

@@ -78,7 +78,9 @@ AS_THE_REFINER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 # Of the above.
-REAL_HOSTS_CASES = ("NVidia's noise", "CFG++", "seed resize")
+REAL_HOSTS_CASES = (
+    *("NVidia's noise", "CFG++", "seed resize", "only masked", "variation seeds in batches", "emphasis without a norm"),
+)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Server(servers.Server):
 
 @pytest.fixture(scope="module")
 def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    secured = ("--api-server-stop", "--api-auth", "user:secret", "--listen-timeout", "280")
+    secured = ("--api-server-stop", "--api-auth", "user:secret")
     folder = tmp_path_factory.mktemp("server")
     with servers.serving(Server, folder, FLAVOUR, "--ckpt-dir", str(model_folder), *secured) as running:
         yield running

@@ -21,7 +21,6 @@ from tests.e2e.embedded_host import ROOT, free_port
 from tests.embedded.conftest import FLAVOUR
 from tests.waiting import PATIENCE, until
 
-FRIEND = "http://friend.example"
 USER = {"username": "user", "password": "secret"}
 
 
@@ -83,7 +82,7 @@ def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder, port = tmp_path_factory.mktemp("serving"), free_port()
     command = [sys.executable, "-m", "embedded", "--flavour", FLAVOUR, "--port", str(port)]
     command += ["--ckpt-dir", str(model_folder), "--data-dir", str(folder / "data"), "--without-self"]
-    command += ["--gradio-auth", "user:secret,other:word", "--api-server-stop", "--cors-allow-origins", FRIEND]
+    command += ["--gradio-auth", "user:secret,other:word", "--api-server-stop"]
     log = folder / "log.txt"
     with log.open("wb") as output:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -117,28 +116,6 @@ def test_answers_are_compressed_by_a1111_alone(server: Server) -> None:
     headers = server.client().ask("/sdapi/v1/options", Accept_Encoding="gzip").headers
     assert headers.get("Content-Encoding") == ("gzip" if FLAVOUR == "a1111" else None)
     assert "gzip" not in server.client().ask("/internal/ping", Accept_Encoding="gzip").headers.get("Vary", "")
-
-
-@pytest.mark.a1111
-def test_a1111_lets_in_the_origins_of_the_command_line(server: Server) -> None:
-    client = server.client()
-    friend = client.ask("/internal/ping", Origin=FRIEND).headers
-    assert friend["Access-Control-Allow-Origin"] == FRIEND
-    assert friend["Access-Control-Allow-Credentials"] == "true"
-    for host in ("127.0.0.1", "myhost.lan"):
-        other = client.ask("/internal/ping", Origin="http://evil.example", Host=host).headers
-        assert other["Access-Control-Allow-Origin"] is None
-
-
-@pytest.mark.forge
-def test_forge_leaves_gradios_rule_for_origins(server: Server) -> None:
-    """Which lets any origin in, with credentials, where the server is not asked for by a local name."""
-    client = server.client()
-    for origin in (FRIEND, "http://evil.example"):
-        assert client.ask("/internal/ping", Origin=origin).headers["Access-Control-Allow-Origin"] is None
-        other = client.ask("/internal/ping", Origin=origin, Host="myhost.lan").headers
-        assert other["Access-Control-Allow-Origin"] == origin
-        assert other["Access-Control-Allow-Credentials"] == "true"
 
 
 def test_errors_have_the_hosts_shape(server: Server) -> None:

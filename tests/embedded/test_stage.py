@@ -154,11 +154,11 @@ class TestInfotext:
     def test_pasted_it_fills_the_fields(self, host: Host) -> None:
         from modules import infotext_utils
 
-        text = "a cat\nSteps: 9, Sampler: Heun, Seed: 5, Size: 96x64, Refiner: second, Refiner switch at: 0.4"
+        text = "a cat\nSteps: 9, Sampler: Heun, Seed: 5, Size: 96x64"
         params = infotext_utils.parse_generation_parameters(text)
         fields = infotext_utils.paste_fields["txt2img"].fields
         updates = {known.component.elem_id: infotext_utils.update_of(known, params).get("value") for known in fields}
-        wanted = {"prompt": "a cat", "steps": 9, "sampling": "Heun", "width": 96, "seed": 5, "enable-checkbox": True}
+        wanted = {"prompt": "a cat", "steps": 9, "sampling": "Heun", "width": 96, "seed": 5}
         assert {name: updates[f"txt2img_{name}"] for name in wanted} == wanted
 
 
@@ -171,7 +171,7 @@ class TestPictures:
         assert changed[:16].max() == 0
         assert changed[16:48, 16:48].mean() > 1
 
-    @pytest.mark.parametrize("mode", [0, 1, 2, 3])
+    @pytest.mark.parametrize("mode", [0, 1])
     def test_resize_modes(self, host: Host, mode: int) -> None:
         answer = host.img2img(np.full((64, 64, 3), 99, np.uint8), resize_mode=mode, width=96, height=64)
         assert answer.images[0].shape == (64, 96, 3)

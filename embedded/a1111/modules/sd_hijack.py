@@ -58,13 +58,5 @@ class StableDiffusionModelHijack:
     def clear_comments(self) -> None:
         self.comments, self.extra_generation_params = [], {}
 
-    def get_prompt_lengths(self, text: str) -> tuple[Any, Any]:
-        """(tokens of a prompt, the room that they take)."""
-        if self.model is None:
-            return "-", "-"
-        encoder = self.model.cond_stage_model
-        count = encoder.process_texts([text])[1]
-        return count, encoder.get_target_prompt_token_count(count)
-
 
 model_hijack = StableDiffusionModelHijack()

@@ -25,7 +25,6 @@ from modules.sd_checkpoints import (
     get_closet_checkpoint_match,
     list_models,
     model_path,
-    read_metadata_from_safetensors,
     read_state_dict,
     select_checkpoint,
 )
@@ -260,7 +259,6 @@ __all__ = [
     "get_closet_checkpoint_match",
     "list_models",
     "model_path",
-    "read_metadata_from_safetensors",
     "read_state_dict",
     "select_checkpoint",
 ]

@@ -1,4 +1,4 @@
-// What extensions' scripts find on the page: its root, its settings, and hooks for its changes.
+// What extensions' scripts find on the page: its root, and hooks for its changes.
 "use strict";
 
 const hooks = { update: [], afterUpdate: [], loaded: [], tabChange: [] };
@@ -7,18 +7,9 @@ const onAfterUiUpdate = (callback) => hooks.afterUpdate.push(callback);
 const onUiLoaded = (callback) => hooks.loaded.push(callback);
 const onUiTabChange = (callback) => hooks.tabChange.push(callback);
 
-function gradioApp() {
-    const host = document.querySelector("gradio-app");
-    return (host && host.shadowRoot) || document;
-}
-
-function byId(id) {
-    return gradioApp().querySelector("#" + id);
-}
-
-function tabButtons() {
-    return [...gradioApp().querySelectorAll("#tabs > .tab-nav > button")];
-}
+const gradioApp = () => document.querySelector("gradio-app")?.shadowRoot || document;
+const byId = (id) => gradioApp().querySelector("#" + id);
+const tabButtons = () => [...gradioApp().querySelectorAll("#tabs > .tab-nav > button")];
 
 function call(name, ...given) {
     for (const callback of hooks[name]) {
@@ -53,7 +44,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
 // Tooltips come with the page's configuration.
 onUiLoaded(() => {
-    for (const { props } of (window.gradio_config || {}).components || []) {
+    for (const { props } of window.gradio_config?.components || []) {
         const element = props.webui_tooltip && props.elem_id && byId(props.elem_id);
         if (element) {
             element.title = props.webui_tooltip;

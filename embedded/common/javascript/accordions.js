@@ -4,70 +4,55 @@
 
 const accordions = new Map();
 
-class TickedAccordion {
-    constructor(block, hidden) {
-        this.header = block.querySelector(":scope > .label-wrap");
-        this.block = block;
-        this.hidden = hidden;
-        this.isTied = true;
-        this.box = Object.assign(document.createElement("input"), {
-            type: "checkbox",
-            id: `${block.id}-visible-checkbox`,
-            className: `${hidden.className} input-accordion-checkbox`,
-            checked: this.isOpen(),
-        });
-        this.header.prepend(this.box);
-        // By these two names extensions find it.
-        block.visibleCheckbox = this.box;
-        block.onVisibleCheckboxChange = () => this.tick(this.box.checked);
-        const extra = byId(`${block.id}-extra`);
-        if (extra) {
-            this.header.lastElementChild.before(extra);
+// What sets the value of an accordion, and as long as the two are tied its fold.
+function tickedAccordion(block, hidden) {
+    const header = block.querySelector(":scope > .label-wrap");
+    const isOpen = () => header.classList.contains("open");
+    const className = `${hidden.className} input-accordion-checkbox`;
+    const id = `${block.id}-visible-checkbox`;
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", id, className, checked: isOpen() });
+    let isTied = true;
+    const tick = (checked) => {
+        box.checked = checked;
+        if (isTied && isOpen() !== checked) {
+            header.click();
         }
-        this.box.addEventListener("click", (event) => {
-            event.stopPropagation();
-            this.isTied = false;
-        });
-        this.box.addEventListener("input", block.onVisibleCheckboxChange);
-        new MutationObserver(() => this.folded()).observe(this.header, { attributeFilter: ["class"] });
+        hidden.checked = checked;
+        hidden.dispatchEvent(new Event("input", { bubbles: true }));
+    };
+    header.prepend(box);
+    const extra = byId(`${block.id}-extra`);
+    if (extra) {
+        header.lastElementChild.before(extra);
     }
-
-    isOpen() {
-        return this.header.classList.contains("open");
-    }
-
-    folded() {
-        this.block.classList.toggle("input-accordion-open", this.isOpen());
-        if (this.isTied) {
-            this.tick(this.isOpen());
+    // By these two names extensions find it.
+    block.visibleCheckbox = box;
+    block.onVisibleCheckboxChange = () => tick(box.checked);
+    box.addEventListener("click", (event) => {
+        event.stopPropagation();
+        isTied = false;
+    });
+    box.addEventListener("input", block.onVisibleCheckboxChange);
+    const folded = () => {
+        block.classList.toggle("input-accordion-open", isOpen());
+        if (isTied) {
+            tick(isOpen());
         }
-    }
-
-    // The value, and as long as the two are tied the fold with it.
-    tick(checked) {
-        this.box.checked = checked;
-        if (this.isTied && this.isOpen() !== checked) {
-            this.header.click();
-        }
-        this.hidden.checked = checked;
-        this.hidden.dispatchEvent(new Event("input", { bubbles: true }));
-    }
+    };
+    new MutationObserver(folded).observe(header, { attributeFilter: ["class"] });
+    return { block, tick };
 }
 
 // The server has changed a value.
 function tickAccordion(id, checked) {
-    const known = accordions.get(id);
-    if (known) {
-        known.tick(checked);
-    }
+    accordions.get(id)?.tick(checked);
 }
 
 function findAccordions() {
     for (const block of gradioApp().querySelectorAll(".input-accordion")) {
         const hidden = gradioApp().querySelector(`#${block.id}-checkbox input`);
-        const known = accordions.get(block.id);
-        if (hidden && !(known && known.block === block) && block.querySelector(":scope > .label-wrap")) {
-            accordions.set(block.id, new TickedAccordion(block, hidden));
+        if (hidden && accordions.get(block.id)?.block !== block && block.querySelector(":scope > .label-wrap")) {
+            accordions.set(block.id, tickedAccordion(block, hidden));
         }
     }
 }

@@ -25,9 +25,7 @@ def wrap_queued_call(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wrap_gradio_gpu_call(func: Callable[..., Any], extra_outputs: list[Any] | None = None) -> Callable[..., Any]:
-    """A job of the page, under the lock: the first argument is the id by which the page asks for its progress. Where it
-    fails the last output says so, as `<div class='error'>`, and the others become `extra_outputs`.
-    """
+    """A job of the page, under the lock. Where it fails the last output is `<div class='error'>` and says so."""
 
     @functools.wraps(func)
     def job(id_task: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:

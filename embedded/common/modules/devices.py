@@ -1,6 +1,4 @@
-"""Devices and number types, and the check for NaNs. `rng` adds its functions here, as extensions call them from this
-module.
-"""
+"""Devices and number types, and the check for NaNs."""
 
 from __future__ import annotations
 
@@ -20,19 +18,11 @@ dtype_inference: torch.dtype = torch.float32
 unet_needs_upcast = False
 
 
-def get_optimal_device_name() -> str:
-    return device.type
-
-
 def torch_gc() -> None:
     """Give memory of the graphics card back that nothing uses."""
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
-
-
-def cond_cast_unet(x: torch.Tensor) -> torch.Tensor:
-    return x.to(dtype_unet) if unet_needs_upcast else x
 
 
 def autocast(disable: bool = False) -> contextlib.AbstractContextManager[Any]:

@@ -16,10 +16,3 @@ def display(e: BaseException, task: str | None) -> None:
     """An exception with its traceback, under what was being done."""
     sys.stderr.write(f"{type(e).__name__} while {task or 'working'}\n")
     traceback.print_exception(type(e), e, e.__traceback__)
-
-
-def print_error_explanation(message: str) -> None:
-    """Advice to the user, set apart by lines above and below."""
-    text = message.strip()
-    width = max(len(line) for line in text.splitlines())
-    print("=" * width, text, "=" * width, sep="\n", file=sys.stderr)

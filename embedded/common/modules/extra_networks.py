@@ -27,18 +27,14 @@ class ExtraNetworkParams:
 
 
 class ExtraNetwork:
-    """A kind of network. `activate` is called in every run, with an empty list where the prompt does not mention it,
-    and each call overrides the one before.
-    """
+    """`activate` is called in every run, with an empty list where the prompt does not mention it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def activate(self, p: Any, params_list: list[ExtraNetworkParams]) -> None:
-        raise NotImplementedError
+    def activate(self, p: Any, params_list: list[ExtraNetworkParams]) -> None: ...
 
-    def deactivate(self, p: Any) -> None:
-        raise NotImplementedError
+    def deactivate(self, p: Any) -> None: ...
 
 
 ExtraNetworkData = dict[str, list[ExtraNetworkParams]]
@@ -53,10 +49,6 @@ def register_extra_network(extra_network: ExtraNetwork) -> None:
     extra_network_registry[extra_network.name] = extra_network
 
 
-def register_default_extra_networks() -> None:
-    """There are none but the LoRA loader, which is an extension."""
-
-
 def _each(what: str, data: ExtraNetworkData, call: Callable[[ExtraNetwork, list[ExtraNetworkParams]], None]) -> None:
     """Calls for every network, those that are mentioned first; what one raises is reported and keeps no other back."""
     for name in sorted(extra_network_registry, key=lambda name: name not in data):
@@ -69,10 +61,9 @@ def _each(what: str, data: ExtraNetworkData, call: Callable[[ExtraNetwork, list[
 def activate(p: Any, extra_network_data: ExtraNetworkData) -> None:
     """Those that are not mentioned are activated with nothing: `activate(p, {})` drops those of the prompt."""
     _each("activating", extra_network_data, lambda network, mentions: network.activate(p, mentions))
-    if p.scripts is not None:
-        told = {"batch_number": p.iteration, "extra_network_data": extra_network_data}
-        told |= {"prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
-        p.scripts.after_extra_networks_activate(p, **told)
+    told = {"batch_number": p.iteration, "extra_network_data": extra_network_data}
+    told |= {"prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
+    p.tell_scripts("after_extra_networks_activate", **told)
 
 
 def deactivate(p: Any, extra_network_data: ExtraNetworkData) -> None:

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from types import TracebackType
+from typing import Any
 
 
 class FIFOLock:
-    """Whoever waits has a lock of their own in the row, held until it is their turn."""
+    """Whoever holds it is first in the row; whoever waits has a lock of their own, held until their turn."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._is_held = False
         self._row: deque[threading.Lock] = deque()
 
     def acquire(self, blocking: bool = True) -> bool:
+        turn = threading.Lock()
         with self._guard:
-            if not self._is_held:
-                self._is_held = True
-                return True
-            if not blocking:
+            if self._row and not blocking:
                 return False
-            turn = threading.Lock()
-            turn.acquire()
+            if self._row:
+                turn.acquire()
             self._row.append(turn)
-        return turn.acquire()  # given by `release`, which leaves this lock held
+        return turn.acquire()
 
     def release(self) -> None:
         with self._guard:
+            self._row.popleft()
             if self._row:
-                self._row.popleft().release()
-            else:
-                self._is_held = False
+                self._row[0].release()
 
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *fault: Any) -> None:
         self.release()

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import flavour_server, img2img, processing, processing_result, scripts, shared
+from modules import flavour_server, processing, processing_result, scripts, shared
 from modules.call_queue import wrap_gradio_gpu_call
 from modules.infotext_utils import create_override_settings_dict
 from modules.shared import opts
@@ -20,7 +20,6 @@ def on_page(tab: str, fields: tuple[str, ...]) -> Callable[..., Any]:
     """A function of the task's id, these fields' values, the settings to override, and the scripts' values."""
 
     def run(id_task: str, request: gr.Request, *given: Any) -> Any:
-        del id_task
         overrides, *of_scripts = given[len(fields) :]
         values = {name: value for name, value in zip(fields, given, strict=False) if not str(value).startswith(_SAME)}
         return flavour_server.generate(
@@ -30,14 +29,15 @@ def on_page(tab: str, fields: tuple[str, ...]) -> Callable[..., Any]:
     return wrap_gradio_gpu_call(run, extra_outputs=[None, "", ""])
 
 
-def _generate(
-    tab: str, values: dict[str, Any], overrides: list[str], of_scripts: list[Any], user: str | None
-) -> tuple[Any, str, str, str]:
+def _generate(tab: str, values: dict[str, Any], overrides: Any, of_scripts: Any, user: str | None) -> tuple[Any, ...]:
     """Gallery, generation info as JSON, infotext and comments as HTML."""
     is_img2img = tab == "img2img"
     kind: Any = processing.StableDiffusionProcessingTxt2Img
     if is_img2img:
-        kind, values = processing.StableDiffusionProcessingImg2Img, img2img.with_pictures(values)
+        kind = processing.StableDiffusionProcessingImg2Img
+        if (picture := values.pop("picture")) is None:
+            raise ValueError("No picture was given; put one into the tab.")
+        values["init_images"] = [picture]
     p = kind(
         sd_model=shared.sd_model,
         outpath_samples=opts.outdir_samples or getattr(opts, f"outdir_{tab}_samples"),

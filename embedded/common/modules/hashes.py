@@ -1,11 +1,27 @@
-"""SHA-256 of model files, remembered until the file changes."""
+"""SHA-256 of model files and what else is read of files once, remembered until the file changes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
+from typing import Any
 
-from modules import cache
+_entries: dict[tuple[str, str], tuple[float, Any]] = {}
+
+
+def remembered(subject: str, title: str, filename: str) -> Any:
+    """What is kept of a file; None where nothing is or the file is newer. OSError where the file is gone."""
+    written, value = _entries.get((subject, title), (-1.0, None))
+    return value if written >= os.path.getmtime(filename) else None
+
+
+def once(subject: str, title: str, filename: str, read: Callable[[], Any]) -> Any:
+    """What is kept of a file, else what `read` returns, which is kept then unless it is None."""
+    value = remembered(subject, title, filename)
+    if value is None and (value := read()) is not None:
+        _entries[subject, title] = (os.path.getmtime(filename), value)
+    return value
 
 
 def _digest(filename: str, tensors_alone: bool) -> str:
@@ -19,16 +35,11 @@ def _digest(filename: str, tensors_alone: bool) -> str:
     return digest.hexdigest()
 
 
-def _subject(use_addnet_hash: bool) -> str:
-    return "hashes of tensors" if use_addnet_hash else "hashes"
-
-
 def sha256_from_cache(filename: str, title: str, use_addnet_hash: bool = False) -> str | None:
     """None where it is not known, or the file has changed since or is gone."""
-    return cache.known(_subject(use_addnet_hash), title, filename) if os.path.exists(filename) else None
+    return remembered(f"hash {use_addnet_hash}", title, filename) if os.path.exists(filename) else None
 
 
-def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str | None:
+def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str:
     """Read of the file where it is not known yet."""
-    read = lambda: _digest(filename, use_addnet_hash)  # noqa: E731
-    return cache.cached_data_for_file(_subject(use_addnet_hash), title, filename, read)
+    return once(f"hash {use_addnet_hash}", title, filename, lambda: _digest(filename, use_addnet_hash))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
 import re
-from dataclasses import dataclass
+import textwrap
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import matplotlib
 import piexif
 import piexif.helper
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 from modules import flavour, script_callbacks
-from modules.grid_annotations import GridAnnotation, draw_grid_annotations
 from modules.shared import opts
 
 _LANCZOS = Image.Resampling.LANCZOS
@@ -42,12 +42,7 @@ def to_bytes(image: Image.Image) -> bytes:
 
 
 def save_image_with_geninfo(
-    image: Image.Image,
-    geninfo: str | None,
-    filename: str,
-    extension: str | None = None,
-    existing_pnginfo: dict[str, Any] | None = None,
-    pnginfo_section_name: str = "parameters",
+    image, geninfo, filename, extension=None, existing_pnginfo=None, pnginfo_section_name="parameters"
 ) -> None:
     """PNG carries the infotext as a text field beside others, JPEG and WebP in Exif's user comment."""
     kind = _WRITERS[(extension or Path(filename).suffix).lower()]
@@ -57,7 +52,7 @@ def save_image_with_geninfo(
         copy.info = {**(existing_pnginfo or {}), pnginfo_section_name: told or ""} if opts.enable_pnginfo else {}
         copy.save(filename, format=kind, pnginfo=_texts(copy))
         return
-    image.convert("RGB").save(filename, format=kind, quality=opts.jpeg_quality)
+    image.convert("RGB").save(filename, format=kind, quality=80)
     if told is not None:
         comment = piexif.helper.UserComment.dump(told, encoding="unicode")
         piexif.insert(piexif.dump({"Exif": {piexif.ExifIFD.UserComment: comment}}), filename)
@@ -91,9 +86,7 @@ def save_image(
     suffix: str = "",
     save_to_dirs: bool | None = None,
 ) -> tuple[str, str | None]:
-    """Writes a picture into the folder `path` as "[basename-]number-seed[suffix]", or as `forced_filename`. The name of
-    the file, and None: no text is written beside it.
-    """
+    """Writes "[basename-]number-seed[suffix]" or `forced_filename` into the folder `path`; its name, and None."""
     del prompt, no_prompt, grid, save_to_dirs
     os.makedirs(path, exist_ok=True)
     stem = forced_filename
@@ -132,9 +125,9 @@ def _really(filename: str) -> str:
 
 
 def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = None) -> Image.Image:
-    """Pictures in so many rows; by the settings as many as columns (-1), one for each of a batch (0), or a number."""
+    """Pictures in so many rows; else in as many as columns."""
     if rows is None:
-        rows = round(math.sqrt(len(imgs))) if opts.n_rows < 0 else opts.n_rows or batch_size
+        rows = round(math.sqrt(len(imgs)))
     rows = min(max(rows, 1), len(imgs))
     params = script_callbacks.ImageGridLoopParams(imgs, -(-len(imgs) // rows), rows)
     script_callbacks.image_grid_callback(params)
@@ -146,48 +139,23 @@ def image_grid(imgs: list[Image.Image], batch_size: int = 1, rows: int | None = 
     return sheet
 
 
-@dataclass(frozen=True)
-class Upscaler:
-    """Enlarges pictures without a network."""
-
-    name: str
-    filter: Image.Resampling
+UPSCALERS = {"None": _LANCZOS, "Lanczos": _LANCZOS, "Nearest": Image.Resampling.NEAREST}
+"""Those that enlarge without a network."""
 
 
-UPSCALERS = [
-    Upscaler("None", _LANCZOS),
-    Upscaler("Lanczos", _LANCZOS),
-    Upscaler("Nearest", Image.Resampling.NEAREST),
-]
-
-
-def resize_image(
-    resize_mode: int, im: Image.Image, width: int, height: int, upscaler_name: str | None = None
-) -> Image.Image:
-    """0: stretched; 1: what does not fit is cut off; 2: fitted in, its edges spread over what remains."""
-    resample = next((known.filter for known in UPSCALERS if known.name == upscaler_name), _LANCZOS)
+def resize_image(resize_mode: int, im: Any, width: int, height: int, upscaler_name: str = "") -> Image.Image:
+    """0: stretched; 1: what does not fit is cut off."""
+    resample = UPSCALERS.get(upscaler_name or "", _LANCZOS)
     if resize_mode == 0:
         return im.resize((width, height), resample)
-    if resize_mode == 1:
-        return ImageOps.fit(im, (width, height), resample)
-    fitted = np.asarray(ImageOps.contain(im, (width, height), resample))
-    missing = [(size - side) for size, side in zip((height, width), fitted.shape)]
-    border = [(gap // 2, gap - gap // 2) for gap in missing] + [(0, 0)] * (fitted.ndim - 2)
-    return Image.fromarray(np.pad(fitted, border, mode="edge"))
+    return ImageOps.fit(im, (width, height), resample)
 
 
-def gaussian_blur(mask: Image.Image, sigma_x: int, sigma_y: int) -> Image.Image:
-    """A greyscale picture blurred in each direction."""
-    from scipy import ndimage
-
-    return Image.fromarray(ndimage.gaussian_filter(np.asarray(mask), (sigma_y, sigma_x), mode="mirror"))
-
-
-def flatten(img: Image.Image, bgcolor: str) -> Image.Image:
-    """RGB; what is transparent has this colour."""
+def flatten(img: Image.Image) -> Image.Image:
+    """RGB; what is transparent becomes white."""
     if img.mode != "RGBA":
         return img.convert("RGB")
-    return Image.alpha_composite(Image.new("RGBA", img.size, bgcolor), img).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", img.size, "white"), img).convert("RGB")
 
 
 def read(fp: Any) -> Image.Image:
@@ -198,4 +166,30 @@ def read(fp: Any) -> Image.Image:
     return upright
 
 
-__all__ = ["GridAnnotation", "draw_grid_annotations"]
+class GridAnnotation:
+    """A text of a legend; one that is not active is grey."""
+
+    def __init__(self, text: str = "", is_active: bool = True) -> None:
+        self.text, self.is_active = text, is_active
+
+
+@functools.cache
+def _font(size: int) -> Any:
+    """DejaVu Sans, which is there wherever gradio is: that needs matplotlib."""
+    return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def draw_grid_annotations(im, width, height, hor_texts, ver_texts, margin=0) -> Image.Image:
+    """The grid `im` of cells of this size, with one text above each column and one left of each row."""
+    size = max((width + height) // 25, 8)
+    above, beside = ([texts[0].text for texts in side] for side in (hor_texts, ver_texts))
+    top, left = 3 * size if any(above) else 0, width if any(beside) else 0
+    sheet = Image.new("RGB", (left + im.width, top + im.height), "white")
+    sheet.paste(im, (left, top))
+    draw = ImageDraw.Draw(sheet)
+    places = [(left + (k + 0.5) * width, top / 2, text) for k, text in enumerate(above)]
+    places += [(left / 2, top + (k + 0.5) * height, text) for k, text in enumerate(beside)]
+    for x, y, text in places:
+        lines = "\n".join(textwrap.wrap(text, max(width * 2 // size, 1)))
+        draw.multiline_text((x, y), lines, "black", _font(size), anchor="mm", align="center")
+    return sheet

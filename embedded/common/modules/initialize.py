@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import gc
 import os
+from types import SimpleNamespace
 
-from modules.timer import startup_timer
+import torch
 
 
 def imports() -> None:
@@ -17,13 +18,31 @@ def imports() -> None:
     from embedded.kdiffusion import load_k_diffusion
 
     load_k_diffusion()
-    from modules import shared_init
-
-    shared_init.initialize()
+    _share()
     from modules import gradio_changes, processing, ui  # noqa: F401
 
     gc.freeze()  # libraries stay; what collects garbage at each change of the checkpoint need not look through them
-    startup_timer.record("imports")
+
+
+def _share() -> None:
+    """Settings, devices and the state of the running job, in the order in which they need each other."""
+    from modules import devices, options, shared, shared_options
+
+    shared.opts, cmd_opts = options.Options(shared_options.options_templates), shared.cmd_opts
+    shared.opts.load(shared.config_filename)
+    on_cpu = not torch.cuda.is_available() or bool({"sd", "all"}.intersection(cmd_opts.use_cpu))
+    if on_cpu:  # half precision on a CPU is slow and incomplete; the hosts' users pass --no-half there
+        cmd_opts.no_half = True
+    half = torch.float32 if cmd_opts.no_half else torch.float16
+    devices.dtype = devices.dtype_unet = half
+    devices.dtype_vae = torch.float32 if cmd_opts.no_half_vae else half
+    devices.dtype_inference = torch.float32 if cmd_opts.precision == "full" else half
+    shared.device = devices.device = torch.device("cpu" if on_cpu else "cuda")
+    if cmd_opts.threads:
+        torch.set_num_threads(cmd_opts.threads)
+    from modules import shared_state
+
+    shared.state, shared.total_tqdm = shared_state.State(), SimpleNamespace(clear=lambda: None)
 
 
 class _LoopForEveryThread(asyncio.DefaultEventLoopPolicy):
@@ -38,10 +57,10 @@ class _LoopForEveryThread(asyncio.DefaultEventLoopPolicy):
 
 def initialize() -> None:
     """Once a process."""
-    from modules import model_handling, preview_files, sd_models
+    from modules import model_handling, sd_models, sd_vae_taesd
 
     asyncio.set_event_loop_policy(_LoopForEveryThread())
-    preview_files.install()
+    sd_vae_taesd.install()
     model_handling.watch_settings()
     sd_models.setup_model()
     initialize_rest()
@@ -49,14 +68,10 @@ def initialize() -> None:
 
 def initialize_rest() -> None:
     """At the start and at every "Reload UI"."""
-    from modules import extensions, extra_networks, model_handling, scripts, sd_models, sd_samplers, sd_vae
+    from modules import extra_networks, model_handling, scripts, sd_models
 
-    sd_samplers.set_samplers()
     sd_models.list_models()
-    sd_vae.refresh_vae_list()
-    startup_timer.record("lists of models")
-    extensions.list_extensions()
+    scripts.list_extensions()
     scripts.load_scripts()
     extra_networks.initialize()
     model_handling.start()
-    startup_timer.record("scripts")

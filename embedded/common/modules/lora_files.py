@@ -5,29 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+import safetensors
 
-from modules import hashes, sd_checkpoints, shared
+from modules import errors, hashes, options, shared
 
-_ENDINGS = [".pt", ".ckpt", ".safetensors"]
+
+def _metadata(filename: str) -> dict[str, str]:
+    """A file without any, or that cannot be read, is listed all the same."""
+    if not filename.lower().endswith(".safetensors"):
+        return {}
+    try:
+        with safetensors.safe_open(filename, framework="pt") as file:  # pyright: ignore[reportGeneralTypeIssues]
+            return file.metadata() or {}
+    except Exception as fault:
+        errors.display(fault, f"the metadata of {filename}")
+        return {}
 
 
 class NetworkOnDisk:
     def __init__(self, name: str, filename: str) -> None:
         self.name, self.filename = name, filename
-        self.is_safetensors = filename.lower().endswith(".safetensors")
-        self.metadata = sd_checkpoints.cached_metadata("lora", name, filename)
+        self.metadata = hashes.once("metadata", name, filename, lambda: _metadata(filename))
         self.alias: str = self.metadata.get("ss_output_name", name)
-        known = hashes.sha256_from_cache(filename, f"lora/{name}", use_addnet_hash=self.is_safetensors)
+        known = hashes.sha256_from_cache(filename, f"lora/{name}", self._of_tensors())
         self.hash: str = self.metadata.get("sshs_model_hash") or known or ""
+
+    def _of_tensors(self) -> bool:
+        return self.filename.lower().endswith(".safetensors")
 
     @property
     def shorthash(self) -> str:
         return self.hash[:12]
 
     def read_hash(self) -> None:
-        addnet = self.is_safetensors
-        self.hash = self.hash or hashes.sha256(self.filename, f"lora/{self.name}", use_addnet_hash=addnet) or ""
+        self.hash = self.hash or hashes.sha256(self.filename, f"lora/{self.name}", self._of_tensors())
 
 
 available_networks: dict[str, NetworkOnDisk] = {}
@@ -46,7 +57,7 @@ def list_available_networks() -> None:
         table.clear()
     folder = Path(shared.cmd_opts.lora_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    for file in shared.walk_files(str(folder), allowed_extensions=_ENDINGS):
+    for file in shared.walk_files(str(folder), allowed_extensions=[".pt", ".ckpt", ".safetensors"]):
         entry = NetworkOnDisk(Path(file).stem, file)
         if entry.alias in available_network_aliases:
             forbidden_network_aliases[entry.alias.lower()] = 1
@@ -68,8 +79,5 @@ def api_networks(_: Any, app: Any) -> None:
 
 def add_settings() -> None:
     """On every execution of a loader's script."""
-    hashed = shared.OptionInfo(True, "Name the LoRA files by their hashes in the infotext")
-    at_calls = shared.OptionInfo(False, "Apply LoRAs at every call of a layer (slower)")
-    kept = shared.OptionInfo(0, "How many LoRAs stay in memory for later requests", gr.Number, {"precision": 0})
-    settings = {"lora_add_hashes_to_infotext": hashed, "lora_functional": at_calls, "lora_in_memory_limit": kept}
-    shared.options_templates.update(shared.options_section(("extra_networks", "Extra Networks"), settings))
+    settings = {"lora_add_hashes_to_infotext": True, "lora_functional": False, "lora_in_memory_limit": 0}
+    shared.opts.data_labels.update({name: options.OptionInfo(value, name) for name, value in settings.items()})

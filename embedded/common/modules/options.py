@@ -13,28 +13,16 @@ from modules import errors
 
 @dataclass(eq=False)
 class OptionInfo:
-    """One setting. This WebUI has no page of settings, so components are taken and not shown."""
+    """One setting."""
 
     default: Any = None
     label: str = ""
-    component: Any = None
-    component_args: Any = None
     onchange: Callable[[], Any] | None = None
-    section: tuple[Any, ...] | None = None
     infotext: str | None = None
 
 
-def options_section(section_identifier: tuple[Any, ...], options_dict: dict[str, OptionInfo]) -> dict[str, OptionInfo]:
-    """The settings, each told its section."""
-    for info in options_dict.values():
-        info.section = section_identifier
-    return options_dict
-
-
 class Options:
-    """Settings as attributes. One that is not in `data`, as it was never saved, is at its default: such a one cannot be
-    told apart later from one that a request has changed, so `process_images` does not take that back.
-    """
+    """Settings as attributes. What a request changes of one that was never saved is not taken back, as on the hosts."""
 
     data: dict[str, Any]
     data_labels: dict[str, OptionInfo]
@@ -53,10 +41,7 @@ class Options:
         (self.data if is_setting else vars(self))[name] = value
 
     def set(self, key: str, value: Any, is_api: bool = False, run_callbacks: bool = True) -> bool:
-        """Whether it was changed: not to a value that it has already, nor to one that its `onchange` fails at. KeyError
-        for an unknown one.
-        """
-        del is_api
+        """Whether it was changed: not to a value that it has already, nor to one that its `onchange` fails at."""
         before, follow = self.data.get(key), self.data_labels[key].onchange
         if value == before:
             return False
@@ -75,10 +60,6 @@ class Options:
         if call:
             func()
 
-    def add_option(self, key: str, info: OptionInfo) -> None:
-        self.data_labels[key] = info
-        self.data.setdefault(key, info.default)
-
     def load(self, filename: str) -> None:
         """Saved values alone; none where there is no file. ValueError for one that is not JSON."""
         file = Path(filename)
@@ -88,7 +69,6 @@ class Options:
         Path(filename).write_text(json.dumps(self.data, indent=1), "utf-8")
 
     def dumpjson(self) -> str:
-        """All settings, for the page."""
         return json.dumps({name: getattr(self, name) for name in self.data_labels})
 
     def cast_value(self, key: str, value: Any) -> Any:

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from modules import errors, flavour, infotext_utils, model_handling, sd_samplers_common
 from modules.shared import opts, state
 
 _OF_REQUEST = (
-    "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces",
-    "sd_model_name", "sd_model_hash", "sd_vae_name", "sd_vae_hash",
-    "extra_generation_params", "styles", "is_using_inpainting_conditioning", "denoising_strength",
-)  # fmt: skip
-_OWN = (
-    "all_prompts",
-    "all_negative_prompts",
-    "all_seeds",
-    "all_subseeds",
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "subseed",
+    *("subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "sd_model_name"),
+    *("sd_model_hash", "extra_generation_params", "styles", "is_using_inpainting_conditioning", "denoising_strength"),
 )
-_TOLD = (*_OWN, *_OF_REQUEST, "index_of_first_image", "infotexts", "job_timestamp", "clip_skip", "version")
+_OWN = ("prompt", "negative_prompt", "seed", "subseed")
+_OF_PICTURES = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
+_BESIDE = ("index_of_first_image", "infotexts", "job_timestamp", "clip_skip", "version")
+_TOLD = (*_OWN, *_OF_PICTURES, *_OF_REQUEST, *_BESIDE)
 """What `js` tells, which over the API is `info`."""
-
-
-def program_version() -> str:
-    return flavour.VERSION
-
-
-def _single(value: Any) -> Any:
-    return value[0] if isinstance(value, list) else value
 
 
 class Processed:
@@ -43,34 +27,17 @@ class Processed:
     all_subseeds: list[int]
     batch_size: int
 
-    def __init__(
-        self,
-        p: Any,
-        images_list: list[Any],
-        seed: Any = -1,
-        info: str = "",
-        subseed: Any = None,
-        all_prompts: list[str] | None = None,
-        all_negative_prompts: list[str] | None = None,
-        all_seeds: list[int] | None = None,
-        all_subseeds: list[int] | None = None,
-        index_of_first_image: int = 0,
-        infotexts: list[str] | None = None,
-        comments: str = "",
-    ) -> None:
-        del comments
+    def __init__(self, p, images_list, seed=-1, info="", subseed=None, index_of_first_image=0, infotexts=None) -> None:
         for name in _OF_REQUEST:
             setattr(self, name, getattr(p, name, None))
         self.images, self.info, self.index_of_first_image = images_list, info, index_of_first_image
         self.infotexts = infotexts or [info] * len(images_list)
-        self.prompt, self.negative_prompt = _single(p.prompt), _single(p.negative_prompt)
-        self.seed, self.subseed = int(_single(seed)), -1 if subseed is None else int(_single(subseed))
-        self.all_prompts = all_prompts or p.all_prompts or [self.prompt]
-        self.all_negative_prompts = all_negative_prompts or p.all_negative_prompts or [self.negative_prompt]
-        self.all_seeds = all_seeds or p.all_seeds or [self.seed]
-        self.all_subseeds = all_subseeds or p.all_subseeds or [self.subseed]
+        self.prompt, self.negative_prompt = p.prompt, p.negative_prompt
+        self.seed, self.subseed = int(seed), -1 if subseed is None else int(subseed)
+        for name, own in zip(_OF_PICTURES, _OWN):
+            setattr(self, name, getattr(p, name) or [getattr(self, own)])
         self.comments = "".join(f"{line}\n" for line in p.comments)
-        self.clip_skip, self.version = opts.CLIP_stop_at_last_layers, program_version()
+        self.clip_skip, self.version = opts.CLIP_stop_at_last_layers, flavour.VERSION
         self.job_timestamp = state.job_timestamp
 
     def js(self) -> str:
@@ -80,30 +47,7 @@ class Processed:
         return json.dumps(told, default=lambda _value: None)
 
     def infotext(self, p: Any, index: int) -> str:
-        return create_infotext(p, self.all_prompts, self.all_seeds, self.all_subseeds, index=index)
-
-
-class _Picture(NamedTuple):
-    """What an infotext is written of."""
-
-    p: Any
-    index: int
-    prompt: str
-    negative_prompt: str
-    seed: int
-    subseed: int
-
-
-def _model_entries(p: Any) -> dict[str, Any]:
-    """Each where its setting asks for it."""
-    parts = {"Model hash": "model_hash", "Model": "model_name", "VAE hash": "vae_hash", "VAE": "vae_name"}
-    return {label: getattr(p, f"sd_{part}") for label, part in parts.items() if getattr(opts, f"add_{part}_to_info")}
-
-
-def _variation_entries(picture: _Picture) -> dict[str, Any]:
-    p = picture.p
-    entries = {"Variation seed": picture.subseed, "Variation seed strength": p.subseed_strength}
-    return entries if p.subseed_strength else {}
+        return create_infotext(p, self.all_prompts, self.all_negative_prompts, self.all_seeds, index)
 
 
 def _setting_entries(p: Any) -> dict[str, Any]:
@@ -123,15 +67,14 @@ def _setting_entries(p: Any) -> dict[str, Any]:
 _FIRST = {"Steps": "steps", "Sampler": "sampler_name", "Schedule type": "scheduler", "CFG scale": "cfg_scale"}
 
 
-def _entries(picture: _Picture) -> dict[str, Any]:
+def _entries(p: Any, seed: int) -> dict[str, Any]:
     """The infotext's line, in its order; clients parse the names. The request's own notes come before the version."""
-    p, noted = picture.p, picture.p.extra_generation_params
-    entries = {label: getattr(p, name) for label, name in _FIRST.items()}
-    entries |= {"Seed": picture.seed, "Size": f"{p.width}x{p.height}"}
-    entries |= _model_entries(p) | _variation_entries(picture)
+    entries = {label: getattr(p, name) for label, name in _FIRST.items()} | {"Seed": seed}
+    entries |= {"Size": f"{p.width}x{p.height}", "Model hash": p.sd_model_hash if opts.add_model_hash_to_info else None}
+    entries["Model"] = p.sd_model_name
+    noted = p.extra_generation_params
     entries |= {"Denoising strength": noted.get("Denoising strength")} | _setting_entries(p) | noted
-    version = {"Version": program_version()} if opts.add_version_to_infotext else {}
-    return entries | version | model_handling.last_entries()
+    return entries | {"Version": flavour.VERSION} | model_handling.last_entries()
 
 
 def _settled(entries: dict[str, Any], index: int, ask: Callable[[Callable[..., Any]], Any]) -> dict[str, Any]:
@@ -145,36 +88,24 @@ def _settled(entries: dict[str, Any], index: int, ask: Callable[[Callable[..., A
     return settled
 
 
-def create_infotext(
-    p: Any,
-    all_prompts: Sequence[str],
-    all_seeds: Sequence[int],
-    all_subseeds: Sequence[int],
-    comments: Any = None,
-    iteration: int = 0,
-    position_in_batch: int = 0,
-    use_main_prompt: bool = False,
-    index: int | None = None,
-    all_negative_prompts: Sequence[str] | None = None,
-) -> str:
-    """Prompt, negative prompt, and one line of "Name: value". A value of `p.extra_generation_params` may be a list with
-    one entry a picture, or a function that is called with these arguments by name.
-    """
-    given = locals()
-    negatives = all_negative_prompts or p.all_negative_prompts
-    index = iteration * p.batch_size + position_in_batch if index is None else index
+def create_infotext(p, prompts, negatives, seeds, index=0, use_main_prompt=False) -> str:
+    """Prompts, and a line of "Name: value". A value may be a list with one entry a picture, or a function."""
     if use_main_prompt:
-        picture = _Picture(p, 0, p.main_prompt, p.main_negative_prompt, p.all_seeds[0], p.all_subseeds[0])
+        prompt, negative, seeds = p.main_prompt, p.main_negative_prompt, p.all_seeds
     else:
-        picture = _Picture(p, index, all_prompts[index], negatives[index], all_seeds[index], all_subseeds[index])
-    entries = _entries(picture)
-    given |= {"index": picture.index, "all_negative_prompts": negatives, "generation_params": entries}
-    given |= {"prompt_text": picture.prompt, "negative_prompt": picture.negative_prompt}
-    told = _settled(entries, picture.index, lambda value: value(**given))
-    line = ", ".join(
+        prompt, negative = prompts[index], negatives[index]
+    entries = _entries(p, seeds[index])
+    of_all = {
+        "all_prompts": prompts,
+        "all_negative_prompts": negatives,
+        "all_seeds": seeds,
+        "generation_params": entries,
+    }
+    of_one = {"p": p, "index": index, "prompt_text": prompt, "negative_prompt": negative}
+    told = _settled(entries, index, lambda value: value(**of_all, **of_one))
+    parts = [
         name if name == value else f"{name}: {infotext_utils.quote(value)}"
         for name, value in told.items()
         if value is not None
-    )
-    negative = f"Negative prompt: {picture.negative_prompt}" if picture.negative_prompt else ""
-    return "\n".join(part for part in (picture.prompt, negative, line) if part or part is picture.prompt).strip()
+    ]
+    return "\n".join([prompt, *([f"Negative prompt: {negative}"] if negative else ()), ", ".join(parts)]).strip()

@@ -1,49 +1,29 @@
-"""A generation from start to end. The order of hooks and of model changes is the hosts'; `p.sample` is called
-unguarded.
-"""
+"""A generation from start to end. The order of hooks and of model changes is the hosts'."""
 
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from PIL import Image
 
-from modules import (
-    devices,
-    extra_networks,
-    images,
-    model_handling,
-    processing_result,
-    rng,
-    scripts,
-    sd_models,
-    sd_samplers,
-    shared,
-)
+from modules import devices, extra_networks, images, model_handling, processing_result, sd_models, sd_samplers, shared
 from modules.processed import create_infotext
 from modules.processing_base import StableDiffusionProcessing
-from modules.processing_img2img import StableDiffusionProcessingImg2Img, create_binary_mask
+from modules.processing_img2img import StableDiffusionProcessingImg2Img
 from modules.processing_result import Processed
 from modules.processing_txt2img import StableDiffusionProcessingTxt2Img, picture_of
-from modules.rng import DecodedSamples, opt_C, opt_f
+from modules.rng import ImageRNG, opt_f
 from modules.sd_latent_codec import decode_latent_batch
-from modules.sd_samplers_common import decode_first_stage, images_tensor_to_samples
 from modules.shared import opts, state
-
-_SEEDS = 2**32 - 2
 
 
 def get_fixed_seed(seed: Any) -> Any:
     """-1, nothing and what is no number become a random seed."""
-    try:
-        given = -1 if seed in (None, "") else int(seed)
-    except ValueError:
-        given = -1
-    except TypeError:  # a list of seeds
-        return seed
-    return random.randrange(_SEEDS) if given == -1 else given
+    is_given = str(seed).lstrip("-").isdigit() and int(seed) != -1
+    return int(seed) if is_given else random.randrange(2**32 - 2)
 
 
 def fix_seed(p: Any) -> None:
@@ -51,8 +31,7 @@ def fix_seed(p: Any) -> None:
 
 
 def process_images(p: StableDiffusionProcessing) -> Processed:
-    if p.scripts is not None:
-        p.scripts.before_process(p)
+    p.tell_scripts("before_process")
     with model_handling.settings_of(p):
         sd_samplers.fix_p_invalid_sampler_and_scheduler(p)
         return process_images_inner(p)
@@ -60,7 +39,7 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
 
 def _settle(p: Any) -> None:
     """Everything that is fixed for the whole request: models' names, prompts, seeds."""
-    p.tiling, p.restore_faces = bool(opts.tiling if p.tiling is None else p.tiling), bool(p.restore_faces)
+    p.tiling = bool(opts.tiling if p.tiling is None else p.tiling)
     if p.refiner_checkpoint not in (None, "", "None", "none"):
         p.refiner_checkpoint_info = sd_models.get_closet_checkpoint_match(p.refiner_checkpoint)
         if p.refiner_checkpoint_info is None:
@@ -69,32 +48,27 @@ def _settle(p: Any) -> None:
     model = shared.sd_model
     p.sd_model_name, p.sd_model_hash = model.sd_checkpoint_info.name_for_extra, model.sd_model_hash
     model_handling.begin_request(p)
-    p.fill_fields_from_opts()
     p.setup_prompts()
     seed, subseed = map(get_fixed_seed, (p.seed, p.subseed))
-    # a number counts up from picture to picture, or stays where the variation counts instead
-    places = range(len(p.all_prompts))
-    p.all_seeds = seed if isinstance(seed, list) else [seed + i * (p.subseed_strength == 0) for i in places]
-    p.all_subseeds = subseed if isinstance(subseed, list) else [subseed + i for i in places]
+    p.all_seeds = [seed + i for i, _ in enumerate(p.all_prompts)]
+    p.all_subseeds = [subseed + i for i, _ in enumerate(p.all_prompts)]
 
 
 def _prepare_batch(p: Any) -> bool:
     """From the model's weights to the conditioning of a batch; False where a script left no prompts."""
     model_handling.begin_batch(p)
     p.take_batch("prompts", "negative_prompts", "seeds", "subseeds")
-    p.rng = rng.of_request(p, (model_handling.latent_channels(), p.height // opt_f, p.width // opt_f))
+    p.rng = ImageRNG((model_handling.latent_channels(), p.height // opt_f, p.width // opt_f), p.seeds)
 
     def told() -> dict[str, Any]:
         return {"batch_number": p.iteration, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
 
-    if p.scripts is not None:
-        p.scripts.before_process_batch(p, **told())
+    p.tell_scripts("before_process_batch", **told())
     if not p.prompts:
         return False
     p.parse_extra_network_prompts()
     model_handling.activate_networks(p, p.extra_network_data)
-    if p.scripts is not None:
-        p.scripts.process_batch(p, **told())
+    p.tell_scripts("process_batch", **told())
     p.setup_conds()
     p.extra_generation_params.update(model_handling.notes())
     for comment in model_handling.comments():
@@ -109,52 +83,41 @@ def _sampled(p: Any) -> Any:
     with model_handling.sampling(p):
         arguments = {name: getattr(p, name) for name in ("seeds", "subseeds", "subseed_strength", "prompts")}
         samples = p.sample(conditioning=p.c, unconditional_conditioning=p.uc, **arguments)
-    if p.scripts is not None:
-        after = scripts.PostSampleArgs(samples)
-        p.scripts.post_sample(p, after)
-        samples = after.samples
+    after = SimpleNamespace(samples=samples)
+    p.tell_scripts("post_sample", after)
+    samples = after.samples
     if not getattr(samples, "already_decoded", False):
         samples = decode_latent_batch(p.sd_model, samples, target_device=devices.cpu, check_for_nans=True)
     pictures = (torch.stack(list(samples)).float() / 2 + 0.5).clamp(0, 1)
     devices.torch_gc()
     state.nextjob()
-    if p.scripts is None:
-        return pictures
-    p.scripts.postprocess_batch(p, pictures, batch_number=p.iteration)
+    p.tell_scripts("postprocess_batch", images=pictures, batch_number=p.iteration)
     p.take_batch("prompts", "negative_prompts")  # scripts may have changed the lists of all
-    batch = scripts.PostprocessBatchListArgs(list(pictures))
-    p.scripts.postprocess_batch_list(p, batch, batch_number=p.iteration)
+    batch = SimpleNamespace(images=list(pictures))
+    p.tell_scripts("postprocess_batch_list", batch, batch_number=p.iteration)
     return batch.images
 
 
 def _infotext(p: Any, place: int = 0, use_main_prompt: bool = False) -> str:
-    negatives = {"all_negative_prompts": p.negative_prompts, "use_main_prompt": use_main_prompt}
-    return create_infotext(p, p.prompts, p.seeds, p.subseeds, index=place, **negatives)
+    return create_infotext(p, p.prompts, p.negative_prompts, p.seeds, place, use_main_prompt)
 
 
 def _composed(p: Any, picture: Image.Image, place: int) -> Image.Image:
     """With the original laid around an inpainted region; scripts have their turns before, in between and after."""
     overlays = p.overlay_images or []
     overlay = overlays[place] if place < len(overlays) else None
-    if p.scripts is not None:
-        image = scripts.PostprocessImageArgs(picture)
-        p.scripts.postprocess_image(p, image)
-        laid = scripts.PostProcessMaskOverlayArgs(place, p.mask_for_overlay, overlay)
-        p.scripts.postprocess_maskoverlay(p, laid)
-        picture, overlay = image.image, laid.overlay_image
+    shown = SimpleNamespace(image=picture)
+    p.tell_scripts("postprocess_image", shown)
+    laid = SimpleNamespace(index=place, mask_for_overlay=p.mask_for_overlay, overlay_image=overlay)
+    p.tell_scripts("postprocess_maskoverlay", laid)
+    picture, overlay = shown.image, laid.overlay_image
     if overlay is not None:
         whole = picture.convert("RGBA")
-        if p.paste_to is not None:
-            left, top, width, height = p.paste_to
-            whole = Image.new("RGBA", overlay.size)
-            whole.paste(images.resize_image(1, picture, width, height), (left, top))
         whole.alpha_composite(overlay)
         picture = whole.convert("RGB")
-    if p.scripts is not None:
-        after = scripts.PostprocessImageArgs(picture)
-        p.scripts.postprocess_image_after_composite(p, after)
-        picture = after.image
-    return picture
+    shown.image = picture
+    p.tell_scripts("postprocess_image_after_composite", shown)
+    return shown.image
 
 
 def _finish(p: Any, pictures: Any, made: list[Image.Image], infotexts: list[str]) -> None:
@@ -169,8 +132,6 @@ def _finish(p: Any, pictures: Any, made: list[Image.Image], infotexts: list[str]
             picture.info["parameters"] = text
         made.append(picture)
         infotexts.append(text)
-        if p.mask_for_overlay is not None and opts.return_mask:
-            made.append(p.mask_for_overlay.convert("RGB"))
 
 
 def _add_grid(p: Any, made: list[Image.Image], infotexts: list[str]) -> int:
@@ -192,8 +153,7 @@ def _add_grid(p: Any, made: list[Image.Image], infotexts: list[str]) -> int:
 
 def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     _settle(p)
-    if p.scripts is not None:
-        p.scripts.process(p)
+    p.tell_scripts("process")
     made: list[Image.Image] = []
     infotexts: list[str] = []
     with model_handling.inference(p):
@@ -214,20 +174,8 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     told = {"info": infotexts[0], "infotexts": infotexts, "index_of_first_image": first}
     told |= {"seed": p.all_seeds[0], "subseed": p.all_subseeds[0]}
     result = processing_result.of_request(p, made, **told)
-    if p.scripts is not None:
-        p.scripts.postprocess(p, result)
+    p.tell_scripts("postprocess", result)
     return result
 
 
-__all__ = [
-    "DecodedSamples",
-    "StableDiffusionProcessingImg2Img",
-    "StableDiffusionProcessingTxt2Img",
-    "create_binary_mask",
-    "create_infotext",
-    "decode_first_stage",
-    "decode_latent_batch",
-    "images_tensor_to_samples",
-    "opt_C",
-    "opt_f",
-]
+__all__ = ["StableDiffusionProcessingImg2Img", "StableDiffusionProcessingTxt2Img", "create_infotext"]

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from modules import devices, extra_networks, model_handling, prompt_parser, sd_latent_codec, sd_samplers, shared
 from modules.processing_result import RequestFields
 from modules.shared import opts, state
 
+NOT_YET: Any = None
+
+
+def _followed_by_setup(name: str) -> property:
+    """Scripts are set up once a request has both them and their arguments."""
+
+    def put(p: Any, value: Any) -> None:
+        vars(p)[name] = value
+        if p.scripts and p.script_args and not p.scripts_setup_complete:
+            p.scripts_setup_complete = True
+            p.scripts.call("setup", p, is_ui=not p.is_api)
+
+    return property(lambda p: vars(p).get(name), put)
+
 
 class RequestState:
     """What a request gathers while it runs; no caller gives any of it."""
 
-    sampler: Any = None
-    rng: Any = None
-    c: Any = None
-    uc: Any = None
-    main_prompt: str
-    main_negative_prompt: str
-    all_prompts: Any = None
-    all_negative_prompts: Any = None
-    all_seeds: Any = None
-    all_subseeds: Any = None
-    prompts: Any = None
-    negative_prompts: Any = None
-    seeds: Any = None
-    subseeds: Any = None
-    extra_network_data: Any = None
-    refiner_checkpoint_info: Any = None
-    sampler_noise_scheduler_override: Any = None
-    sd_model_name: Any = None
-    sd_model_hash: Any = None
-    sd_vae_name: Any = None
-    sd_vae_hash: Any = None
-    user: Any = None
-    paste_to: Any = None
-    mask: Any = None
-    nmask: Any = None
-    init_latent: Any = None
-    iteration: int = 0
-    batch_index: int = 0
-    firstpass_steps: int = 0
-    step_multiplier: int = 1
-    is_api: bool = False
-    is_hr_pass: bool = False
-    is_using_inpainting_conditioning: bool = False
-    scripts_setup_complete: bool = False
-    color_corrections: Any = None
-    mask_for_overlay: Any = None
-    token_merging_ratio: float = 0
-    token_merging_ratio_hr: float = 0
-    eta_noise_seed_delta: int = 0
+    sampler = rng = c = uc = extra_network_data = firstpass_image = NOT_YET
+    all_prompts = all_negative_prompts = all_seeds = all_subseeds = NOT_YET
+    prompts = negative_prompts = seeds = subseeds = NOT_YET
+    main_prompt = main_negative_prompt = ""
+    refiner_checkpoint_info = sampler_noise_scheduler_override = user = NOT_YET
+    sd_model_name = sd_model_hash = NOT_YET
+    mask = nmask = init_latent = mask_for_overlay = overlay_images = NOT_YET
+    iteration = batch_index = firstpass_steps = 0
+    step_multiplier = 1
+    is_api = is_hr_pass = is_using_inpainting_conditioning = scripts_setup_complete = False
+    scripts, script_args = _followed_by_setup("_scripts"), _followed_by_setup("_script_args")
 
 
 @dataclass(repr=False)
@@ -77,44 +61,34 @@ class StableDiffusionProcessing(RequestFields, RequestState):
     cfg_scale: float = 7.0
     width: int = 512
     height: int = 512
-    restore_faces: bool = None  # type: ignore[assignment]
     tiling: bool = None  # type: ignore[assignment]
     do_not_save_samples: bool = False
     do_not_save_grid: bool = False
     extra_generation_params: dict[str, Any] = None  # type: ignore[assignment]
-    overlay_images: list = None  # type: ignore[assignment,type-arg]
     eta: float = None  # type: ignore[assignment]
     denoising_strength: float = None  # type: ignore[assignment]
     s_min_uncond: float = None  # type: ignore[assignment]
-    s_churn: float = None  # type: ignore[assignment]
-    s_tmax: float = None  # type: ignore[assignment]
-    s_tmin: float = None  # type: ignore[assignment]
-    s_noise: float = None  # type: ignore[assignment]
     override_settings: dict[str, Any] = None  # type: ignore[assignment]
     override_settings_restore_afterwards: bool = True
-    sampler_index: int = None  # type: ignore[assignment]
     refiner_checkpoint: str = None  # type: ignore[assignment]
     refiner_switch_at: float = None  # type: ignore[assignment]
     disable_extra_networks: bool = False
-    firstpass_image: Any = None
-    comments: dict[str, int] = None  # type: ignore[assignment]
 
     cached_uc = [None, None]
     cached_c = [None, None]
 
     def __post_init__(self) -> None:
         """The caches of conditioning are everybody's."""
-        self.comments, self.styles = {}, self.styles or []
+        self.comments: dict[str, int] = {}
+        self.styles = self.styles or []
         self.extra_generation_params = self.extra_generation_params or {}
         self.override_settings = self.override_settings or {}
-        self._scripts: Any = None
-        self._script_args: Any = ()
         for name in self.caches():
             setattr(self, name, getattr(type(self), name))
 
     @classmethod
     def caches(cls) -> list[str]:
-        return [name for name in dir(cls) if name.startswith("cached_") and name != "cached_params"]
+        return [name for name in dir(cls) if name.startswith("cached_")]
 
     def clear_prompt_cache(self) -> None:
         """Nobody's reading of a prompt holds any longer."""
@@ -130,62 +104,21 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         """Shown under the picture; not returned by the API."""
         self.comments[text] = 1
 
-    def _set_up_scripts(self) -> None:
-        if self._scripts and self._script_args and not self.scripts_setup_complete:
-            self.scripts_setup_complete = True
-            self._scripts.setup_scrips(self, is_ui=not self.is_api)
-
-    @property
-    def scripts(self) -> Any:
-        return self._scripts
-
-    @scripts.setter
-    def scripts(self, value: Any) -> None:
-        self._scripts = value
-        self._set_up_scripts()
-
-    @property
-    def script_args(self) -> Any:
-        return self._script_args
-
-    @script_args.setter
-    def script_args(self, value: Any) -> None:
-        self._script_args = value
-        self._set_up_scripts()
-
-    def fill_fields_from_opts(self) -> None:
-        for name in ("s_min_uncond", "s_churn", "s_tmin", "s_tmax", "s_noise"):
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(opts, name))
-        self.s_tmax = self.s_tmax or float("inf")
+    def tell_scripts(self, hook: str, *given: Any, **named: Any) -> None:
+        if self.scripts is not None:
+            getattr(self.scripts, hook)(self, *given, **named)
 
     def txt2img_image_conditioning(self, x: torch.Tensor) -> torch.Tensor:
-        """For latents x: of a grey picture that is masked everywhere, where the model takes one. Its size is the first
-        pass's, in the hires pass too, at which hosts fail.
-        """
+        """Of a grey picture that is masked everywhere, of the first pass's size in the hires pass too (hosts fail)."""
         return self.img2img_image_conditioning(x.new_zeros(len(x), 3, self.height, self.width), x)
 
-    def _takes_a_picture(self) -> bool:
+    def img2img_image_conditioning(self, source_image: Any, latent_image: Any, mask: Any = None) -> torch.Tensor:
+        """Mask and latent of the picture (in -1..1) without its masked part [B, 1 + C, h, w]; mostly a dummy."""
         self.is_using_inpainting_conditioning = model_handling.takes_a_picture(self.sd_model)
-        return self.is_using_inpainting_conditioning
-
-    def img2img_image_conditioning(
-        self,
-        source_image: torch.Tensor,
-        latent_image: torch.Tensor,
-        image_mask: Any = None,
-        round_image_mask: bool = True,
-    ) -> torch.Tensor:
-        """Mask and latent of the picture (in -1..1) without its masked part, [B, 1 + C, h, w], for models that take
-        one; everything is masked where no mask is given.
-        """
-        if not self._takes_a_picture():
-            return _no_picture(latent_image)
-        mask = torch.ones(1, 1, *source_image.shape[2:])
-        if image_mask is not None:
-            mask[0, 0] = torch.from_numpy(np.array(image_mask.convert("L"), dtype=np.float32)) / 255.0
-            mask = mask.round() if round_image_mask else mask
-        mask = mask.to(source_image)
+        if not self.is_using_inpainting_conditioning:
+            return latent_image.new_zeros(len(latent_image), 5, 1, 1)
+        whole = torch.ones(1, 1, *source_image.shape[2:])
+        mask = (whole if mask is None else mask).to(source_image)
         weight = getattr(self, "inpainting_mask_weight", opts.inpainting_mask_weight)
         visible = torch.lerp(source_image, source_image * (1.0 - mask), weight)
         latent = sd_latent_codec.encode_signed(self.sd_model, visible)
@@ -195,47 +128,23 @@ class StableDiffusionProcessing(RequestFields, RequestState):
     def init(self, all_prompts: Any, all_seeds: Any, all_subseeds: Any) -> None:
         """Once a request, before its first batch."""
 
-    def sample(
-        self,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        seeds: Any,
-        subseeds: Any,
-        subseed_strength: float,
-        prompts: Any,
-    ) -> Any:
-        """Latents of a batch, or pictures that are decoded already."""
-        raise NotImplementedError
-
     def close(self) -> None:
         self.sampler = self.c = self.uc = None
 
     def setup_prompts(self) -> None:
-        """One entry a picture; where prompt or negative prompt is a list, it tells how many."""
-        given, count = (self.prompt, self.negative_prompt), self.batch_size * self.n_iter
-        count = next((len(text) for text in given if isinstance(text, list)), count)
-        self.all_prompts, self.all_negative_prompts = (
-            text if isinstance(text, list) else [text] * count for text in given
-        )
-        if len(self.all_prompts) != len(self.all_negative_prompts):
-            raise RuntimeError(f"{len(self.all_negative_prompts)} negative prompts do not fit {count} prompts")
-        self.main_prompt, self.main_negative_prompt = self.all_prompts[0], self.all_negative_prompts[0]
+        """One entry a picture."""
+        count = self.batch_size * self.n_iter
+        self.main_prompt, self.main_negative_prompt = self.prompt, self.negative_prompt
+        self.all_prompts, self.all_negative_prompts = [self.prompt] * count, [self.negative_prompt] * count
 
     def get_conds_with_caching(
-        self,
-        function: Callable[..., Any],
-        required_prompts: Any,
-        steps: int,
-        caches: list[Any],
-        extra_network_data: Any,
-        hires_steps: int | None = None,
+        self, function, required_prompts, steps, caches, extra_network_data, hires_steps=None
     ) -> Any:
         """`function(model, prompts, ...)`, or what one of the caches ([arguments, result]) holds for equal arguments.
         The model counts by its checkpoint alone: weights exchanged under it go unnoticed.
         """
-        model, settings = shared.sd_model, (opts.CLIP_stop_at_last_layers, opts.emphasis)
-        size = (self.width, self.height)
-        asked = (required_prompts, steps, hires_steps, extra_network_data, model.sd_checkpoint_info, settings, size)
+        model, settings = shared.sd_model, opts.CLIP_stop_at_last_layers
+        asked = (required_prompts, steps, hires_steps, extra_network_data, model.sd_checkpoint_info, settings)
         for cache in caches:
             if cache[0] == asked:
                 return cache[1]
@@ -245,24 +154,13 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         caches[0][:] = asked, found
         return found
 
-    def _read(
-        self,
-        prompts: list[str],
-        negative: list[str],
-        cfg: float,
-        caches: tuple[list[Any], list[Any]],
-        how: dict[str, Any],
-    ) -> tuple[Any, Any]:
+    def _read(self, prompts: list[str], negative: list[str], cfg: float, caches: Any, how: Any) -> tuple[Any, Any]:
         """(conditioning of the prompts, of the negative ones); the latter is None where the host needs none."""
-        if opts.emphasis != "Original" and any(set("([") & set(text) for text in (*prompts, *negative)):
-            self.note("Emphasis", opts.emphasis)
-        size, uc = {"width": self.width, "height": self.height}, None
+        reader, uc = prompt_parser.get_learned_conditioning, None
         if not model_handling.leaves_uncond_out(cfg):
-            texts = prompt_parser.SdConditioning(negative, is_negative_prompt=True, **size)
-            uc = self.get_conds_with_caching(prompt_parser.get_learned_conditioning, texts, caches=caches[1], **how)
-        texts = prompt_parser.SdConditioning(prompts, **size)
+            uc = self.get_conds_with_caching(reader, negative, caches=caches[1], **how)
         reader = prompt_parser.get_multicond_learned_conditioning
-        return self.get_conds_with_caching(reader, texts, caches=caches[0], **how), uc
+        return self.get_conds_with_caching(reader, prompts, caches=caches[0], **how), uc
 
     def setup_conds(self) -> None:
         config = sd_samplers.find_sampler_config(self.sampler_name)
@@ -285,18 +183,12 @@ class StableDiffusionProcessing(RequestFields, RequestState):
         self.prompts, self.extra_network_data = extra_networks.parse_prompts(self.prompts)
 
     def save_samples(self) -> bool:
-        whole = opts.save_incomplete_images or not (state.interrupted or state.skipped)
+        whole = not (state.interrupted or state.skipped)
         return bool(whole and opts.samples_save and not self.do_not_save_samples)
 
     def before_sampling(self, x: Any, noise: Any, c: Any, uc: Any) -> None:
         """The hook before each pass."""
-        if self.scripts is not None:
-            self.scripts.process_before_every_sampling(p=self, x=x, noise=noise, c=c, uc=uc)
-
-
-def _no_picture(latents: torch.Tensor) -> torch.Tensor:
-    """The dummy [B, 5, 1, 1] that stands for the picture where the model takes none."""
-    return latents.new_zeros(len(latents), 5, 1, 1)
+        self.tell_scripts("process_before_every_sampling", x=x, noise=noise, c=c, uc=uc)
 
 
 # After the dataclass has taken the field: `sd_model` stays an argument, but reads as whatever model is loaded now.

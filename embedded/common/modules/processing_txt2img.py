@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from modules import devices, extra_networks, images, model_handling, rng, sd_models, sd_samplers, shared
-from modules.processing_base import StableDiffusionProcessing
+from modules import devices, extra_networks, images, model_handling, sd_models, sd_samplers, shared
+from modules.processing_base import NOT_YET, StableDiffusionProcessing
 from modules.processing_result import HiresFields
-from modules.rng import opt_f
+from modules.rng import ImageRNG, opt_f
 from modules.sd_latent_codec import decode_latent_batch
 from modules.sd_samplers_common import images_tensor_to_samples
 from modules.shared import state
@@ -59,29 +59,17 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
     cached_hr_uc = [None, None]
     cached_hr_c = [None, None]
 
-    hr_checkpoint_info: Any = field(default=None, init=False)
-    hr_upscale_to_x: int = field(default=0, init=False)
-    hr_upscale_to_y: int = field(default=0, init=False)
-    truncate_x: int = field(default=0, init=False)
-    truncate_y: int = field(default=0, init=False)
-    latent_scale_mode: Any = field(default=None, init=False)
-    hr_c: Any = field(default=None, init=False)
-    hr_uc: Any = field(default=None, init=False)
-    all_hr_prompts: Any = field(default=None, init=False)
-    all_hr_negative_prompts: Any = field(default=None, init=False)
-    hr_prompts: Any = field(default=None, init=False)
-    hr_negative_prompts: Any = field(default=None, init=False)
-    hr_extra_network_data: Any = field(default=None, init=False)
+    hr_checkpoint_info = latent_scale_mode = hr_c = hr_uc = hr_extra_network_data = NOT_YET
+    all_hr_prompts = all_hr_negative_prompts = hr_prompts = hr_negative_prompts = NOT_YET
+    hr_upscale_to_x = hr_upscale_to_y = truncate_x = truncate_y = 0
 
     def calculate_target_resolution(self) -> None:
         """Of the enlarged picture. Of two sides that are asked for one fits, and the other is cut after enlarging."""
         to_x, to_y = self.hr_resize_x, self.hr_resize_y
         self.truncate_x = self.truncate_y = 0
         if not (to_x or to_y):
-            self.hr_upscale_to_x, self.hr_upscale_to_y = (
-                int(self.width * self.hr_scale),
-                int(self.height * self.hr_scale),
-            )
+            self.hr_upscale_to_x = int(self.width * self.hr_scale)
+            self.hr_upscale_to_y = int(self.height * self.hr_scale)
             self.note("Hires upscale", self.hr_scale)
             return
         self.note("Hires resize", f"{to_x}x{to_y}")
@@ -110,13 +98,12 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         self.hr_scheduler = self.hr_scheduler or self.scheduler
         upscaler = self.hr_upscaler or shared.latent_upscale_default_mode
         self.latent_scale_mode = shared.latent_upscale_modes.get(upscaler)
-        if self.latent_scale_mode is None and upscaler not in [known.name for known in shared.sd_upscalers]:
+        if self.latent_scale_mode is None and upscaler not in images.UPSCALERS:
             raise Exception(f"could not find upscaler named {upscaler}")
         self.calculate_target_resolution()
         if not state.processing_has_refined_job_count:  # progress counts each batch twice
             batches = self.n_iter if state.job_count == -1 else state.job_count
             state.job_count, state.processing_has_refined_job_count = batches * 2, True
-            shared.total_tqdm.updateTotal(batches * (self.steps + self._hr_steps()))
         if self.hr_second_pass_steps:
             self.note("Hires steps", self.hr_second_pass_steps)
         if self.hr_upscaler is not None:
@@ -125,31 +112,19 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
     def _hr_steps(self) -> int:
         return self.hr_second_pass_steps or self.steps
 
-    def sample(
-        self,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        seeds: Any,
-        subseeds: Any,
-        subseed_strength: float,
-        prompts: Any,
-    ) -> Any:
+    def sample(self, conditioning: Any, unconditional_conditioning: Any, **of_batch: Any) -> Any:
         self.sampler = sd_samplers.create_sampler(self.sampler_name, self.sd_model)
-        if self.enable_hr and self.firstpass_image is not None:
-            pixels = pixels_of(self.firstpass_image)[None].to(shared.device, devices.dtype_vae)
-            latents = images_tensor_to_samples(pixels, None, self.sd_model)
-        else:
-            conds, noise = (conditioning, unconditional_conditioning), self.rng.next()
-            model_handling.before_pass(self)
-            self.before_sampling(noise, noise, *conds)
-            noise = model_handling.pass_noise(self, noise)
-            picture = self.txt2img_image_conditioning(noise)
-            latents = self.sampler.sample(self, noise, *conds, image_conditioning=picture)
+        conds, noise = (conditioning, unconditional_conditioning), self.rng.next()
+        model_handling.before_pass(self)
+        self.before_sampling(noise, noise, *conds)
+        noise = model_handling.pass_noise(self, noise)
+        picture = self.txt2img_image_conditioning(noise)
+        latents = self.sampler.sample(self, noise, *conds, image_conditioning=picture)
         if not self.enable_hr:
             return latents
         decoded = None if self.latent_scale_mode else torch.stack(self._decoded(latents)).float()
         model_handling.load_for_hires(self)
-        return self.sample_hr_pass(latents, decoded, seeds, subseeds, subseed_strength, prompts)
+        return self.sample_hr_pass(latents, decoded, *of_batch.values())
 
     def _decoded(self, latents: Any) -> Any:
         devices.torch_gc()
@@ -168,12 +143,8 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         larger = images_tensor_to_samples(pixels)
         return larger, self.img2img_image_conditioning(pixels * 2 - 1, larger)
 
-    def sample_hr_pass(
-        self, samples: Any, decoded_samples: Any, seeds: Any, subseeds: Any, subseed_strength: float, prompts: Any
-    ) -> Any:
-        """Enlarges, renoises and samples again; returns decoded pictures. After an interrupt the first pass's latents
-        are the result.
-        """
+    def sample_hr_pass(self, samples: Any, decoded_samples: Any, *of_batch: Any) -> Any:
+        """Enlarges, renoises and samples again; decoded pictures, or after an interrupt the first pass's latents."""
         if state.interrupted:
             return samples
         self.is_hr_pass = True
@@ -182,13 +153,12 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         state.nextjob()
         for dimension, surplus in ((3, self.truncate_x), (2, self.truncate_y)):
             latents = latents.narrow(dimension, surplus // 2, latents.shape[dimension] - surplus)
-        self.rng = rng.of_request(self, latents.shape[1:])
+        self.rng = ImageRNG(latents.shape[1:], self.seeds)
         noise = self.rng.next()
         model_handling.activate_networks(self, self.hr_extra_network_data)
         with devices.autocast():
             self.calculate_hr_conds()
-        if self.scripts is not None:
-            self.scripts.before_hr(self)
+        self.tell_scripts("before_hr")
         conds = (self.hr_c, self.hr_uc)
         if model_handling.HOOKS_BEFORE_HIRES_RESET:
             self.before_sampling(latents, noise, *conds)
@@ -209,11 +179,10 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         super().setup_prompts()
         if not self.enable_hr:
             return
-        count = self.batch_size * self.n_iter
         for name in ("prompt", "negative_prompt"):
             text = getattr(self, f"hr_{name}") or getattr(self, name)
             setattr(self, f"hr_{name}", text)
-            setattr(self, f"all_hr_{name}s", text if isinstance(text, list) else [text] * count)
+            setattr(self, f"all_hr_{name}s", [text] * len(self.all_prompts))
 
     def calculate_hr_conds(self) -> None:
         if self.hr_c is not None:

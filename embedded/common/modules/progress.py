@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 import time
-from typing import Any, Optional
+from typing import Any
 
-from pydantic import BaseModel
-
-from modules import images, shared
+from modules import shared
 
 current_task: str | None = None
 pending_tasks: dict[str, float] = {}
@@ -36,14 +33,9 @@ def finish_task(id_task: str) -> None:
         current_task = None
 
 
-class ProgressRequest(BaseModel):
-    id_task: Optional[str] = None
-    id_live_preview: int = -1
-
-
 def setup_progress_api(app: Any) -> None:
-    app.add_api_route("/internal/progress", of_task, methods=["POST"])
-    app.add_api_route("/internal/pending-tasks", waiting, methods=["GET"])
+    for name, answer in {"ping": ping, "progress": of_task, "pending-tasks": waiting}.items():
+        app.add_api_route(f"/internal/{name}", answer, methods=["GET"])
 
 
 def ping() -> str:
@@ -55,15 +47,7 @@ def waiting() -> dict[str, Any]:
     return {"size": len(pending_tasks), "tasks": list(pending_tasks)}
 
 
-def of_task(req: ProgressRequest) -> dict[str, Any]:
-    """What the page draws: how much is done, 0 to 1, and a preview where there is one that it does not have yet."""
-    state, told = shared.state, {"active": req.id_task == current_task, "queued": req.id_task in pending_tasks}
-    if not told["active"]:
-        return {**told, "progress": 0.0}
-    state.set_current_image()
-    told |= {"progress": state.fraction(), "textinfo": state.textinfo, "id_live_preview": state.id_live_preview}
-    if state.current_image is not None and state.id_live_preview != req.id_live_preview:
-        told["live_preview"] = (
-            "data:image/png;base64," + base64.b64encode(images.to_bytes(state.current_image)).decode()
-        )
-    return told
+def of_task(id_task: str) -> dict[str, Any]:
+    """What the page draws of it: how much is done, 0 to 1."""
+    told: dict[str, Any] = {"active": id_task == current_task, "queued": id_task in pending_tasks}
+    return {**told, "progress": shared.state.fraction(), "textinfo": shared.state.textinfo} if told["active"] else told

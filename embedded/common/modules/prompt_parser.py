@@ -6,147 +6,76 @@ steps; `[a|b|c]` alternates; round and other square brackets are passed on as em
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-Nodes = list["str | _Choice"]
+# Outside of round brackets, which are not nested here.
+_BAR, _COLON = (re.compile(rf"{mark}(?![^()]*\))") for mark in (r"\|", ":"))
+_INNERMOST = re.compile(r"\[([^\[\]]*)\]")
+# In place of brackets that are kept, and of characters behind a backslash: from Unicode's private planes.
+_LITERAL, _OPEN, _CLOSE, _HIDDEN = re.compile(r"\\([\[\]():|\\])"), "\ue000", "\ue001", 0xF0000
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*")
 _AND = re.compile(r"\bAND\b")
 _WEIGHT = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+)))?\s*", re.DOTALL)
 
 
-class ScheduledPromptConditioning(NamedTuple):
-    end_at_step: int
-    cond: Any
+Schedule = list[tuple[int, Any]]
+"""Conditionings in order, each with the last step at which it holds."""
 
 
-@dataclass
-class ComposableScheduledPromptConditioning:
-    schedules: list[ScheduledPromptConditioning]
-    weight: float = 1.0
+class Part(NamedTuple):
+    """One of those that AND joins."""
+
+    schedules: Schedule
+    weight: float
 
 
 @dataclass
 class MulticondLearnedConditioning:
-    """`batch[i]` holds the parts that AND joins in prompt i."""
+    """`batch[i]` holds the parts of prompt i."""
 
-    shape: tuple[int, ...]
-    batch: list[list[ComposableScheduledPromptConditioning]]
-
-
-class SdConditioning(list[str]):
-    """Prompts, with the size of the picture, which SDXL's text encoder is told."""
-
-    def __init__(
-        self,
-        prompts: Sequence[str],
-        is_negative_prompt: bool = False,
-        width: int | None = None,
-        height: int | None = None,
-        copy_from: Any = None,
-    ) -> None:
-        super().__init__(prompts)
-        like = vars(copy_from) if isinstance(copy_from, SdConditioning) else {}
-        given = {"is_negative_prompt": is_negative_prompt, "width": width, "height": height}
-        vars(self).update({**given, **like})
+    batch: list[list[Part]]
 
 
-@dataclass
-class _Choice:
-    """`when`: the text of the step at which the first option makes way for the second; None where they alternate."""
+class _Steps:
+    """Of one pass. `before`: the first pass's, in the hires pass; fractions then count from 1.0, numbers from them."""
 
-    options: list[Nodes]
-    when: str | None
-    last_step: int = 0
+    def __init__(self, count: int, before: int | None) -> None:
+        self.count, self.before, self.ends = count, before, {count}
 
-    def at(self, step: int) -> Nodes:
-        if self.when is None:
-            return self.options[(step - 1) % len(self.options)]
-        return self.options[step > self.last_step]
+    def last_of_first(self, when: str) -> int:
+        """The last step at which the first text of "[first:second:when]" holds; noted as the end of a text."""
+        is_share = "." in when
+        origin = 0 if self.before is None else 1 if is_share else self.before
+        last = min(self.count, int((float(when) - origin) * (self.count if is_share else 1)))
+        self.ends |= {last} if last >= 1 else set()
+        return last
 
+    def chosen(self, inside: str, step: int) -> str:
+        """What a pair of brackets becomes at a step. Those that say nothing of steps are emphasis and are kept."""
+        options, parts = _BAR.split(inside), _COLON.split(inside)
+        if len(options) > 1:
+            self.ends |= set(range(1, self.count + 1))
+            return options[(step - 1) % len(options)]
+        if len(parts) not in (2, 3) or not _NUMBER.fullmatch(parts[-1]):
+            return f"{_OPEN}{inside}{_CLOSE}"
+        first, second = parts[:2] if len(parts) == 3 else ("", parts[0])
+        return second if step > self.last_of_first(parts[-1]) else first
 
-class _Reader:
-    """One prompt's brackets, matched first, so that what is open to the end costs no more than what is closed."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.ends: dict[int, int] = {}
-        still_open: list[int] = []
-        for match in re.finditer(r"\\.|[][()]", text):
-            place, token = match.start(), match.group()
-            if token in "[(":
-                still_open.append(place)
-            elif partners := [i for i in still_open if text[i] == {"]": "[", ")": "("}.get(token)]:
-                self.ends[partners[-1]] = place
-                del still_open[still_open.index(partners[-1]) :]
-
-    def nodes(self, start: int, end: int) -> Nodes:
-        found: Nodes = []
-        while start < end:
-            bracket = start
-            while bracket < end and not (self.text[bracket] == "[" and bracket in self.ends):
-                bracket += 1
-            found.append(self.text[start:bracket])
-            if bracket == end:
-                break
-            close = self.ends[bracket]
-            choice = self._choice(bracket + 1, close)
-            found += ["[", *self.nodes(bracket + 1, close), "]"] if choice is None else [choice]
-            start = close + 1
-        return found
-
-    def _choice(self, start: int, end: int) -> _Choice | None:
-        bars, colons = (self._cuts(start, end, mark) for mark in "|:")
-        if bars:
-            places = [start - 1, *bars, end]
-            return _Choice([self.nodes(a + 1, b) for a, b in zip(places, places[1:])], None)
-        if len(colons) not in (1, 2) or not _NUMBER.fullmatch(self.text, colons[-1] + 1, end):
-            return None
-        before = self.nodes(start, colons[0]) if len(colons) == 2 else []
-        after = self.nodes(colons[0] + 1, colons[1]) if len(colons) == 2 else self.nodes(start, colons[0])
-        return _Choice([before, after], self.text[colons[-1] + 1 : end].strip())
-
-    def _cuts(self, start: int, end: int, mark: str) -> list[int]:
-        """Where `mark` stands outside inner brackets."""
-        found, place = [], start
-        while place < end:
-            if self.text[place] == mark:
-                found.append(place)
-            place = self.ends[place] + 1 if place in self.ends else place + (2 if self.text[place] == "\\" else 1)
-        return found
+    def text(self, prompt: str, step: int) -> str:
+        """From the innermost brackets outwards."""
+        text = _LITERAL.sub(lambda found: chr(_HIDDEN + ord(found[1])), prompt)
+        while (resolved := _INNERMOST.sub(lambda found: self.chosen(found[1], step), text)) != text:
+            text = resolved
+        text = text.replace(_OPEN, "[").replace(_CLOSE, "]")
+        return "".join(f"\\{chr(ord(x) - _HIDDEN)}" if ord(x) >= _HIDDEN else x for x in text)
 
 
-def _ends(nodes: Nodes, steps: int, base_steps: int | None) -> set[int]:
-    """Last steps of all texts. `base_steps` is set in the hires pass: there fractions count from 1.0 and whole numbers
-    from the first pass's last step.
-    """
-    found = {steps}
-    for node in nodes:
-        if isinstance(node, str):
-            continue
-        if node.when is None:
-            found |= set(range(1, steps + 1))
-        else:
-            share = "." in node.when
-            origin = 0 if base_steps is None else 1 if share else base_steps
-            node.last_step = min(steps, int((float(node.when) - origin) * (steps if share else 1)))
-            found |= {node.last_step} if node.last_step >= 1 else set()
-        for option in node.options:
-            found |= _ends(option, steps, base_steps)
-    return found
-
-
-def _text(nodes: Nodes, step: int) -> str:
-    return "".join(node if isinstance(node, str) else _text(node.at(step), step) for node in nodes)
-
-
-def get_learned_conditioning_prompt_schedules(
-    prompts: Sequence[str], base_steps: int, hires_steps: int | None = None
-) -> list[list[list[int | str]]]:
+def get_learned_conditioning_prompt_schedules(prompts, base_steps, hires_steps=None) -> list[list[list[int | str]]]:
     """For each prompt its texts in order, each with the last step at which it holds.
 
     >>> get_learned_conditioning_prompt_schedules(["a [b:3]"], 10)
@@ -154,60 +83,46 @@ def get_learned_conditioning_prompt_schedules(
     >>> get_learned_conditioning_prompt_schedules(["a [cat:dog:.5]", "[fe|]male"], 2)
     [[[1, 'a cat'], [2, 'a dog']], [[1, 'female'], [2, 'male']]]
     """
-    steps, first = (base_steps, None) if hires_steps is None else (hires_steps, base_steps)
-    read = [_Reader(prompt).nodes(0, len(prompt)) for prompt in prompts]
-    return [[[end, _text(nodes, end)] for end in sorted(_ends(nodes, steps, first))] for nodes in read]
+    found = []
+    for prompt in prompts:
+        steps = _Steps(base_steps, None) if hires_steps is None else _Steps(hires_steps, base_steps)
+        steps.text(prompt, 1)
+        found.append([[end, steps.text(prompt, end)] for end in sorted(steps.ends)])
+    return found
 
 
-def get_learned_conditioning(
-    model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None
-) -> list[list[ScheduledPromptConditioning]]:
+def get_learned_conditioning(model, prompts, steps, hires_steps=None) -> list[Schedule]:
     """For each prompt its schedule of conditionings [T, D]; equal prompts share one."""
-    known: dict[str, list[ScheduledPromptConditioning]] = {}
-    for prompt, schedule in zip(prompts, get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps)):
-        if prompt not in known:
-            conds = model.get_learned_conditioning(
-                SdConditioning([str(text) for _, text in schedule], copy_from=prompts)
-            )
-            known[prompt] = [ScheduledPromptConditioning(int(end), cond) for (end, _), cond in zip(schedule, conds)]
+    known: dict[str, Schedule] = {}
+    for prompt in dict.fromkeys(prompts):
+        ends, texts = zip(*get_learned_conditioning_prompt_schedules([prompt], steps, hires_steps)[0])
+        known[prompt] = list(zip(ends, model.get_learned_conditioning(list(texts))))
     return [known[prompt] for prompt in prompts]
 
 
-def get_multicond_learned_conditioning(
-    model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None
-) -> MulticondLearnedConditioning:
-    """Conditioning of prompts in which AND joins weighted parts (Liu et al. 2022, "Compositional visual generation with
-    composable diffusion models").
-    """
-    split: list[list[tuple[str, float]]] = []
+def get_multicond_learned_conditioning(model, prompts, steps, hires_steps=None) -> MulticondLearnedConditioning:
+    """Of prompts in which AND joins weighted parts (Liu et al. 2022, "Compositional visual generation ...")."""
+    batch = []
     for prompt in prompts:
-        parts = [_WEIGHT.fullmatch(part) for part in _AND.split(prompt)]
-        split.append([(part[1], float(part[2] or 1.0)) for part in parts if part is not None])
-    texts = list(dict.fromkeys(text for parts in split for text, _ in parts))
-    learned = dict(
-        zip(texts, get_learned_conditioning(model, SdConditioning(texts, copy_from=prompts), steps, hires_steps))
-    )
-    batch = [[ComposableScheduledPromptConditioning(learned[text], weight) for text, weight in x] for x in split]
-    return MulticondLearnedConditioning((len(batch),), batch)
+        found = [_WEIGHT.fullmatch(part) for part in _AND.split(prompt)]
+        texts, weights = zip(*((part[1], float(part[2] or 1.0)) for part in found if part is not None))
+        batch.append([*map(Part, get_learned_conditioning(model, texts, steps, hires_steps), weights)])
+    return MulticondLearnedConditioning(batch)
 
 
-def _holding(schedule: list[ScheduledPromptConditioning], step: int) -> Any:
+def _holding(schedule: Schedule, step: int) -> Any:
     """The first entry that holds at this step; the first of all past the end."""
-    return next((entry.cond for entry in schedule if step <= entry.end_at_step), schedule[0].cond)
+    return next((cond for end, cond in schedule if step <= end), schedule[0][1])
 
 
-def reconstruct_cond_batch(c: list[list[ScheduledPromptConditioning]], current_step: int) -> Any:
+def reconstruct_cond_batch(c: list[Schedule], current_step: int) -> Any:
     """Conditioning [B, T, D] that holds at a step."""
     return torch.stack([_holding(schedule, current_step) for schedule in c])
 
 
-def reconstruct_multicond_batch(
-    c: MulticondLearnedConditioning, current_step: int
-) -> tuple[list[list[tuple[int, float]]], Any]:
-    """Per image (row, weight) of its parts, and all parts' conditioning stacked [sum of parts, T, D]; shorter ones are
-    lengthened by their last row.
-    """
-    numbers = iter(range(sum(map(len, c.batch))))
+def reconstruct_multicond_batch(c, current_step) -> tuple[list[list[tuple[int, float]]], Any]:
+    """Per image (row, weight) of its parts, and all parts' conditioning [rows, T, D], lengthened by its last row."""
+    numbers = itertools.count()
     places = [[(next(numbers), part.weight) for part in parts] for parts in c.batch]
     rows = [_holding(part.schedules, current_step) for parts in c.batch for part in parts]
     longest = max(len(row) for row in rows)

@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any
 
 _IN_IDS = string.ascii_lowercase + string.digits + "_"
 AlwaysVisible = object()
 """What `show` returns for a script that runs in every request, without being selected."""
+ComponentCallback = Callable[[SimpleNamespace], Any]
 
 
-@dataclass(eq=False)
-class MaskBlendArgs:
-    """At a step's blending `denoiser` and `sigma` are those of the step."""
-
-    current_latent: Any
-    nmask: Any
-    init_latent: Any
-    mask: Any
-    blended_latent: Any
-    denoiser: Any = None
-    sigma: Any = None
-
-    def __post_init__(self) -> None:
-        self.is_final_blend = self.denoiser is None
-
-
-@dataclass(eq=False)
-class PostSampleArgs:
-    samples: Any
-
-
-@dataclass(eq=False)
-class PostprocessImageArgs:
-    image: Any
-
-
-@dataclass(eq=False)
-class PostProcessMaskOverlayArgs:
-    index: int
-    mask_for_overlay: Any
-    overlay_image: Any
-
-
-@dataclass(eq=False)
-class PostprocessBatchListArgs:
-    images: list[Any]
-
-
-@dataclass
-class OnComponent:
-    component: Any
-
-
-ComponentCallback = Callable[[OnComponent], Any]
+def _nothing(self: Any, *args: Any, **kwargs: Any) -> None:
+    """A hook that a script has not."""
 
 
 class Script:
@@ -68,37 +27,31 @@ class Script:
     filename: str = ""
     args_from: int = 0
     args_to: int = 0
-    alwayson = False
-    is_txt2img = False
-    is_img2img = False
+    alwayson = is_txt2img = is_img2img = False
     tabname: str | None = None
     group: Any = None
     create_group = True
     infotext_fields: list[Any] | None = None
     paste_field_names: list[str] | None = None
-    api_info: Any = None
-    wanted_components: list[tuple[str, str, ComponentCallback]] | None = None
-    """(hook, elem_id, what is called): `on_before_component` and `on_after_component` of this script."""
+    wanted_components: tuple[tuple[str, ComponentCallback], ...] = ()
+    """(elem_id, what is called once that component is made)."""
     setup_for_ui_only = False
     controls: Any = None
 
-    HOOKS: ClassVar[tuple[str, ...]] = (
-        "setup",
-        "before_process",
-        "process",
-        "before_process_batch",
-        "after_extra_networks_activate",
-        "process_batch",
-        "process_before_every_sampling",
-        "postprocess_batch",
-        "postprocess_batch_list",
-        "on_mask_blend",
-        "post_sample",
-        "postprocess_image",
-        "postprocess_maskoverlay",
-        "postprocess_image_after_composite",
-        "postprocess",
-        "before_hr",
+    # Hooks, in the order of a request. `setup` comes when `p` has its scripts and their arguments, `before_process`
+    # before the request's checkpoint is settled, `process` after prompts and seeds are laid out. Those of a batch get
+    # `batch_number` and the like by name; `process_before_every_sampling` x, noise, c and uc, before each pass.
+    setup = before_process = process = _nothing
+    before_process_batch = after_extra_networks_activate = process_batch = process_before_every_sampling = _nothing
+    before_hr = on_mask_blend = post_sample = postprocess_batch = postprocess_batch_list = _nothing
+    postprocess_image = postprocess_maskoverlay = postprocess_image_after_composite = postprocess = _nothing
+    # Of components of the page, before they are made and after.
+    before_component = after_component = _nothing
+    HOOKS = (
+        *("setup", "before_process", "process", "before_process_batch", "after_extra_networks_activate"),
+        *("process_batch", "process_before_every_sampling", "before_hr", "on_mask_blend", "post_sample"),
+        *("postprocess_batch", "postprocess_batch_list", "postprocess_image", "postprocess_maskoverlay"),
+        *("postprocess_image_after_composite", "postprocess"),
     )
 
     def title(self) -> str:
@@ -106,9 +59,7 @@ class Script:
         raise NotImplementedError
 
     def ui(self, is_img2img: bool) -> Any:
-        """Makes the components and returns those whose values the hooks get. Called once a tab, and again by the API
-        for defaults.
-        """
+        """Makes components, and returns those whose values hooks get; called for a tab, and by the API for values."""
 
     def show(self, is_img2img: bool) -> Any:
         """False: absent from this tab; True: selectable in the dropdown; AlwaysVisible: part of every request."""
@@ -117,72 +68,9 @@ class Script:
     def run(self, p: Any, *args: Any) -> Any:
         """For a selected script: does the whole generation and returns its Processed."""
 
-    def setup(self, p: Any, *args: Any) -> None:
-        """When `p` has both its scripts and its arguments, before anything runs."""
-
-    def before_process(self, p: Any, *args: Any) -> None:
-        """First hook; the checkpoint of the request is not settled yet."""
-
-    def process(self, p: Any, *args: Any) -> None:
-        """Once a request, after prompts and seeds are laid out."""
-
-    def before_process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        """Before `<lora:...>` and the like are taken out of the prompts; kwargs: batch_number, prompts, seeds,
-        subseeds.
-        """
-
-    def after_extra_networks_activate(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        """Also called for the hires pass; kwargs as above and extra_network_data."""
-
-    def process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        """Before conditioning is computed."""
-
-    def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        """Before each sampling, so twice with hires; kwargs: x, noise, c, uc."""
-
-    def postprocess_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
-        """kwargs: batch_number, images (float [B, 3, H, W], 0 to 1)."""
-
-    def postprocess_batch_list(self, p: Any, pp: PostprocessBatchListArgs, *args: Any, **kwargs: Any) -> None:
-        """As above with a list that may be changed."""
-
-    def on_mask_blend(self, p: Any, mba: MaskBlendArgs, *args: Any) -> None:
-        """At each blending of an inpainting, and at the last one with no denoiser."""
-
-    def post_sample(self, p: Any, ps: PostSampleArgs, *args: Any) -> None:
-        """Latents after sampling, before they are decoded."""
-
-    def postprocess_image(self, p: Any, pp: PostprocessImageArgs, *args: Any) -> None:
-        """Each image."""
-
-    def postprocess_maskoverlay(self, p: Any, ppmo: PostProcessMaskOverlayArgs, *args: Any) -> None:
-        """Each image of an inpainting, before the original is laid around it."""
-
-    def postprocess_image_after_composite(self, p: Any, pp: PostprocessImageArgs, *args: Any) -> None:
-        """Each image, after that."""
-
-    def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
-        """Last hook; not reached where something outside a hook raised."""
-
-    def before_component(self, component: Any, **kwargs: Any) -> None:
-        """Before any component of the page is made."""
-
-    def after_component(self, component: Any, **kwargs: Any) -> None:
-        """After any component of the page is made."""
-
-    def before_hr(self, p: Any, *args: Any) -> None:
-        """Before the hires pass samples."""
-
-    def on_before_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
-        """Calls back before the component with this id is made."""
-        self._want("before_component", elem_id, callback)
-
     def on_after_component(self, callback: ComponentCallback, *, elem_id: str) -> None:
         """Calls back after the component with this id is made."""
-        self._want("after_component", elem_id, callback)
-
-    def _want(self, hook: str, elem_id: str, callback: ComponentCallback) -> None:
-        self.wanted_components = [*(self.wanted_components or []), (hook, elem_id, callback)]
+        self.wanted_components = (*self.wanted_components, (elem_id, callback))
 
     def elem_id(self, item_id: str) -> str:
         """An id for the page, made of the tab, where the script shows alike in both, the title and `item_id`."""
@@ -196,9 +84,7 @@ class Script:
 
 
 class ScriptBuiltinUI(Script):
-    """Parts of the page that are built as scripts. Over the API their `setup` does not run, so they do not override the
-    request.
-    """
+    """Parts of the page that are built as scripts. Over the API their `setup` does not run."""
 
     setup_for_ui_only = True
 

@@ -1,6 +1,4 @@
-"""Functions that scripts register to be called back. What they raise is reported and swallowed; "Reload UI" forgets
-them all.
-"""
+"""Functions that scripts register to be called back. What they raise is reported and swallowed."""
 
 from __future__ import annotations
 
@@ -23,13 +21,6 @@ class ImageSaveParams:
 
 
 @dataclass(eq=False)
-class ExtraNoiseParams:
-    noise: Any
-    x: Any
-    xi: Any
-
-
-@dataclass(eq=False)
 class CFGDenoiserParams:
     """Before the U-Net runs. `x`, `sigma` and `image_cond` hold conditional rows, then one unconditional row an image;
     `sampling_step` is that of the last finished step, so it reads 0, 0, 1, 2 over four steps.
@@ -46,16 +37,6 @@ class CFGDenoiserParams:
 
 
 @dataclass(eq=False)
-class CFGDenoisedParams:
-    """After the U-Net, before the two halves are combined."""
-
-    x: Any
-    sampling_step: int
-    total_sampling_steps: int
-    inner_model: Any
-
-
-@dataclass(eq=False)
 class AfterCFGCallbackParams:
     """The combined prediction; x0 for k-diffusion samplers, eps for those on timesteps. Carries no sigma."""
 
@@ -65,19 +46,19 @@ class AfterCFGCallbackParams:
 
 
 @dataclass(eq=False)
+class CFGDenoisedParams(AfterCFGCallbackParams):
+    """After the U-Net, before the two halves are combined."""
+
+    inner_model: Any
+
+
+@dataclass(eq=False)
 class ImageGridLoopParams:
     """Pictures of a grid, which may be laid out otherwise."""
 
     imgs: list[Any]
     cols: int
     rows: int
-
-
-@dataclass(eq=False)
-class BeforeTokenCounterParams:
-    prompt: str
-    steps: int = 20
-    is_positive: bool = True
 
 
 Callback = Callable[..., Any]
@@ -96,13 +77,6 @@ def clear_callbacks() -> None:
         registered.clear()
 
 
-def remove_current_script_callbacks() -> None:
-    """What the calling file has registered."""
-    mine = inspect.stack()[1].filename
-    for event, registered in callback_map.items():
-        callback_map[event] = [entry for entry in registered if entry.script != mine]
-
-
 def remove_callbacks_for_function(callback_func: Callback) -> None:
     for event, registered in callback_map.items():
         callback_map[event] = [entry for entry in registered if entry.callback != callback_func]
@@ -112,15 +86,14 @@ def _registering(event: str) -> Callable[..., None]:
     callback_map[event] = []
 
     def register(callback: Callback, *, name: str | None = None) -> None:
-        del name  # by which the hosts let users order callbacks
         callback_map[event].append(ScriptCallback(inspect.stack()[1].filename, callback))
 
     return register
 
 
-def _calling(event: str, latest_first: bool = False) -> Callable[..., None]:
+def _calling(event: str, order: int = 1) -> Callable[..., None]:
     def call(*args: Any, **kwargs: Any) -> None:
-        for script, callback in list(callback_map[event])[:: -1 if latest_first else 1]:
+        for script, callback in list(callback_map[event])[::order]:
             try:
                 callback(*args, **kwargs)
             except Exception:
@@ -130,29 +103,26 @@ def _calling(event: str, latest_first: bool = False) -> Callable[..., None]:
 
 
 on_app_started = _registering("app_started")  # (gr.Blocks or None, FastAPI), once the server is up
-on_before_ui = _registering("before_ui")  # ()
-on_script_unloaded = _registering("script_unloaded")  # ()
+on_before_ui = _registering("before_ui")
+on_script_unloaded = _registering("script_unloaded")
 on_before_component = _registering("before_component")  # (component, **its arguments)
-on_after_component = _registering("after_component")  # the same
+on_after_component = _registering("after_component")
 on_infotext_pasted = _registering("infotext_pasted")  # (text, parameters, which may be changed)
-on_model_loaded = _registering("model_loaded")  # (model)
-on_extra_noise = _registering("extra_noise")
+on_model_loaded = _registering("model_loaded")
 on_cfg_denoiser = _registering("cfg_denoiser")
 on_cfg_denoised = _registering("cfg_denoised")
 on_cfg_after_cfg = _registering("cfg_after_cfg")
-on_before_token_counter = _registering("before_token_counter")
 on_before_image_saved = _registering("before_image_saved")
 on_image_saved = _registering("image_saved")
 on_image_grid = _registering("image_grid")
 
 app_started_callback = _calling("app_started")
-before_ui_callback = _calling("before_ui", latest_first=True)
-script_unloaded_callback = _calling("script_unloaded", latest_first=True)
+before_ui_callback = _calling("before_ui", order=-1)
+script_unloaded_callback = _calling("script_unloaded", order=-1)
 before_component_callback = _calling("before_component")
 after_component_callback = _calling("after_component")
 infotext_pasted_callback = _calling("infotext_pasted")
 model_loaded_callback = _calling("model_loaded")
-extra_noise_callback = _calling("extra_noise")
 cfg_denoiser_callback = _calling("cfg_denoiser")
 cfg_denoised_callback = _calling("cfg_denoised")
 cfg_after_cfg_callback = _calling("cfg_after_cfg")

@@ -1,6 +1,4 @@
-"""Finds and executes `scripts/*.py`. Every subclass of Script in such a file is registered, imported base classes
-included.
-"""
+"""Finds and executes `scripts/*.py`. Subclasses of Script in it are registered, imported base classes included."""
 
 from __future__ import annotations
 
@@ -11,18 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from modules import errors, extensions, paths, paths_internal, script_callbacks
-from modules.script_base import (
-    AlwaysVisible,
-    MaskBlendArgs,
-    OnComponent,
-    PostprocessBatchListArgs,
-    PostprocessImageArgs,
-    PostProcessMaskOverlayArgs,
-    PostSampleArgs,
-    Script,
-    ScriptBuiltinUI,
-)
+from modules import errors, paths, paths_internal, script_callbacks, shared
+from modules.script_base import AlwaysVisible, Script, ScriptBuiltinUI
 from modules.script_runner import ScriptRunner
 
 current_basedir = paths.script_path
@@ -33,6 +21,19 @@ def basedir() -> str:
     return current_basedir
 
 
+extensions: list[str] = []
+"""Folders: those of the flavour, those below `--extensions`, and this checkout."""
+
+
+def list_extensions() -> None:
+    """Look for them anew."""
+    parents = [Path(folder) for folder in (paths_internal.extensions_builtin_dir, shared.cmd_opts.extensions_dir)]
+    folders = [entry for parent in parents if parent.is_dir() for entry in sorted(parent.iterdir()) if entry.is_dir()]
+    if not shared.cmd_opts.without_self:
+        folders.append(Path(paths_internal.checkout_path))
+    extensions[:] = map(str, folders)
+
+
 class ScriptFile(NamedTuple):
     basedir: str
     path: str
@@ -41,7 +42,6 @@ class ScriptFile(NamedTuple):
 class ScriptClassData(NamedTuple):
     script_class: type[Script]
     path: str
-    basedir: str
     module: ModuleType
 
 
@@ -53,15 +53,13 @@ scripts_current: ScriptRunner | None = None
 
 
 def list_scripts(scriptdirname: str, extension: str) -> list[ScriptFile]:
-    """Files of this ending in a folder of the WebUI, where the flavour's takes the place of one that both have, then in
-    those of the extensions.
-    """
+    """Files of this ending in a folder of the WebUI, then in those of the extensions."""
     own = {
         file.name: file for folder in paths_internal.host_folders for file in _files(folder, scriptdirname, extension)
     }
     found = [ScriptFile(paths.script_path, str(own[name])) for name in sorted(own)]
-    for known in extensions.extensions:
-        found += [ScriptFile(known.path, str(file)) for file in _files(known.path, scriptdirname, extension)]
+    for folder in extensions:
+        found += [ScriptFile(folder, str(file)) for file in _files(folder, scriptdirname, extension)]
     return found
 
 
@@ -70,15 +68,14 @@ def _files(folder: str, name: str, extension: str) -> list[Path]:
 
 
 def list_files_with_name(filename: str) -> list[str]:
-    folders = [*paths_internal.host_folders, *(known.path for known in extensions.extensions)]
+    folders = [*paths_internal.host_folders, *extensions]
     return [path for path in (os.path.join(folder, filename) for folder in folders) if os.path.isfile(path)]
 
 
 def _execute(file: ScriptFile) -> ModuleType:
     """As a module that is entered nowhere: loading it again executes it again."""
     spec = importlib.util.spec_from_file_location(Path(file.path).name, file.path)
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -95,13 +92,11 @@ def _load(file: ScriptFile) -> None:
     finally:
         sys.path[:], current_basedir = before, paths.script_path
     classes = [found for found in vars(module).values() if isinstance(found, type) and issubclass(found, Script)]
-    scripts_data.extend(ScriptClassData(found, file.path, file.basedir, module) for found in classes)
+    scripts_data.extend(ScriptClassData(found, file.path, module) for found in classes)
 
 
 def load_scripts() -> None:
-    """At the start and at every "Reload UI": all callbacks are forgotten and every file is executed afresh. A package
-    that a script imports stays in `sys.modules`, so it is not executed again.
-    """
+    """At the start and at every "Reload UI": callbacks are forgotten, files executed afresh."""
     global scripts_txt2img, scripts_img2img
     script_callbacks.clear_callbacks()
     scripts_data.clear()
@@ -115,15 +110,4 @@ def load_scripts() -> None:
 
 reload_scripts = load_scripts
 
-__all__ = [
-    "AlwaysVisible",
-    "MaskBlendArgs",
-    "OnComponent",
-    "PostProcessMaskOverlayArgs",
-    "PostSampleArgs",
-    "PostprocessBatchListArgs",
-    "PostprocessImageArgs",
-    "Script",
-    "ScriptBuiltinUI",
-    "ScriptRunner",
-]
+__all__ = ["AlwaysVisible", "Script", "ScriptBuiltinUI", "ScriptRunner"]

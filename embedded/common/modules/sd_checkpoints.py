@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,53 +10,14 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from modules import cache, devices, errors, hashes, paths, shared
+from modules import hashes, paths, shared
 
 model_dir = "Stable-diffusion"
 model_path = os.path.abspath(os.path.join(paths.models_path, model_dir))
 
 
-def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
-    """The `__metadata__` of the header, values that are JSON objects parsed. ValueError where it is no safetensors
-    file.
-    """
-    with open(filename, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > os.path.getsize(filename):
-            raise ValueError(f"{filename} is not a safetensors file")
-        found = json.loads(file.read(size)).get("__metadata__", {})
-    for name, value in found.items():
-        if str(value).startswith("{"):
-            try:
-                found[name] = json.loads(value)
-            except ValueError:
-                continue
-    return found
-
-
-def cached_metadata(kind: str, name: str, filename: str) -> dict[str, Any]:
-    """Read once for a file as it is. A file without any, or that cannot be read, is listed all the same."""
-    if not filename.lower().endswith(".safetensors"):
-        return {}
-    try:
-        entry = ("safetensors-metadata", f"{kind}/{name}", filename)
-        return cache.cached_data_for_file(*entry, lambda: read_metadata_from_safetensors(filename)) or {}
-    except Exception as fault:
-        errors.display(fault, f"the metadata of {filename}")
-        return {}
-
-
-def _old_hash(filename: str) -> str:
-    """Of 64 KiB at 1 MiB: the same for all small files."""
-    with open(filename, "rb") as file:
-        file.seek(1 << 20)
-        return hashlib.sha256(file.read(1 << 16)).hexdigest()[:8]
-
-
 class CheckpointInfo:
-    """One file. The SHA-256, and with it the "[...]" of the title, is known once the file was loaded or its hash
-    remembered.
-    """
+    """One file. The SHA-256, with it the title's "[...]", is known once the file was loaded or its hash remembered."""
 
     def __init__(self, filename: str) -> None:
         path = os.path.abspath(filename)
@@ -67,9 +26,6 @@ class CheckpointInfo:
         self.name = os.path.relpath(path, roots[0]) if roots else os.path.basename(path)
         self.name_for_extra = Path(filename).stem
         self.model_name = os.path.splitext(self.name)[0].replace(os.sep, "_")
-        self.metadata = cached_metadata("checkpoint", self.name, filename)
-        self.hash = _old_hash(filename)
-        self.shorthash: str | None = None
         self._take_hash(hashes.sha256_from_cache(filename, f"checkpoint/{self.name}"))
 
     def _take_hash(self, sha256: str | None) -> None:
@@ -77,8 +33,8 @@ class CheckpointInfo:
         self.shorthash = None if sha256 is None else sha256[:10]
         suffix = "" if sha256 is None else f" [{self.shorthash}]"
         self.title, self.short_title = self.name + suffix, self.name_for_extra + suffix
-        self.ids = [self.hash, self.model_name, self.name, self.name_for_extra, f"{self.name} [{self.hash}]"]
-        self.ids += [self.title, self.short_title, *(x for x in (self.shorthash, sha256) if x)]
+        self.ids = [self.model_name, self.name, self.name_for_extra, self.title, self.short_title]
+        self.ids += [x for x in (self.shorthash, sha256) if x]
 
     def register(self) -> None:
         checkpoints_list[self.title] = self
@@ -119,11 +75,9 @@ def list_models() -> None:
 
 def get_closet_checkpoint_match(search_string: str | None) -> CheckpointInfo | None:
     """By any of a file's names; else the shortest title that contains the text, with or without its "[...]"."""
-    if not search_string:
-        return None
-    if search_string in checkpoint_aliases:
-        return checkpoint_aliases[search_string]
-    for text in dict.fromkeys((search_string, search_string.partition("[")[0].strip())):
+    if not search_string or search_string in checkpoint_aliases:
+        return checkpoint_aliases.get(search_string or "")
+    for text in (search_string, search_string.partition("[")[0].strip()):
         if matches := [info for info in checkpoints_list.values() if text in info.title]:
             return min(matches, key=lambda info: len(info.title))
     return None
@@ -147,8 +101,7 @@ def read_state_dict(
     checkpoint_file: str, print_global_state: bool = False, map_location: Any = None
 ) -> dict[str, torch.Tensor]:
     """A file's tensors; of pickled files only what `weights_only` lets through."""
-    del print_global_state
-    device = str(map_location or shared.weight_load_location or devices.get_optimal_device_name())
+    device = str(map_location or "cpu")
     if checkpoint_file.lower().endswith(".safetensors"):
         return safetensors.torch.load_file(checkpoint_file, device=device)
     content = torch.load(checkpoint_file, map_location=device, weights_only=True)

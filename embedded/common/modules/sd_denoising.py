@@ -1,9 +1,8 @@
-"""What both hosts' denoisers do beside calling the model: the masked blend, the settings that leave the unconditional
-half out, and the Refiner's switch.
-"""
+"""What both hosts' denoisers do beside calling the model."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,22 +12,16 @@ from modules.shared import opts
 
 
 def blended(denoiser: Any, latent: torch.Tensor, sigma: torch.Tensor | None = None) -> torch.Tensor:
-    """Inpainting: the latent [B, C, h, w] where it is painted, the original elsewhere. Extensions may blend otherwise.
-
-    Args:
-        denoiser: a denoiser, or after sampling the request itself; both hold the masks.
-    """
+    """Inpainting: the latent where it is painted, the original elsewhere. After sampling the request asks by itself."""
     p = getattr(denoiser, "p", denoiser)
     if denoiser.mask is None:
         return latent
     blend = latent * denoiser.nmask + denoiser.init_latent * denoiser.mask
-    if p.scripts is None:
-        return blend
-    from modules import scripts
-
     asking = None if p is denoiser else denoiser
-    args = scripts.MaskBlendArgs(latent, denoiser.nmask, denoiser.init_latent, denoiser.mask, blend, asking, sigma)
-    p.scripts.on_mask_blend(p, args)
+    masks = {"nmask": denoiser.nmask, "init_latent": denoiser.init_latent, "mask": denoiser.mask}
+    step = {"denoiser": asking, "sigma": sigma, "is_final_blend": asking is None}
+    args = SimpleNamespace(current_latent=latent, blended_latent=blend, **masks, **step)
+    p.tell_scripts("on_mask_blend", args)
     return args.blended_latent
 
 

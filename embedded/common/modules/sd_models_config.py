@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import yaml
@@ -45,9 +48,7 @@ def unet_arguments(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_encoder_folder(params: dict[str, Any], config_path: str) -> str:
-    """Where config.json and the tokenizer's files lie: a folder beside the yaml, or any. A name that is no folder (the
-    published files' "openai/...") means the tokenizer that comes with the stage.
-    """
+    """With config.json and the tokenizer's files: beside the yaml, or any, else the one that comes with the stage."""
     version = (params["cond_stage_config"].get("params") or {}).get("version", "")
     named = (Path(config_path).parent / version, Path(version))
     found = next((folder for folder in named if (folder / "vocab.json").is_file()), None)
@@ -57,14 +58,8 @@ def text_encoder_folder(params: dict[str, Any], config_path: str) -> str:
 @contextmanager
 def without_initialisation() -> Iterator[None]:
     """Weights are about to be overwritten; drawing them first would take longer than reading them."""
-    kept = {
-        name: function
-        for name, function in vars(torch.nn.init).items()
-        if name.endswith("_") and not name.startswith(("_", "ones", "zeros", "constant"))
-    }
-    try:
-        for name in kept:
-            setattr(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor)
+    names = [name for name in vars(torch.nn.init) if re.fullmatch(r"(?!_|ones|zeros|constant).*_", name)]
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(mock.patch.object(torch.nn.init, name, lambda tensor, *args, **kwargs: tensor))
         yield
-    finally:
-        vars(torch.nn.init).update(kept)

@@ -6,25 +6,13 @@ import functools
 import logging
 from typing import Any
 
-from modules import sd_samplers_common, sd_schedulers, shared
-from modules.sd_samplers_common import sample_to_image, samples_to_image_grid
+from modules import sd_samplers_common, sd_schedulers
 from modules.sd_samplers_kdiffusion import samplers_data_k_diffusion
 from modules.sd_samplers_lcm import samplers_data_lcm
 from modules.sd_samplers_timesteps import samplers_data_timesteps
 
-all_samplers: list[sd_samplers_common.SamplerData] = [
-    *samplers_data_k_diffusion,
-    *samplers_data_timesteps,
-    *samplers_data_lcm,
-]
+all_samplers = [*samplers_data_k_diffusion, *samplers_data_timesteps, *samplers_data_lcm]
 all_samplers_map = {sampler.name: sampler for sampler in all_samplers}
-samplers = samplers_for_img2img = all_samplers
-samplers_map = {name.lower(): data.name for data in all_samplers for name in (data.name, *data.aliases)}
-_SAME = {"Sampler": "Use same sampler", "Schedule type": "Use same scheduler"}
-
-
-def set_samplers() -> None:
-    """Which of them are listed is asked of the settings each time."""
 
 
 def find_sampler_config(name: str | None) -> sd_samplers_common.SamplerData | None:
@@ -41,7 +29,7 @@ def create_sampler(name: str | None, model: Any) -> Any:
 
 
 def visible_samplers() -> list[sd_samplers_common.SamplerData]:
-    return [sampler for sampler in all_samplers if sampler.name not in shared.opts.hide_samplers]
+    return list(all_samplers)
 
 
 def visible_sampler_names() -> list[str]:
@@ -49,23 +37,12 @@ def visible_sampler_names() -> list[str]:
 
 
 @functools.cache
-def get_sampler_and_scheduler(
-    sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True
-) -> tuple[str, str]:
-    """Names that exist. "DPM++ 2M Karras" of old is taken apart; an unknown sampler becomes the first; a schedule that
-    is the sampler's own becomes "Automatic" unless `convert_automatic` is off.
-    """
-    automatic = sd_schedulers.schedulers[0]
-    schedule, name = sd_schedulers.schedulers_map.get(scheduler_name or "", automatic), sampler_name or ""
-    endings = {
-        f" {ending}": candidate
-        for candidate in sd_schedulers.schedulers
-        for ending in (candidate.label, candidate.name, *(candidate.aliases or []))
-    }
-    for ending, candidate in endings.items():
-        if name.endswith(ending):
-            name, schedule = name.removesuffix(ending), candidate
-            break
+def get_sampler_and_scheduler(sampler_name, scheduler_name, *, convert_automatic=True) -> tuple[str, str]:
+    """Names that exist: "DPM++ 2M Karras" of old is taken apart, a schedule that is the sampler's own "Automatic"."""
+    automatic, known = sd_schedulers.schedulers[0], sd_schedulers.schedulers_map
+    schedule, name = known.get(scheduler_name or "", automatic), sampler_name or ""
+    if ending := next((ending for ending in known if name.endswith(f" {ending}")), None):
+        name, schedule = name.removesuffix(f" {ending}"), known[ending]
     sampler = all_samplers_map.get(name, all_samplers[0])
     is_own = schedule.name == sampler.options.get("scheduler")
     return sampler.name, (automatic if is_own and convert_automatic else schedule).label
@@ -79,28 +56,9 @@ def get_scheduler_from_infotext(d: dict[str, Any]) -> str:
     return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
 
 
-def _hires(d: dict[str, Any]) -> dict[str, str]:
-    """Sampler and schedule of the hires pass by the first pass's names of them."""
-    own = {"Sampler": d.get("Hires sampler"), "Schedule type": d.get("Hires schedule type")}
-    asked = {name: d.get(name) if value in (None, _SAME[name]) else value for name, value in own.items()}
-    found = dict(zip(own, get_sampler_and_scheduler(*asked.values()), strict=True))
-    return {name: _SAME[name] if value == d.get(name) else value for name, value in found.items()}
-
-
-def get_hr_sampler_from_infotext(d: dict[str, Any]) -> str:
-    return _hires(d)["Sampler"]
-
-
-def get_hr_scheduler_from_infotext(d: dict[str, Any]) -> str:
-    return _hires(d)["Schedule type"]
-
-
 def fix_p_invalid_sampler_and_scheduler(p: Any) -> None:
     asked = (p.sampler_name, p.scheduler)
     known = get_sampler_and_scheduler(*asked, convert_automatic=False)
     if known != asked:
         logging.warning("sampler and schedule %s are not known as such; taken are %s", asked, known)
         p.sampler_name, p.scheduler = known
-
-
-__all__ = ["all_samplers", "all_samplers_map", "create_sampler", "sample_to_image", "samples_to_image_grid"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import k_diffusion.sampling
@@ -11,39 +13,31 @@ import numpy as np
 import torch
 import torchsde._brownian.brownian_interval
 from PIL import Image
+from torch import Tensor
 
-from modules import devices, images, rng, sd_denoisers, sd_latent_codec, sd_vae_approx, sd_vae_taesd, shared
+from modules import devices, rng, sd_denoisers, sd_latent_codec, sd_vae_approx, sd_vae_taesd, shared
 from modules.shared import opts, state
 
 
-class SamplerDataTuple(NamedTuple):
+class SamplerData(NamedTuple):
     name: str
     constructor: Callable[[Any], Sampler]
     aliases: list[str]
     options: dict[str, Any]
 
-
-class SamplerData(SamplerDataTuple):
     def total_steps(self, steps: int) -> int:
         """Expected calls of the denoiser."""
         return steps * (2 if self.options.get("second_order") else 1)
 
 
-def offered(
-    kind: Callable[[Any, Any], Sampler], table: dict[str, tuple[Any, str, dict[str, Any]]]
-) -> list[SamplerData]:
+def offered(kind: Any, table: dict[str, tuple[Any, str, dict[str, Any]]]) -> list[SamplerData]:
     """What the host lists, for (function, alias, options) by label."""
-
-    def entry(label: str, function: Any, alias: str, options: dict[str, Any]) -> SamplerData:
-        return SamplerData(label, lambda model: kind(function, model), [alias], options)
-
-    return [entry(label, *row) for label, row in table.items()]
+    rows = ((label, functools.partial(kind, function), *rest) for label, (function, *rest) in table.items())
+    return [SamplerData(label, make, [alias], options) for label, make, alias, options in rows]
 
 
 def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
-    """(steps of the full schedule, steps of it that run less one). With a given number of steps (hires) or the setting
-    to do them all, the schedule is lengthened so that they fit below the start noise.
-    """
+    """(steps of the full schedule, of it that run less one); lengthened for a given number (hires) or by a setting."""
     strength = min(p.denoising_strength, 0.999)
     if steps is None and not opts.img2img_fix_steps:
         return p.steps, int(strength * p.steps)
@@ -54,7 +48,7 @@ def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
 approximation_indexes = {"Full": 0, "Approx NN": 1, "Approx cheap": 2, "TAESD": 3}
 
 
-def samples_to_images_tensor(sample: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
+def samples_to_images_tensor(sample: Tensor, approximation: int | None = None, model: Any = None) -> Tensor:
     """Latents [B, 4, h, w] to pictures in -1..1, by default as previews are made."""
     if approximation is None or (state.interrupted and opts.live_preview_fast_interrupt):
         approximation = sd_latent_codec.for_previews(approximation_indexes.get(opts.show_progress_type, 0))
@@ -67,35 +61,22 @@ def samples_to_images_tensor(sample: torch.Tensor, approximation: int | None = N
     return pictures if approximation == 1 else pictures * 2 - 1
 
 
-def decode_first_stage(model: Any, x: torch.Tensor) -> torch.Tensor:
+def decode_first_stage(model: Any, x: Tensor) -> Tensor:
     return samples_to_images_tensor(sd_latent_codec.for_decoding(x), 0, model)
 
 
-def single_sample_to_image(sample: torch.Tensor, approximation: int | None = None) -> Image.Image:
+def single_sample_to_image(sample: Tensor, approximation: int | None = None) -> Image.Image:
     pixels = samples_to_images_tensor(sample[None], approximation)[0].float().cpu() / 2 + 0.5
     return Image.fromarray((pixels.clamp(0, 1).numpy().transpose(1, 2, 0) * 255.0).astype(np.uint8))
 
 
-def sample_to_image(samples: torch.Tensor, index: int = 0, approximation: int | None = None) -> Image.Image:
-    return single_sample_to_image(samples[index], approximation)
-
-
-def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = None) -> Image.Image:
-    return images.image_grid([single_sample_to_image(latent, approximation) for latent in samples])
-
-
-def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
+def images_tensor_to_samples(image: Tensor, approximation: int | None = None, model: Any = None) -> Tensor:
     """Pictures [B, 3, H, W] in 0..1 to latents, drawn from the encoder's distribution."""
-    del approximation
     return sd_latent_codec.encode(model or shared.sd_model, image)
 
 
-def store_latent(decoded: torch.Tensor) -> None:
+def store_latent(decoded: Tensor) -> None:
     state.current_latent = decoded
-    period = opts.show_progress_every_n_steps
-    due = opts.live_previews_enable and period > 0 and state.sampling_step % period == 0
-    if due and not shared.parallel_processing_allowed:
-        state.assign_current_image(sample_to_image(decoded))
 
 
 def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
@@ -108,25 +89,15 @@ def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
     return not known or known[0] != 0
 
 
+Start = tuple[Tensor, dict[str, Any]]
+"""The latents that a sampler begins with, and further arguments of its function."""
+
+
 class InterruptedException(BaseException):
     """Ends sampling; the last latent becomes the result. No Exception, so that `except Exception` does not catch it."""
 
 
-class _Torch:
-    """Stands for `torch` inside k-diffusion, so that its `randn_like` draws from the request's seeds."""
-
-    def __init__(self, noises: rng.ImageRNG) -> None:
-        self.noises = noises
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
-
-    def randn_like(self, x: torch.Tensor) -> torch.Tensor:
-        del x
-        return self.noises.next()
-
-
-def _brownian(size: Any, dtype: torch.dtype, device: Any, seed: int) -> torch.Tensor:
+def _brownian(size: Any, dtype: torch.dtype, device: Any, seed: int) -> Tensor:
     return rng.randn_local(seed, size).to(device=device, dtype=dtype)
 
 
@@ -134,19 +105,14 @@ torchsde._brownian.brownian_interval._randn = _brownian
 
 
 class Sampler:
-    """Made anew for each batch and pass. `sampler_extra_args` is handed to the denoiser's `forward` as keywords at
-    every call.
-    """
+    """Made anew for each batch and pass. `sampler_extra_args` goes to the denoiser's `forward` at every call."""
 
-    model_wrap: Any
+    model_wrap: Any = None
     model_wrap_cfg: Any = None
-    p: Any = None
     config: Any = None
     last_latent: Any = None
     stop_at: int | None = None
-    eta: Any = None
     eta_option_field, eta_infotext_field, eta_default = "eta_ancestral", "Eta", 1.0
-    s_min_uncond: float = 0.0
 
     def __init__(self, funcname: Any) -> None:
         self.funcname = self.func = funcname
@@ -159,7 +125,6 @@ class Sampler:
         if self.stop_at is not None and d["i"] > self.stop_at:
             raise InterruptedException
         state.sampling_step = d["i"]
-        shared.total_tqdm.update()
 
     def launch_sampling(self, steps: int, func: Callable[[], Any]) -> Any:
         """`func()`, or the last latent where it was interrupted."""
@@ -175,31 +140,25 @@ class Sampler:
         denoiser.p, denoiser.step = p, 0
         for name in ("mask", "nmask", "image_cfg_scale"):
             setattr(denoiser, name, getattr(p, name, None))
-        k_diffusion.sampling.torch = _Torch(p.rng)
-        self.s_min_uncond = getattr(p, "s_min_uncond", 0.0)
+        # what draws noise in k-diffusion draws from the request's seeds
+        own = {"randn_like": lambda x: p.rng.next()}
+        k_diffusion.sampling.torch = SimpleNamespace(**{**vars(torch), **own})
+        self.s_min_uncond = opts.s_min_uncond if p.s_min_uncond is None else p.s_min_uncond
         self.eta = getattr(opts, self.eta_option_field) if p.eta is None else p.eta
         taken, found = inspect.signature(self.func).parameters, {}
         if "eta" in taken:
             found["eta"] = self.eta
             if self.eta != self.eta_default:
                 p.extra_generation_params[self.eta_infotext_field] = self.eta
-        return {**found, **self._churn(p, taken)}
-
-    def _churn(self, p: Any, taken: Any) -> dict[str, Any]:
-        """Settings that are not k-diffusion's defaults win over the request's fields."""
-        unchanged, found = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": float("inf"), "s_noise": 1.0}, {}
-        for name in (name for name in self.extra_params if name in taken):
-            wanted = getattr(opts, name) or unchanged[name]
-            if wanted != unchanged[name]:
-                setattr(p, name, wanted)
-                p.extra_generation_params[f"Sigma {name[2:]}"] = wanted
-            found[name] = getattr(p, name)
+        for name, default in {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": float("inf"), "s_noise": 1.0}.items():
+            if name in taken and name in self.extra_params:
+                found[name] = getattr(opts, name) or default
+                if found[name] != default:
+                    p.extra_generation_params[f"Sigma {name[2:]}"] = found[name]
         return found
 
-    def create_noise_sampler(self, x: torch.Tensor, sigmas: torch.Tensor, p: Any) -> Any:
-        """Brownian noise, one tree an image, so that batches change nothing. Spans the whole schedule, img2img's unused
-        part included.
-        """
+    def create_noise_sampler(self, x: Tensor, sigmas: Tensor, p: Any) -> Any:
+        """Brownian noise over the whole schedule, one tree an image, so that batches change nothing."""
         if opts.no_dpmpp_sde_batch_determinism:
             return None
         batch = slice(p.iteration * p.batch_size, (p.iteration + 1) * p.batch_size)
@@ -213,15 +172,10 @@ class Sampler:
             notes["Discard penultimate sigma"] = True
         return bool(opts.always_discard_next_to_last_sigma)
 
-    def _run(
-        self, p: Any, steps: int, start: torch.Tensor, conds: tuple[Any, Any, Any], offered: dict[str, Any]
-    ) -> Any:
-        """The function over `start`, with those of the offered arguments that it takes.
-
-        Args:
-            conds: of the prompt, of the negative prompt, of the picture.
-        """
-        arguments, taken = self.initialize(p), inspect.signature(self.func).parameters
+    def _run(self, p: Any, steps: int, begin: Start, conds: tuple[Any, Any, Any]) -> Any:
+        """The function, with those offered arguments that it takes; `conds`: of prompt, negative prompt and picture."""
+        (start, offered), arguments = begin, self.initialize(p)
+        taken = inspect.signature(self.func).parameters
         arguments.update((name, value) for name, value in offered.items() if name in taken)
         cond, uncond, picture = conds
         self.sampler_extra_args = {"cond": cond, "uncond": uncond, "image_cond": picture}
@@ -234,27 +188,24 @@ class Sampler:
                 p.extra_generation_params["Pad conds"] = True
         return latents
 
-    def sample(
-        self,
-        p: Any,
-        x: torch.Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Any = None,
-    ) -> Any:
-        """Latents [B, 4, h, w] from noise x of that shape."""
+    def _from_noise(self, p: Any, x: Tensor, steps: int) -> Start:
         raise NotImplementedError
 
+    def _from_latents(self, p: Any, x: Tensor, noise: Tensor, total: int, run: int) -> Start:
+        raise NotImplementedError
+
+    def sample(self, p, x, conditioning, unconditional_conditioning, steps=None, image_conditioning=None) -> Any:
+        """Latents [B, 4, h, w] from noise x of that shape."""
+        count = steps or p.steps
+        begin = self._from_noise(p, x, count)
+        self.last_latent = begin[0]
+        return self._run(p, count, begin, (conditioning, unconditional_conditioning, image_conditioning))
+
     def sample_img2img(
-        self,
-        p: Any,
-        x: torch.Tensor,
-        noise: torch.Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Any = None,
+        self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None
     ) -> Any:
         """The same from latents x with noise on them."""
-        raise NotImplementedError
+        total, run = setup_img2img_steps(p, steps)
+        begin = self._from_latents(p, x, noise, total, run)
+        self.model_wrap_cfg.init_latent = self.last_latent = x
+        return self._run(p, run + 1, begin, (conditioning, unconditional_conditioning, image_conditioning))

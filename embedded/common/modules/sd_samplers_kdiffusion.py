@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from k_diffusion import sampling
+from torch import Tensor
 
 from modules import devices, sd_denoisers, sd_samplers_common, sd_schedulers
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
@@ -30,17 +31,14 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
     denoiser_class: type[CFGDenoiser] = CFGDenoiserKDiffusion
 
     def __init__(self, funcname: Any, sd_model: Any, options: dict[str, Any] | None = None) -> None:
-        del sd_model, options
         super().__init__(funcname)
         if isinstance(funcname, str):
             self.func, self.extra_params = getattr(sampling, funcname), sampler_extra_params.get(funcname, [])
         self.model_wrap_cfg = self.denoiser_class(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
 
-    def get_sigmas(self, p: Any, steps: int) -> torch.Tensor:
-        """Sigmas [steps + 1] for this request; `p.sampler_noise_scheduler_override(steps)` replaces every named
-        schedule.
-        """
+    def get_sigmas(self, p: Any, steps: int) -> Tensor:
+        """Sigmas [steps + 1]; `p.sampler_noise_scheduler_override(steps)` replaces every named schedule."""
         discard = self._discards_second_last(p.extra_generation_params)
         count = steps + 1 if discard else steps
         if p.sampler_noise_scheduler_override:
@@ -53,30 +51,21 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             sigmas = self._scheduled(p, schedule, count) if named else self.model_wrap.get_sigmas(count)
         return (torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas).cpu()
 
-    def _scheduled(self, p: Any, schedule: Any, n: int) -> torch.Tensor:
-        """Sigmas of a named schedule, with the settings' bounds and rho; what differs from the defaults goes into the
-        infotext.
-        """
+    def _scheduled(self, p: Any, schedule: Any, n: int) -> Tensor:
+        """Sigmas of a named schedule, which goes into the infotext."""
         notes, trained = p.extra_generation_params, self.model_wrap.sigmas
         if not p.is_hr_pass:
             notes["Schedule type"] = schedule.label
         elif notes.get("Schedule type") != schedule.label:
             notes["Hires schedule type"] = schedule.label
-        low, high = trained[0].item(), trained[-1].item()
-        given: dict[str, Any] = {"sigma_min": low, "sigma_max": high}
+        given: dict[str, Any] = {"sigma_min": trained[0].item(), "sigma_max": trained[-1].item()}
         if opts.use_old_karras_scheduler_sigmas:
             given = {"sigma_min": 0.1, "sigma_max": 10}
-        usual = {"sigma_min": low, "sigma_max": high, "rho": schedule.default_rho}
-        for name, default in usual.items():
-            wanted = getattr(opts, name)
-            if wanted not in (0, default) and default != -1:
-                given[name] = wanted
-                notes[f"Schedule {name.replace('sigma_', '')}{' sigma' if '_' in name else ''}"] = wanted
         if schedule.need_inner_model:
             given["inner_model"] = self.model_wrap
         return schedule.function(n=n, device=devices.cpu, **given)
 
-    def _offered(self, p: Any, x: torch.Tensor, sigmas: torch.Tensor, whole: torch.Tensor) -> dict[str, Any]:
+    def _offered(self, p: Any, x: Tensor, sigmas: Tensor, whole: Tensor) -> dict[str, Any]:
         """Arguments of k-diffusion's functions over the sigmas that run, which are the end of the whole schedule."""
         options = self.config.options
         offered = {"sigmas": sigmas, "n": len(sigmas) - 1, "sigma_min": sigmas[-2:][0], "sigma_max": sigmas[0]}
@@ -84,45 +73,20 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             offered["noise_sampler"] = self.create_noise_sampler(x, whole, p)
         return offered | {name: options[name] for name in ("solver_type",) if name in options}
 
-    def sample_img2img(
-        self,
-        p: Any,
-        x: torch.Tensor,
-        noise: torch.Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Any = None,
-    ) -> Any:
-        total, run = sd_samplers_common.setup_img2img_steps(p, steps)
+    def _from_latents(self, p: Any, x: Tensor, noise: Tensor, total: int, run: int) -> Any:
         whole = self.get_sigmas(p, total)
         sigmas = whole[total - run - 1 :]
-        offered = self._offered(p, x, sigmas, whole)
-        self.model_wrap_cfg.init_latent = self.last_latent = x
-        conds = (conditioning, unconditional_conditioning, image_conditioning)
-        return self._run(p, run + 1, x + noise * sigmas[0], conds, offered)
+        return x + noise * sigmas[0], self._offered(p, x, sigmas, whole)
 
-    def sample(
-        self,
-        p: Any,
-        x: torch.Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Any = None,
-    ) -> Any:
-        count = steps or p.steps
-        sigmas = self.get_sigmas(p, count)
+    def _from_noise(self, p: Any, x: Tensor, steps: int) -> sd_samplers_common.Start:
+        sigmas, trained = self.get_sigmas(p, steps), self.model_wrap.sigmas
         level = sigmas[0]
         if opts.sgm_noise_multiplier:
             p.extra_generation_params["SGM noise multiplier"] = True
             level = torch.sqrt(1.0 + level**2.0)
-        start = self.last_latent = x * level
-        trained = self.model_wrap.sigmas
-        offered = self._offered(p, start, sigmas, sigmas) | {"n": count}
-        offered |= {"sigma_min": trained[0].item(), "sigma_max": trained[-1].item()}
-        conds = (conditioning, unconditional_conditioning, image_conditioning)
-        return self._run(p, count, start, conds, offered)
+        start = x * level
+        offered = self._offered(p, start, sigmas, sigmas) | {"n": steps}
+        return start, offered | {"sigma_min": trained[0].item(), "sigma_max": trained[-1].item()}
 
 
 _KARRAS, _EXPONENTIAL = {"scheduler": "karras"}, {"scheduler": "exponential"}
@@ -151,4 +115,3 @@ samplers_data_k_diffusion = sd_samplers_common.offered(
         "DPM adaptive": ("sample_dpm_adaptive", "k_dpm_ad", _ENSD),
     },
 )
-k_diffusion_samplers_map = {sampler.name: sampler for sampler in samplers_data_k_diffusion}

@@ -17,9 +17,7 @@ class Scheduler:
     name: str
     label: str
     function: Callable[..., torch.Tensor] | None
-    default_rho: float = -1
     need_inner_model: bool = False
-    aliases: list[str] | None = None
 
 
 def to_d(x: torch.Tensor, sigma: Any, denoised: torch.Tensor) -> torch.Tensor:
@@ -28,11 +26,6 @@ def to_d(x: torch.Tensor, sigma: Any, denoised: torch.Tensor) -> torch.Tensor:
 
 
 sampling.to_d = to_d
-
-
-def uniform(n: int, sigma_min: float, sigma_max: float, inner_model: Any, device: torch.device) -> torch.Tensor:
-    """Evenly spaced timesteps."""
-    return inner_model.get_sigmas(n).to(device)
 
 
 def sgm_uniform(n: int, sigma_min: float, sigma_max: float, inner_model: Any, device: torch.device) -> torch.Tensor:
@@ -51,11 +44,9 @@ def simple(n: int, sigma_min: float, sigma_max: float, inner_model: Any, device:
 
 schedulers = [
     Scheduler("automatic", "Automatic", None),
-    Scheduler("uniform", "Uniform", uniform, need_inner_model=True),
-    Scheduler("karras", "Karras", sampling.get_sigmas_karras, default_rho=7.0),
+    Scheduler("karras", "Karras", sampling.get_sigmas_karras),
     Scheduler("exponential", "Exponential", sampling.get_sigmas_exponential),
-    Scheduler("polyexponential", "Polyexponential", sampling.get_sigmas_polyexponential, default_rho=1.0),
-    Scheduler("sgm_uniform", "SGM Uniform", sgm_uniform, need_inner_model=True, aliases=["SGMUniform"]),
+    Scheduler("sgm_uniform", "SGM Uniform", sgm_uniform, need_inner_model=True),
     Scheduler("simple", "Simple", simple, need_inner_model=True),
     *(Scheduler(*row, need_inner_model=True) for row in model_handling.SCHEDULES),
 ]

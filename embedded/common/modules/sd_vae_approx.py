@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from embedded.networks.previews import VAEApprox
-from modules import devices, model_handling, preview_files
+from modules import devices, model_handling, paths_internal
 
 # The colour in -1..1 of a latent pixel as a sum over its four channels: least squares over Stable Diffusion 1.x's
 # autoencoder, as previews have used them since the first WebUIs, and over the trained pair's (pair/previews.json).
@@ -24,7 +26,7 @@ def model() -> VAEApprox:
     """[B, 4, h, w] to pictures [B, 3, 2 h, 2 w] in -1..1."""
     if not sd_vae_approx_models:
         network = VAEApprox()
-        path = preview_files.path_of("VAE-approx", "model.pt")
+        path = os.path.join(paths_internal.default_ckpt_dir, "VAE-approx", "model.pt")
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         sd_vae_approx_models["model.pt"] = network.eval().to(devices.device, devices.dtype)
     return sd_vae_approx_models["model.pt"]

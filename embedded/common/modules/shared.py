@@ -1,11 +1,8 @@
-"""State that every part of the WebUI reads from one place. `shared_init.initialize` fills it; `sd_model` loads on first
-use.
-"""
+"""State that every part of the WebUI reads from one place; `sd_model` loads on first use."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable
 from types import ModuleType
@@ -18,25 +15,19 @@ from modules import options, paths_internal, shared_cmd_options
 if TYPE_CHECKING:
     import torch
 
-    from modules import shared_init, shared_state
+    from modules import shared_state
 
-OptionInfo = options.OptionInfo
-options_section = options.options_section
 cmd_opts = shared_cmd_options.cmd_opts
 config_filename = cmd_opts.ui_settings_file
 script_path = paths_internal.script_path
 data_path = cmd_opts.data_dir
 
 device: torch.device
-weight_load_location: str | None = None
 parallel_processing_allowed = True
 demo: gr.Blocks | None = None
 state: shared_state.State
-total_tqdm: shared_state.TotalTQDM
-options_templates: dict[str, options.OptionInfo] = {}
+total_tqdm: Any
 opts: options.Options
-prompt_styles: shared_init.NoStyles
-sd_upscalers: list[Any] = []
 # Fonts by name alone: gradio's own are fetched from the net.
 gradio_theme = gr.themes.Default(
     font=["Source Sans Pro", "ui-sans-serif", "system-ui", "sans-serif"],
@@ -51,18 +42,10 @@ latent_upscale_modes: dict[str, dict[str, Any]] = {
 }
 
 
-def natural_sort_key(s: str) -> list[tuple[int, str]]:
-    """Numbers in it count as numbers: model2 comes before model10."""
-    return [(int(digits or -1), text.lower()) for digits, text in re.findall(r"(\d+)|(\D+)", s)]
-
-
-def walk_files(path: str, allowed_extensions: Iterable[str] | None = None) -> list[str]:
-    """Files below a folder with one of these endings, links followed, in natural order."""
+def walk_files(path: str, allowed_extensions: Iterable[str]) -> list[str]:
+    """Files below a folder with one of these endings, links followed."""
     found = (os.path.join(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
-    if allowed_extensions is not None:
-        endings = tuple(allowed_extensions)
-        found = (file for file in found if file.lower().endswith(endings))
-    return sorted(found, key=natural_sort_key)
+    return sorted(file for file in found if file.lower().endswith(tuple(allowed_extensions)))
 
 
 class _Shared(ModuleType):

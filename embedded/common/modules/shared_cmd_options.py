@@ -1,6 +1,4 @@
-"""The command line: options of the hosts that extensions or tests ask for, and a few of the embedded WebUI's own.
-Unknown ones are passed over, as the hosts know many more.
-"""
+"""The command line. Unknown options are passed over, as the hosts know many more."""
 
 from __future__ import annotations
 
@@ -14,40 +12,31 @@ from modules.paths_internal import default_ckpt_dir, default_data_dir
 
 parser = argparse.ArgumentParser(prog="python -m embedded", description=f"The embedded WebUI, flavour {flavour.NAME}.")
 
-_own = parser.add_argument_group("embedded")
-_own.add_argument("--extensions-dir", "--extensions", help="folder with further extensions")
-_own.add_argument("--default-config", help="ldm yaml of checkpoints that have none beside")
-_own.add_argument("--without-self", action="store_true", help="do not load this checkout as an extension")
-_own.add_argument("--listen-timeout", type=float, help="stop the server after this many seconds")
-_own.add_argument("--threads", type=int, help="torch CPU threads (image bytes depend on it)")
-
-_folders = parser.add_argument_group("folders")
-_folders.add_argument("--data-dir", help="folder for settings, models and pictures")
-_folders.add_argument("--ckpt-dir", help="folder with checkpoints; by default the trained pair")
-_folders.add_argument("--ckpt", help="one checkpoint file, listed and loaded first")
-for _name in ("lora-dir", "vae-dir", "embeddings-dir", "ui-settings-file", "ui-config-file"):
-    _folders.add_argument(f"--{_name}")
-
-_server = parser.add_argument_group("server")
-_server.add_argument("--port", type=int)
-_server.add_argument("--server-name")
-_server.add_argument("--subpath")
-_server.add_argument("--nowebui", action="store_true", help="API alone, without the page")
-_server.add_argument("--api-auth", help="user:password of the API, several with commas")
-_server.add_argument("--gradio-auth", help="the same of the page")
-_server.add_argument("--cors-allow-origins", help="who else may ask, with commas")
-_server.add_argument("--cors-allow-origins-regex")
-for _name in ("listen", "share", "autolaunch", "api-server-stop"):
-    _server.add_argument(f"--{_name}", action="store_true")
-
-_run = parser.add_argument_group("running")
-_run.add_argument("--precision", choices=["full", "half", "autocast"], default="autocast")
-_run.add_argument("--use-cpu", nargs="+", default=[], type=str.lower)
+for _name, _help in {
+    "default-config": "ldm yaml of checkpoints that have none beside",
+    "data-dir": "folder for settings, models and pictures",
+    "ckpt-dir": "folder with checkpoints; by default the trained pair",
+    "ckpt": "one checkpoint file, listed and loaded first",
+    "lora-dir": "folder with LoRAs",
+    "vae-dir": "folder with VAEs",
+    "embeddings-dir": "a folder that extensions ask for",
+    "ui-settings-file": "the settings, config.json in the data folder",
+    "ui-config-file": "a file of the hosts that extensions ask for",
+    "server-name": "the address to listen at",
+    "api-auth": "user:password of the API, several with commas",
+    "gradio-auth": "the same of the page",
+}.items():
+    parser.add_argument(f"--{_name}", help=_help)
 for _name in (
-    "no-half", "no-half-vae", "upcast-sampling", "medvram", "medvram-sdxl", "lowvram", "opt-channelslast",
-    "disable-nan-check", "skip-load-model-at-start", "no-prompt-history", "hide-ui-dir-config",
-):  # fmt: skip
-    _run.add_argument(f"--{_name}", action="store_true")
+    *("without-self", "nowebui", "listen", "api-server-stop", "no-half", "no-half-vae", "upcast-sampling", "medvram"),
+    *("medvram-sdxl", "lowvram", "disable-nan-check", "skip-load-model-at-start", "hide-ui-dir-config"),
+):
+    parser.add_argument(f"--{_name}", action="store_true")
+parser.add_argument("--extensions-dir", "--extensions", help="folder with further extensions")
+parser.add_argument("--threads", type=int, help="torch CPU threads (image bytes depend on it)")
+parser.add_argument("--port", type=int)
+parser.add_argument("--precision", choices=["full", "half", "autocast"], default="autocast")
+parser.add_argument("--use-cpu", nargs="+", default=[], type=str.lower)
 flavour.add_arguments(parser)
 
 

@@ -11,9 +11,7 @@ from modules import devices, errors, shared
 
 
 class State:
-    """Counts steps of the sampling and jobs (passes of batches) of the request. Whoever samples looks at `interrupted`
-    and `skipped`, whoever goes from batch to batch at `stopping_generation`.
-    """
+    """Counts of steps and jobs, and flags: samplers look at `interrupted` and `skipped`, batches at the third."""
 
     job = ""
     job_timestamp = "0"
@@ -75,27 +73,19 @@ class State:
         self._commands.put(command)
 
     def wait_for_server_command(self) -> str:
-        while True:
-            try:
-                return self._commands.get(timeout=5)  # an endless wait hears no Ctrl+C on Windows
-            except queue.Empty:
-                continue
+        while self._commands.empty():
+            time.sleep(0.2)  # an endless wait hears no Ctrl+C on Windows
+        return self._commands.get()
 
     def set_current_image(self) -> None:
-        """A preview, if enough steps were made since the last: a run of 4 steps has none."""
-        period = shared.opts.show_progress_every_n_steps
-        wanted = shared.opts.live_previews_enable and shared.parallel_processing_allowed and period > 0
-        if wanted and self.sampling_step >= self.current_image_sampling_step + period:
-            self.do_set_current_image()
+        """A preview of the first picture, if enough steps were made since the last: a run of 4 steps has none."""
+        from modules import sd_samplers_common
 
-    def do_set_current_image(self) -> None:
-        from modules import sd_samplers
-
-        if self.current_latent is None:
+        due = self.sampling_step >= self.current_image_sampling_step + 10
+        if not (due and shared.parallel_processing_allowed) or self.current_latent is None:
             return
-        decode = sd_samplers.samples_to_image_grid if shared.opts.show_progress_grid else sd_samplers.sample_to_image
         try:
-            self.assign_current_image(decode(self.current_latent))
+            self.assign_current_image(sd_samplers_common.single_sample_to_image(self.current_latent[0]))
         except Exception as fault:  # the model may be changing right now
             errors.display(fault, "making a preview")
         else:
@@ -104,16 +94,3 @@ class State:
     def assign_current_image(self, image: Any) -> None:
         self.current_image = image
         self.id_live_preview += 1
-
-
-class TotalTQDM:
-    """The hosts' progress bar in the console over a whole job, which is not drawn here."""
-
-    def update(self) -> None:
-        """A step was made."""
-
-    def updateTotal(self, new_total: int) -> None:
-        """The job has other steps than it was begun with."""
-
-    def clear(self) -> None:
-        """The job is over."""

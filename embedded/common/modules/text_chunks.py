@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from modules.shared import opts
-
 _TOKENS = re.compile(r"\\[()\[\]\\]|\\|[(\[]|:\s*(?P<weight>[+-]?[.\d]+)\s*\)|[)\]]|[^\\()\[\]:]+|:")
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
 _FACTORS = {"(": 1.1, "[": 1 / 1.1}
-_COMMA_REACH = 20
-"""How many tokens a full chunk may be shortened by to end at a comma."""
 
 
 def parse_prompt_attention(text: str) -> list[list[Any]]:
@@ -50,23 +46,14 @@ def parse_prompt_attention(text: str) -> list[list[Any]]:
     for bracket, starts in still_open.items():
         for start in starts:
             weigh(start, _FACTORS[bracket])
-    merged: list[list[Any]] = []
-    for piece in pieces:
-        if merged and merged[-1][1] == piece[1]:
-            merged[-1][0] += piece[0]
-        else:
-            merged.append(piece)
-    return merged or [["", 1.0]]
+    groups = [(weight, list(same)) for weight, same in itertools.groupby(pieces, lambda piece: piece[1])]
+    return [["".join(text for text, _ in same), weight] for weight, same in groups] or [["", 1.0]]
 
 
 def weighed(z: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """The encoder's output [B, T, D] times the words' weights [B, T]; its mean over the whole batch is kept, but for
-    the setting "No norm".
-    """
-    if opts.emphasis in ("None", "Ignore"):
-        return z
+    """The encoder's output [B, T, D] times the words' weights [B, T]; its mean over the whole batch is kept."""
     mean, z = z.mean(), z * weights.unsqueeze(-1)
-    return z if opts.emphasis == "No norm" else z * (mean / z.mean())
+    return z * (mean / z.mean())
 
 
 @dataclass
@@ -75,12 +62,6 @@ class PromptChunk:
 
     tokens: list[int] = field(default_factory=list)
     multipliers: list[float] = field(default_factory=list)
-
-    def cut(self, length: int) -> PromptChunk:
-        """What is beyond `length`, taken off."""
-        rest = PromptChunk(self.tokens[length:], self.multipliers[length:])
-        del self.tokens[length:], self.multipliers[length:]
-        return rest
 
 
 class ChunkedText:
@@ -97,13 +78,8 @@ class ChunkedText:
         """Tokens [B, 77] to [B, 77, D]."""
         raise NotImplementedError
 
-    def get_target_prompt_token_count(self, token_count: int) -> int:
-        """The length of all chunks that so many tokens need; at least one."""
-        return self.chunk_length * max(1, math.ceil(token_count / self.chunk_length))
-
-    def tokenize_line(self, line: str) -> tuple[list[PromptChunk], int]:
-        """(its chunks, its tokens with those that fill up all chunks but the last)."""
-        pieces = [[line, 1.0]] if opts.emphasis == "None" else parse_prompt_attention(line)
+    def tokenize_line(self, line: str) -> list[PromptChunk]:
+        pieces = parse_prompt_attention(line)
         chunks = [PromptChunk()]
         for (text, weight), tokens in zip(pieces, self.tokenize([text for text, _ in pieces]), strict=True):
             if weight == -1 and text == "BREAK":
@@ -111,25 +87,14 @@ class ChunkedText:
                 continue
             for token in tokens:
                 if len(chunks[-1].tokens) == self.chunk_length:
-                    chunks.append(self._carried_over(chunks[-1]) if token != self.comma_token else PromptChunk())
+                    chunks.append(PromptChunk())
                 chunks[-1].tokens.append(token)
                 chunks[-1].multipliers.append(weight)
-        if len(chunks) > 1 and not chunks[-1].tokens:
-            chunks.pop()
-        return chunks, self.chunk_length * (len(chunks) - 1) + len(chunks[-1].tokens)
-
-    def _carried_over(self, full: PromptChunk) -> PromptChunk:
-        """Words behind the last comma, where that is near."""
-        behind = full.tokens[::-1].index(self.comma_token) if self.comma_token in full.tokens else _COMMA_REACH
-        return full.cut(self.chunk_length - behind) if behind < _COMMA_REACH else PromptChunk()
-
-    def process_texts(self, texts: list[str]) -> tuple[list[list[PromptChunk]], int]:
-        known = {line: self.tokenize_line(line) for line in texts}
-        return [known[line][0] for line in texts], max((count for _, count in known.values()), default=0)
+        return chunks[:-1] if len(chunks) > 1 and not chunks[-1].tokens else chunks
 
     def encode(self, texts: list[str]) -> torch.Tensor:
         """[B, 77 n, D], n the chunks of the longest text."""
-        lines, _ = self.process_texts(texts)
+        lines = [self.tokenize_line(text) for text in texts]
         columns = [[line[i] if i < len(line) else PromptChunk() for line in lines] for i in range(max(map(len, lines)))]
         return torch.hstack([self._encoded(column) for column in columns])
 

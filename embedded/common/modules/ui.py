@@ -17,7 +17,6 @@ from modules import (
     shared,
     ui_gradio_extensions,
 )
-from modules.infotext_utils import Sending
 from modules.shared import opts
 from modules.ui_common import create_refresh_button, plaintext_to_html
 from modules.ui_tabs import Img2Img, Txt2Img
@@ -46,9 +45,7 @@ def create_ui() -> gr.Blocks:
 
 
 def checkpoint_list(elem_id: str) -> None:
-    """The list of checkpoints above the tabs; a choice is loaded at once. The hidden text box
-    holds all settings, and is written to once one was stored.
-    """
+    """The list of checkpoints above the tabs; a choice is loaded at once."""
 
     def choices() -> dict[str, Any]:
         return {"choices": sd_models.checkpoint_tiles()}
@@ -58,14 +55,14 @@ def checkpoint_list(elem_id: str) -> None:
         opts.save(shared.config_filename)
         return gr.update(value=opts.sd_model_checkpoint), opts.dumpjson()
 
-    listed = gr.Dropdown(
-        label="Stable Diffusion checkpoint", value=lambda: opts.sd_model_checkpoint, elem_id=elem_id, **choices()
-    )
+    given = {"label": "Stable Diffusion checkpoint", "value": lambda: opts.sd_model_checkpoint, **choices()}
+    listed = gr.Dropdown(elem_id=elem_id, **given)
     create_refresh_button(listed, sd_models.list_models, choices, f"refresh_{elem_id}")
     listed.change(fn=choose, inputs=[listed], outputs=[listed, settings_box()])
 
 
 def settings_box() -> gr.Textbox:
+    """Holds all settings, and is written to once one was stored."""
     return gr.Textbox(value=lambda: opts.dumpjson(), visible=False, elem_id="settings_json")
 
 
@@ -79,7 +76,7 @@ def _png_info() -> gr.Blocks:
             with gr.Row():
                 for target in ("txt2img", "img2img", "inpaint"):
                     button = gr.Button(f"Send to {target}", elem_id=f"{target}_tab")
-                    infotext_utils.send(Sending(button, target, text, picture))
+                    infotext_utils.sends(button, target, text, picture)
         picture.change(fn=_texts_of, inputs=[picture], outputs=[text, shown])
     return block
 
@@ -87,6 +84,5 @@ def _png_info() -> gr.Blocks:
 def _texts_of(picture: Any) -> tuple[str, str]:
     if picture is None:
         return "", ""
-    infotext, others = images.read_info_from_image(picture)
-    parts = [f"<h4>{name}</h4>{plaintext_to_html(str(value))}" for name, value in others.items()]
-    return infotext or "", "".join([plaintext_to_html(infotext or "This picture holds no infotext."), *parts])
+    infotext, _ = images.read_info_from_image(picture)
+    return infotext or "", plaintext_to_html(infotext or "This picture holds no infotext.")

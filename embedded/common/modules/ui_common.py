@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -19,12 +17,7 @@ def plaintext_to_html(text: str, classname: str = "plain") -> str:
     return f"<p class='{classname}'>" + "<br>\n".join(html.escape(text).split("\n")) + "</p>"
 
 
-def create_refresh_button(
-    refresh_component: Any,
-    refresh_method: Callable[[], Any],
-    refreshed_args: Callable[[], dict[str, Any]] | dict[str, Any],
-    elem_id: str,
-) -> ToolButton:
+def create_refresh_button(refresh_component, refresh_method, refreshed_args, elem_id) -> ToolButton:
     """A button that calls `refresh_method` and then gives the component, or each of several, these arguments anew."""
     shown = refresh_component if isinstance(refresh_component, list) else [refresh_component]
 
@@ -55,19 +48,4 @@ class OutputPanel:
             self.infotext = gr.HTML(elem_id=f"html_info_{tab}", elem_classes="infotext")
             self.html_log = gr.HTML(elem_id=f"html_log_{tab}", elem_classes="html-log")
             self.generation_info = gr.Textbox(visible=False, elem_id=f"generation_info_{tab}")
-            chosen = gr.Button(visible=False, elem_id=f"{tab}_generation_info_button")
         self.outputs = [self.gallery, self.generation_info, self.infotext, self.html_log]
-        chosen.click(
-            fn=_infotext_of,
-            _js="(info, shown) => [info, selectedNumber()]",
-            inputs=[self.generation_info, self.infotext],
-            outputs=[self.infotext],
-            show_progress=False,
-        )
-
-
-def _infotext_of(generation_info: str, number: Any) -> Any:
-    """Of the picture that is chosen in the gallery."""
-    texts = json.loads(generation_info)["infotexts"] if generation_info else []
-    is_known = isinstance(number, int) and 0 <= number < len(texts)
-    return plaintext_to_html(texts[number]) if is_known else gr.update()

@@ -1,12 +1,9 @@
-"""Components that fit into forms. Each shows the arguments of gradio's own, by which gradio 4 tells what to send to the
-page.
-"""
+"""Components with the arguments of gradio's own, by which gradio 4 tells what to send to the page."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from types import TracebackType
 from typing import Any
 
 import gradio as gr
@@ -34,12 +31,7 @@ class FormRow(gr.Row):
 
 
 class InputAccordion(gr.Checkbox):
-    """An accordion whose state is a value: True where it is open.
-
-    It is a hidden checkbox "<elem_id>-checkbox" and an accordion "<elem_id>" that the page's JavaScript keeps alike; as
-    an argument of a script it is the checkbox. gradio 4 makes a component of its arguments once more when it is
-    updated: that one is a checkbox alone.
-    """
+    """A hidden checkbox "<elem_id>-checkbox" with an accordion; what gradio 4 makes for updates is a checkbox."""
 
     _numbers = itertools.count()
     _BOX = "-checkbox"
@@ -63,8 +55,8 @@ class InputAccordion(gr.Checkbox):
         self.accordion.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self.accordion.__exit__(kind, value, tb)
+    def __exit__(self, *fault: Any) -> None:
+        self.accordion.__exit__(*fault)
 
     def get_block_name(self) -> str:
         return "checkbox"

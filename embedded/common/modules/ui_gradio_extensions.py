@@ -1,6 +1,4 @@
-"""What the WebUI adds to gradio: scripts and stylesheets in its page, files of pictures with their texts, and that
-every component is announced to scripts. The flavours' `gradio_changes` do the same where the two gradios differ.
-"""
+"""What the WebUI adds to gradio beside the flavours' `gradio_changes`."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import extensions, images, paths_internal, script_callbacks, scripts, shared
+from modules import images, paths_internal, script_callbacks, scripts, shared
 
 _serve = gr.routes.templates.TemplateResponse
 
@@ -53,7 +51,7 @@ def reload_javascript() -> None:
 
 def allowed_paths() -> list[str]:
     """Folders that the page may fetch files from."""
-    folders = [*paths_internal.host_folders, *(known.path for known in extensions.extensions)]
+    folders = [*paths_internal.host_folders, *scripts.extensions]
     return [
         shared.data_path,
         *(str(Path(folder, "javascript")) for folder in folders),

@@ -15,14 +15,11 @@ from copy import copy
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from modules import errors, images, processing, scripts, sd_models, sd_samplers, sd_schedulers, shared
+from modules import errors, images, processing, scripts, sd_models, sd_samplers, shared
 from modules.ui_components import ToolButton
 from PIL import Image
 
-NOTHING, TITLE = "Nothing", "X/Y/Z plot"
-_NUMBER = r"([+-]?\d+(?:\.\d*)?)"
-_RANGE = re.compile(rf"\s*{_NUMBER}\s*-\s*{_NUMBER}\s*(?:\(\s*{_NUMBER}\s*\)|\[\s*(\d+)\s*\])?\s*")
+NOTHING = "Nothing"
 
 
 class AxisOption:
@@ -31,15 +28,7 @@ class AxisOption:
     """
 
     def __init__(
-        self,
-        label: str,
-        type: Any,
-        apply: Callable[[Any, Any, Any], Any],
-        format_value: Callable[[Any, Any, Any], Any] | None = None,
-        confirm: Callable[[Any, list[Any]], Any] | None = None,
-        cost: float = 0.0,
-        choices: Callable[[], list[str]] | None = None,
-        prepare: Callable[[str], list[str]] | None = None,
+        self, label, type, apply, format_value=None, confirm=None, cost=0.0, choices=None, prepare=None
     ) -> None:
         self.label, self.type, self.apply, self.confirm = label, type, apply, confirm
         self.format_value = format_value or (lambda p, axis, value: f"{label}: {value}")
@@ -58,11 +47,8 @@ def _field(name: str) -> Callable[[Any, Any, Any], None]:
     return lambda cell, value, _values: setattr(cell, name, value)
 
 
-def _setting(name: str) -> Callable[[Any, Any, Any], None]:
-    def apply(cell: Any, value: Any, _values: Any) -> None:
-        cell.override_settings = {**cell.override_settings, name: value}
-
-    return apply
+def _checkpoint(cell: Any, value: str, _values: Any) -> None:
+    cell.override_settings = {**cell.override_settings, "sd_model_checkpoint": value}
 
 
 def _replace_text(cell: Any, text: str, texts: list[str]) -> None:
@@ -70,24 +56,13 @@ def _replace_text(cell: Any, text: str, texts: list[str]) -> None:
         setattr(cell, name, getattr(cell, name).replace(texts[0], text))
 
 
-def _known(names: Callable[[], list[str]]) -> Callable[[Any, list[str]], None]:
-    def confirm(_p: Any, values: list[str]) -> None:
-        if unknown := [value for value in values if value not in names()]:
-            raise RuntimeError(f"Not known: {', '.join(unknown)}")
-
-    return confirm
-
-
 def _confirm_models(_p: Any, names: list[str]) -> None:
-    missing = [name for name in names if name != "None" and sd_models.get_closet_checkpoint_match(name) is None]
-    if missing:
-        raise RuntimeError(f"Unknown checkpoint: {', '.join(missing)}")
+    for name in names:
+        if sd_models.get_closet_checkpoint_match(name) is None:
+            raise RuntimeError(f"Unknown checkpoint: {name}")
 
 
-def _schedules() -> list[str]:
-    return [schedule.label for schedule in sd_schedulers.schedulers]
-
-
+_MODELS: dict[str, Any] = {"confirm": _confirm_models, "cost": 1.0}
 axis_options = [
     AxisOption(NOTHING, str, lambda cell, value, values: None, lambda p, axis, value: ""),
     AxisOption("Seed", int, _field("seed")),
@@ -95,115 +70,57 @@ axis_options = [
     AxisOptionTxt2Img("Hires steps", int, _field("hr_second_pass_steps")),
     AxisOption("CFG Scale", float, _field("cfg_scale")),
     AxisOption("Prompt S/R", str, _replace_text),
-    AxisOption(
-        "Sampler",
-        str,
-        _field("sampler_name"),
-        confirm=_known(sd_samplers.visible_sampler_names),
-        choices=sd_samplers.visible_sampler_names,
-    ),
-    AxisOption("Schedule type", str, _field("scheduler"), confirm=_known(_schedules), choices=_schedules),
-    AxisOption(
-        "Checkpoint name",
-        str,
-        _setting("sd_model_checkpoint"),
-        confirm=_confirm_models,
-        cost=1.0,
-        choices=sd_models.checkpoint_tiles,
-    ),
-    AxisOption("Clip skip", int, _setting("CLIP_stop_at_last_layers")),
+    AxisOption("Sampler", str, _field("sampler_name"), choices=sd_samplers.visible_sampler_names),
+    AxisOption("Checkpoint name", str, _checkpoint, choices=sd_models.checkpoint_tiles, **_MODELS),
     AxisOption("Denoising", float, _field("denoising_strength")),
-    AxisOption(
-        "Refiner checkpoint",
-        str,
-        _field("refiner_checkpoint"),
-        confirm=_confirm_models,
-        cost=1.0,
-        choices=lambda: ["None", *sd_models.checkpoint_tiles()],
-    ),
+    AxisOption("Refiner checkpoint", str, _field("refiner_checkpoint"), choices=sd_models.checkpoint_tiles, **_MODELS),
     AxisOption("Refiner switch at", float, _field("refiner_switch_at")),
 ]
 
 
-def _texts(line: str) -> list[str]:
-    return [text.strip() for row in csv.reader([line], skipinitialspace=True) for text in row]
-
-
-def _expanded(text: str, kind: type) -> list[Any]:
-    """The numbers of "first - last", "first - last (step)" or "first - last [count]"; else the text itself."""
-    found = _RANGE.fullmatch(text)
-    if found is None:
-        return [text]
-    first, last, step = (float(number or 1) for number in found.groups()[:3])
-    count = int(found[4]) if found[4] else math.floor((last - first) / step + 1e-9) + 1
-    numbers = np.linspace(first, last, count) if found[4] else first + step * np.arange(max(count, 0))
-    return [kind(number) for number in numbers.tolist()]
-
-
-class _Along:
-    """One axis of a plot with its values, confirmed."""
-
-    def __init__(self, p: Any, axis: AxisOption, line: str, chosen: list[str], csv_mode: bool) -> None:
-        self.axis = axis
-        if axis.label == NOTHING:
-            self.values: list[Any] = [""]
-            return
-        given = chosen if axis.choices and not csv_mode else (axis.prepare or _texts)(line)
-        if axis.type in (int, float) and axis.prepare is None:
-            given = [number for text in given for number in _expanded(text, axis.type)]
-        self.values = [axis.type(value) for value in given]
-        if axis.confirm is not None:
-            axis.confirm(p, self.values)
-
-    def legends(self, p: Any) -> list[list[images.GridAnnotation]]:
-        return [[images.GridAnnotation(str(self.axis.format_value(p, self.axis, value)))] for value in self.values]
+def _values(p: Any, axis: AxisOption, line: str, chosen: list[str]) -> list[Any]:
+    """An axis's values, confirmed; of whole numbers "first-last" is a range."""
+    if axis.label == NOTHING:
+        return [""]
+    if axis.choices or axis.prepare:
+        given = axis.prepare(line) if axis.prepare else chosen
+    else:
+        given = [text.strip() for row in csv.reader([line], skipinitialspace=True) for text in row]
+    values = []
+    for text in given:
+        ends = re.fullmatch(r"(\d+)\s*-\s*(\d+)", text) if axis.type is int else None
+        values += range(int(ends[1]), int(ends[2]) + 1) if ends else [axis.type(text)]
+    if axis.confirm is not None:
+        axis.confirm(p, values)
+    return values
 
 
 class Script(scripts.Script):
     def title(self) -> str:
-        return TITLE
+        return "X/Y/Z plot"
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """What the hosts have beyond this is there for its place among the arguments, unseen."""
         self.axes = [x for x in axis_options if type(x) is AxisOption or getattr(x, "is_img2img", None) == is_img2img]
         rows = [component for letter in "xyz" for component in self._row(letter)]
-        boxes = {
-            "draw_legend": ("Draw legend", True),
-            "include_lone_images": ("Include Sub Images", False),
-            "include_sub_grids": ("Include Sub Grids", False),
-            "no_fixed_seeds": ("Keep -1 for seeds", False),
-            **{f"vary_seeds_{letter}": (f"Vary seeds for {letter.upper()}", False) for letter in "xyz"},
-        }
-        with gr.Row():
-            options = [
-                gr.Checkbox(label=label, value=value, elem_id=self.elem_id(name))
-                for name, (label, value) in boxes.items()
-            ]
-        margin = gr.Slider(label="Grid margins (px)", minimum=0, maximum=500, value=0, step=2)
-        return [*rows, *options, margin, gr.Checkbox(label="Use text inputs instead of dropdowns", value=False)]
+        boxes = [gr.Checkbox(place == 0, visible=False) for place in range(7)]
+        return [*rows, *boxes, gr.Number(0, visible=False, precision=0), gr.Checkbox(False, visible=False)]
 
     def _row(self, letter: str) -> list[Any]:
         """Type, typed values and chosen values of one axis; the one of the two that its type wants is shown."""
         labels, name = [axis.label for axis in self.axes], letter.upper()
         with gr.Row():
-            kind = gr.Dropdown(
-                label=f"{name} type",
-                choices=labels,
-                value=labels[0],
-                type="index",
-                elem_id=self.elem_id(f"{letter}_type"),
-            )
+            of_type = {"value": labels[0], "type": "index", "elem_id": self.elem_id(f"{letter}_type")}
+            kind = gr.Dropdown(labels, label=f"{name} type", **of_type)
             typed = gr.Textbox(label=f"{name} values", lines=1, elem_id=self.elem_id(f"{letter}_values"))
             chosen = gr.Dropdown(label=f"{name} values", visible=False, multiselect=True, interactive=True)
             fill = ToolButton("\U0001f4d2", elem_id=f"xyz_grid_fill_{letter}_tool_button", visible=False)
 
         def shown(place: int | None) -> tuple[Any, Any, Any]:
             choices = self.axes[place or 0].choices
-            known = choices() if choices else []
-            return (
-                gr.update(visible=choices is None),
-                gr.update(visible=choices is not None, choices=known, value=[]),
-                gr.update(visible=choices is not None),
-            )
+            visible = gr.update(visible=choices is not None)
+            listed = gr.update(visible=choices is not None, choices=choices() if choices else [], value=[])
+            return gr.update(visible=choices is None), listed, visible
 
         kind.change(fn=shown, inputs=[kind], outputs=[typed, chosen, fill])
         fill.click(fn=lambda place: (self.axes[place].choices or list)(), inputs=[kind], outputs=[chosen])
@@ -232,77 +149,58 @@ class Script(scripts.Script):
         csv_mode: bool,
     ) -> Any:
         """The grid first, then the cells along x, y and z; those of several z are one grid each, side by side in it."""
-        asked = (
-            (x_type, x_values, x_values_dropdown),
-            (y_type, y_values, y_values_dropdown),
-            (z_type, z_values, z_values_dropdown),
-        )
-        if not no_fixed_seeds:
-            processing.fix_seed(p)
+        lines = ((x_values, x_values_dropdown), (y_values, y_values_dropdown), (z_values, z_values_dropdown))
+        processing.fix_seed(p)
         if not shared.opts.return_grid:
             p.batch_size = 1
-        axes = [_Along(p, self.axes[kind or 0], line, chosen, csv_mode) for kind, line, chosen in asked]
-        vary = (vary_seeds_x, vary_seeds_y, vary_seeds_z)
-        cells = _made(p, axes, vary)
-        if not any(cells):
+        axes = [self.axes[kind or 0] for kind in (x_type, y_type, z_type)]
+        values = [_values(p, axis, *line) for axis, line in zip(axes, lines)]
+        cells = _made(p, axes, values)
+        made = [cell for cell in cells if cell is not None]
+        if not made:
             return processing.Processed(p, [])
-        result = copy(next(cell for cell in cells if cell is not None))
-        pictures = _pictures(cells)
-        columns, rows = len(axes[0].values), len(axes[1].values)
-        across, down, along = (axis.legends(p) for axis in axes)
-        if not draw_legend:
-            across, down, along = ([[images.GridAnnotation()] for _ in lines] for lines in (across, down, along))
-        planes = [pictures[i : i + columns * rows] for i in range(0, len(pictures), columns * rows)]
-        subs = [_grid(plane, rows, across, down, margin_size) for plane in planes]
-        grids = [_grid(subs, 1, along, [[images.GridAnnotation()]], 0), *(subs if include_sub_grids else ())]
-        told = [result] * len(grids)
-        result.images = list(grids)
-        if include_lone_images:
-            told += [result if cell is None else cell for cell in cells]
-            result.images += pictures
+        black = Image.new(made[0].images[0].mode, made[0].images[0].size)
+        pictures = [black if cell is None else cell.images[0] for cell in cells]
+        texts = [
+            [axis.format_value(p, axis, v) if draw_legend else "" for v in along] for axis, along in zip(axes, values)
+        ]
+        in_plane = len(values[0]) * len(values[1])
+        planes = [pictures[i : i + in_plane] for i in range(0, len(pictures), in_plane)]
+        grid = _grid([_grid(plane, texts[0], texts[1], margin_size) for plane in planes], texts[2], [""], 0)
+        told = [made[0], *(cell or made[0] for cell in cells if include_lone_images)]
+        result = copy(made[0])
+        result.images = [grid, *(pictures if include_lone_images else ())]
         result.infotexts = [cell.infotexts[0] for cell in told]
         result.all_prompts, result.all_seeds = [cell.prompt for cell in told], [cell.seed for cell in told]
-        result.index_of_first_image = len(grids)
-        if shared.opts.grid_save:
-            place = {"info": result.infotexts[0], "extension": shared.opts.grid_format, "grid": True, "p": result}
-            images.save_image(grids[0], p.outpath_grids, "xyz_grid", seed=result.seed, prompt=result.prompt, **place)
+        result.index_of_first_image = 1
         return result
 
 
-def _made(p: Any, axes: list[_Along], vary: tuple[bool, ...]) -> list[Any]:
+def _made(p: Any, axes: list[AxisOption], values: list[list[Any]]) -> list[Any]:
     """What each cell gave, x fastest; None where it failed or was interrupted. Cells are shallow copies of `p`."""
-    sizes = [len(axis.values) for axis in axes]
-    state, count = shared.state, math.prod(sizes)
-    state.job_count = count * p.n_iter
-    order = sorted((2, 1, 0), key=lambda k: -axes[k].axis.cost)
-    made: list[Any] = [None] * count
-    for number, indices in enumerate(itertools.product(*(range(sizes[k]) for k in order))):
-        if state.interrupted or state.stopping_generation:
+    sizes = [len(along) for along in values]
+    made: list[Any] = [None] * math.prod(sizes)
+    shared.state.job_count = len(made) * p.n_iter
+    order = sorted((2, 1, 0), key=lambda k: -axes[k].cost)
+    for indices in itertools.product(*(range(sizes[k]) for k in order)):
+        if shared.state.interrupted or shared.state.stopping_generation:
             break
-        state.job = f"{number + 1} out of {count}"
-        place = dict(zip(order, indices, strict=True))
+        place = dict(zip(order, indices))
         cell = copy(p)
         cell.styles = list(p.styles)
         for k, axis in enumerate(axes):
-            axis.axis.apply(cell, axis.values[place[k]], axis.values)
-        strides = itertools.accumulate((size if varies else 1 for size, varies in zip(sizes, vary)), initial=1)
-        cell.seed += sum(place[k] * stride for k, stride in zip(range(3), strides) if vary[k])
+            axis.apply(cell, values[k][place[k]], values[k])
         try:
             given = processing.process_images(cell)
         except Exception as fault:  # the other cells are made all the same
             errors.display(fault, "a cell of the X/Y/Z plot")
-            continue
-        made[place[0] + sizes[0] * (place[1] + sizes[1] * place[2])] = given if given.images else None
+        else:
+            made[place[0] + sizes[0] * (place[1] + sizes[1] * place[2])] = given if given.images else None
     return made
 
 
-def _pictures(cells: list[Any]) -> list[Image.Image]:
-    """The first of each cell, which may be its grid; black ones of that size for those that failed."""
-    first = next(cell.images[0] for cell in cells if cell is not None)
-    return [Image.new(first.mode, first.size) if cell is None else cell.images[0] for cell in cells]
-
-
-def _grid(pictures: list[Image.Image], rows: int, across: Any, down: Any, margin: int) -> Image.Image:
-    grid = images.image_grid(pictures, rows=rows)
+def _grid(pictures: list[Image.Image], across: list[Any], down: list[Any], margin: int) -> Image.Image:
+    grid = images.image_grid(pictures, rows=len(down))
     size = (max(picture.width for picture in pictures), max(picture.height for picture in pictures))
-    return images.draw_grid_annotations(grid, *size, across, down, margin)
+    legends = [[[images.GridAnnotation(str(text))] for text in texts] for texts in (across, down)]
+    return images.draw_grid_annotations(grid, *size, *legends, margin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 
 def hires_components() -> list[tuple[str, Any, Any]]:
@@ -27,19 +26,3 @@ def top_of_page() -> None:
 
     main_entry.make_checkpoint_manager_ui()
     ui.settings_box()
-
-
-def canvas(label: str, elem_id: str) -> Any:
-    """The picture that a mask is painted on."""
-    brush = gr.Brush(colors=["#ffffff"], color_mode="fixed")
-    return gr.ImageEditor(label=label, elem_id=elem_id, show_label=False, type="pil", brush=brush, height=400)
-
-
-def picture_and_mask(value: Any) -> tuple[Any, Any]:
-    """The mask is what is painted on layers above the picture."""
-    if not value or value["background"] is None:
-        return None, None
-    mask = Image.new("L", value["background"].size)
-    for layer in value["layers"]:
-        mask.paste(255, mask=layer.getchannel("A"))
-    return value["background"], mask

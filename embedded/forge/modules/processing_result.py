@@ -32,24 +32,8 @@ class HiresFields:
 
 
 class Processed(both.Processed):
-    def __init__(
-        self,
-        p: Any,
-        images_list: list[Any],
-        seed: Any = -1,
-        info: str = "",
-        subseed: Any = None,
-        all_prompts: list[str] | None = None,
-        all_negative_prompts: list[str] | None = None,
-        all_seeds: list[int] | None = None,
-        all_subseeds: list[int] | None = None,
-        index_of_first_image: int = 0,
-        infotexts: list[str] | None = None,
-        comments: str = "",
-        extra_images_list: list[Any] = [],  # noqa: B006
-    ) -> None:
-        lists = (all_prompts, all_negative_prompts, all_seeds, all_subseeds)
-        super().__init__(p, images_list, seed, info, subseed, *lists, index_of_first_image, infotexts, comments)
+    def __init__(self, *args: Any, extra_images_list: list[Any] = [], **kwargs: Any) -> None:  # noqa: B006
+        super().__init__(*args, **kwargs)
         self.extra_images = extra_images_list
 
 

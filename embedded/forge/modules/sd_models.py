@@ -23,7 +23,6 @@ from modules.sd_checkpoints import (
     get_closet_checkpoint_match,
     list_models,
     model_path,
-    read_metadata_from_safetensors,
     read_state_dict,
     select_checkpoint,
 )
@@ -33,14 +32,6 @@ from modules.timer import Timer
 
 class FakeInitialModel:
     """Stands for the model before there is one. It has no `forge_objects`."""
-
-    cond_stage_model = None
-    chunk_length = 75
-
-    def get_prompt_lengths_on_ui(self, prompt: str) -> tuple[int, int]:
-        """Words for tokens."""
-        words = len(prompt.replace(",", " ").split())
-        return words, self.chunk_length * (1 + max(words - 1, 0) // self.chunk_length)
 
 
 class SdModelData:
@@ -124,7 +115,6 @@ __all__ = [
     "get_closet_checkpoint_match",
     "list_models",
     "model_path",
-    "read_metadata_from_safetensors",
     "read_state_dict",
     "select_checkpoint",
 ]

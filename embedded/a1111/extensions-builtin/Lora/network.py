@@ -9,8 +9,6 @@ import torch
 from modules import lora_kinds
 from modules.lora_files import NetworkOnDisk
 
-_OFT = "oft_blocks"
-
 
 class NetworkWeights(NamedTuple):
     """The tensors of one layer: `w` by the last part of their names."""
@@ -44,11 +42,9 @@ class NetworkModule:
         self.sd_key = weights.sd_key
         self.sd_module = weights.sd_module
         w = weights.w
-        if not (_OFT in w or lora_kinds.is_known(w)):
+        if not lora_kinds.is_known(w):
             raise AssertionError(f"{weights.network_key}: of no kind that is known here: {', '.join(w)}")
         self.w = {name: tensor.float() for name, tensor in w.items()}
-        self.bias = w.get("bias")
-        self.dora_scale = w.get("dora_scale")
         self.alpha = w["alpha"].item() if "alpha" in w else None
         self.scale = w["scale"].item() if "scale" in w else None
 
@@ -64,18 +60,10 @@ class NetworkModule:
         """What is to be added to the weight, in its shape. RuntimeError where the shapes do not fit."""
         dyn = self.network.dyn_dim
         there = {name: tensor.to(orig_weight.device) for name, tensor in self.w.items()}
-        if _OFT in there:
-            weight = orig_weight.to(there[_OFT])
-            return (lora_kinds.turned(weight, there[_OFT], self.alpha or 0.0) - weight) * self.multiplier(), None
         updown, rank = lora_kinds.difference(there, dyn if isinstance(dyn, int) else None)
-        if self.bias is not None:
-            updown = updown + self.bias.to(updown).reshape(updown.shape)
         # A LoRA for fewer input channels keeps its own, for the caller to pad.
         inputs = orig_weight.shape[1:2] if updown.numel() == orig_weight.numel() else (-1,)
         updown = updown.reshape(*orig_weight.shape[:1], *inputs, *orig_weight.shape[2:]) * self.calc_scale(rank)
-        if self.dora_scale is not None:
-            weight = orig_weight.to(updown)
-            updown = lora_kinds.decomposed(weight, weight + updown, self.dora_scale.to(updown.device)) - weight
         return updown * self.multiplier(), None
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

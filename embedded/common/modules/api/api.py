@@ -1,6 +1,4 @@
-"""The routes below /sdapi/v1. Annotations are not postponed: FastAPI reads those of the routes, and the requests' are
-made at run time.
-"""
+"""The routes below /sdapi/v1. Annotations are not postponed: FastAPI reads them."""
 
 import base64
 import io
@@ -12,12 +10,10 @@ from typing import Any
 import gradio as gr
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import HTTPException
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from modules import (
-    extensions,
     flavour_server,
     images,
     infotext_utils,
@@ -38,25 +34,13 @@ from modules.shared import cmd_opts, opts
 
 _PLAIN_OPTIONS = gr.__version__ >= "4"
 """Whether samplers' options are told as they are, or as text."""
-_CHECKPOINT_KEYS = {
-    "title": "title",
-    "filename": "filename",
-    "sha256": "sha256",
-    "hash": "shorthash",
-    "model_name": "model_name",
-}
+_CHECKPOINT_KEYS = {name: name for name in ("title", "filename", "sha256", "model_name")} | {"hash": "shorthash"}
 """What clients read of a checkpoint -> what the host calls it."""
 
 
 def middleware() -> list[tuple[Any, dict[str, Any]]]:
-    """What lies around every request, the innermost first: compression, and access for the command line's origins."""
-    given = [origin for origin in (cmd_opts.cors_allow_origins or "").split(",") if origin]
-    pattern = cmd_opts.cors_allow_origins_regex
-    access = {"allow_origins": given, "allow_origin_regex": pattern, "allow_credentials": True}
-    return [
-        (GZipMiddleware, {"minimum_size": 1000}),
-        (CORSMiddleware, {"allow_methods": ("*",), "allow_headers": ("*",), **access}),
-    ]
+    """What lies around every request: compression."""
+    return [(GZipMiddleware, {"minimum_size": 1000})]
 
 
 def decode_base64_to_image(encoding: str) -> Any:
@@ -74,9 +58,7 @@ def _encoded(image: Any) -> str:
     if opts.samples_format == "png":
         return base64.b64encode(images.to_bytes(image)).decode()
     out = io.BytesIO()
-    image.convert("RGB").save(
-        out, "JPEG" if opts.samples_format == "jpg" else opts.samples_format, quality=opts.jpeg_quality
-    )
+    image.convert("RGB").save(out, {"jpg": "JPEG"}.get(opts.samples_format, opts.samples_format))
     return base64.b64encode(out.getvalue()).decode()
 
 
@@ -87,19 +69,15 @@ class Api:
         flavour_server.setup_errors(app)
         if not scripts.scripts_txt2img.scripts:
             ui.create_ui()
-        self._defaults = {
-            tab: script_arguments.defaults(runner)
-            for tab, runner in (("txt2img", scripts.scripts_txt2img), ("img2img", scripts.scripts_img2img))
-        }
+        self._runners = {"txt2img": scripts.scripts_txt2img, "img2img": scripts.scripts_img2img}
+        self._defaults = {tab: script_arguments.defaults(runner) for tab, runner in self._runners.items()}
         ask = (self.progress, self.options, self.samplers, self.schedulers, self.sd_models, self.embeddings)
-        for route in (*ask, self.scripts, self.script_info, self.extensions, self.cmd_flags):
+        for route in (*ask, self.scripts, self.script_info, self.cmd_flags):
             self._add(route, "GET")
-        do = (self.txt2img, self.img2img, self.png_info, self.interrupt, self.skip, self.set_options)
-        for route in (*do, self.refresh_checkpoints, self.unload_checkpoint, self.reload_checkpoint):
+        do = (self.txt2img, self.img2img, self.png_info, self.interrupt, self.set_options, self.refresh_checkpoints)
+        ends = (self.server_restart, self.server_stop) if cmd_opts.api_server_stop else ()
+        for route in (*do, self.unload_checkpoint, self.reload_checkpoint, *ends):
             self._add(route, "POST")
-        if cmd_opts.api_server_stop:
-            self._add(self.server_restart, "POST")
-            self._add(self.server_stop, "POST")
 
     def _add(self, route: Any, method: str) -> None:
         path = route.__name__.removeprefix("set_").replace("_", "-")
@@ -125,11 +103,7 @@ class Api:
         return answer
 
     def _generate(self, tab: str, request: Any, **pictures: Any) -> dict[str, Any]:
-        is_img2img = tab == "img2img"
-        runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
-        kind: Any = (
-            processing.StableDiffusionProcessingImg2Img if is_img2img else processing.StableDiffusionProcessingTxt2Img
-        )
+        runner, kind = self._runners[tab], requests.KINDS[tab]
         pasted = script_arguments.apply_infotext(request, tab, runner)
         arguments = script_arguments.settled(request, self._defaults[tab], pasted, runner)
         fields = {**requests.of_processing(request), **_sampler(request), **pictures}
@@ -137,9 +111,8 @@ class Api:
         progress.add_task_to_queue(task)
         with self.queue_lock, closing(kind(sd_model=shared.sd_model, **fields)) as p:
             p.is_api, p.scripts, p.script_args = True, runner, tuple(arguments)
-            p.outpath_samples, p.outpath_grids = (
-                getattr(opts, f"outdir_{tab}_{what}") for what in ("samples", "grids")
-            )
+            p.outpath_samples = getattr(opts, f"outdir_{tab}_samples")
+            p.outpath_grids = getattr(opts, f"outdir_{tab}_grids")
             progress.start_task(task)
             shared.state.begin(job=f"scripts_{tab}")
             try:
@@ -169,9 +142,6 @@ class Api:
     def interrupt(self) -> None:
         shared.state.interrupt()
 
-    def skip(self) -> None:
-        shared.state.skip()
-
     def options(self) -> dict[str, Any]:
         return {name: getattr(opts, name) for name in opts.data_labels}
 
@@ -192,22 +162,14 @@ class Api:
         return [{key: getattr(info, name) for key, name in _CHECKPOINT_KEYS.items()} for info in listed]
 
     def embeddings(self) -> dict[str, Any]:
-        known = model_handling.embeddings()
-        return {
-            "loaded": {name: {} for name in known.word_embeddings},
-            "skipped": {name: {} for name in known.skipped_embeddings},
-        }
+        return {"loaded": {}, "skipped": {}}
 
     def scripts(self) -> dict[str, list[str]]:
-        runners = {"txt2img": scripts.scripts_txt2img, "img2img": scripts.scripts_img2img}
-        return {tab: [script.name for script in runner.scripts if script.name] for tab, runner in runners.items()}
+        return {tab: [x.name for x in runner.scripts if x.name] for tab, runner in self._runners.items()}
 
     def script_info(self) -> list[dict[str, Any]]:
-        known = [*scripts.scripts_txt2img.scripts, *scripts.scripts_img2img.scripts]
+        known = [script for runner in self._runners.values() for script in runner.scripts]
         return [script_arguments.described(script) for script in known if script.controls]
-
-    def extensions(self) -> list[dict[str, str]]:
-        return [{"name": known.name, "path": known.path} for known in extensions.extensions]
 
     def cmd_flags(self) -> dict[str, Any]:
         return vars(cmd_opts)
@@ -231,9 +193,6 @@ class Api:
 
 def _sampler(request: Any) -> dict[str, Any]:
     """An unknown name becomes the first sampler's; an old one such as "Euler Karras" is two."""
-    name, schedule = sd_samplers.get_sampler_and_scheduler(
-        request.sampler_name or request.sampler_index or "Euler", request.scheduler
-    )
-    if name not in sd_samplers.all_samplers_map:
-        raise HTTPException(400, "Sampler not found")
+    asked = request.sampler_name or request.sampler_index or "Euler"
+    name, schedule = sd_samplers.get_sampler_and_scheduler(asked, request.scheduler)
     return {"sampler_name": name, **({} if request.scheduler or schedule == "Automatic" else {"scheduler": schedule})}

@@ -1,6 +1,4 @@
-"""Requests of the API: the fields of the processing classes and a few beside, so that a wrong type is refused before
-anything runs.
-"""
+"""Requests of the API: the fields of the processing classes and a few beside; a wrong type is refused at once."""
 
 from __future__ import annotations
 
@@ -26,31 +24,22 @@ _OF_PICTURES: dict[str, tuple[Any, Any]] = {
     "mask": (Optional[str], None),
     "denoising_strength": (Optional[float], 0.75),
 }
-_NOT_ASKED = {"sd_model", "outpath_samples", "outpath_grids", "extra_generation_params", "overlay_images", "comments"}
+_NOT_ASKED = {"sd_model", "outpath_samples", "outpath_grids", "extra_generation_params"}
 _NOT_PASSED = {*_BESIDE, "include_init_images"}
 
 
 def _fields(kind: Any) -> dict[str, tuple[Any, Any]]:
-    """What a processing class is made with, all of it optional. Where it differs from its base the base's default
-    counts, as on the hosts: `denoising_strength` of txt2img is None over the API, and a hires pass without one fails.
-    """
+    """All optional, with the base class's defaults as on the hosts: `denoising_strength` of txt2img is None."""
     hints = get_type_hints(kind)
     known = [*dataclasses.fields(kind), *dataclasses.fields(processing.StableDiffusionProcessing)]
     given = {one.name: one for one in known if one.init and one.name not in _NOT_ASKED}
-    missing = (dataclasses.MISSING, property)
-    return {
-        name: (
-            Optional[hints[name]],
-            None if one.default is missing[0] or isinstance(one.default, missing[1]) else one.default,
-        )
-        for name, one in given.items()
-    }
+    defaults = {name: None if isinstance(one.default, property) else one.default for name, one in given.items()}
+    return {name: (Optional[hints[name]], default) for name, default in defaults.items()}
 
 
-TextToImage: Any = create_model("TextToImage", **{**_fields(processing.StableDiffusionProcessingTxt2Img), **_BESIDE})  # type: ignore[call-overload]
-ImageToImage: Any = create_model(
-    "ImageToImage", **{**_fields(processing.StableDiffusionProcessingImg2Img), **_BESIDE, **_OF_PICTURES}
-)  # type: ignore[call-overload]
+KINDS = {"txt2img": processing.StableDiffusionProcessingTxt2Img, "img2img": processing.StableDiffusionProcessingImg2Img}
+TextToImage: Any = create_model("TextToImage", **{**_fields(KINDS["txt2img"]), **_BESIDE})  # type: ignore[call-overload]
+ImageToImage: Any = create_model("ImageToImage", **{**_fields(KINDS["img2img"]), **_BESIDE, **_OF_PICTURES})  # type: ignore[call-overload]
 
 
 class Picture(BaseModel):

@@ -81,10 +81,6 @@ class StableDiffusion(ForgeDiffusionEngine):
         memory_management.load_model_gpu(self.forge_objects.clip.patcher)
         return self.text_processing_engine(prompt)
 
-    def get_prompt_lengths_on_ui(self, prompt: str) -> tuple[int, int]:
-        count = self.text_processing_engine.process_texts([prompt])[1]
-        return count, self.text_processing_engine.get_target_prompt_token_count(count)
-
     @torch.inference_mode()
     def encode_first_stage(self, x: torch.Tensor) -> torch.Tensor:
         """Pictures [B, 3, H, W] in -1..1 to scaled latents."""

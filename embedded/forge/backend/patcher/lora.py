@@ -91,12 +91,8 @@ def merge_lora_to_weight(
     for strength, patch, strength_of_weight, offset, function in patches:
         part = merged if offset is None else merged.narrow(*offset)
         part *= strength_of_weight
-        change, dora = _change(patch, part)
-        if dora is not None:
-            whole = lora_kinds.decomposed(part, part + change, dora.to(part.device))
-            part += strength * (whole - part)
-        else:
-            part += strength * change if function is None else function(strength * change)
+        change, _ = _change(patch, part)
+        part += strength * change if function is None else function(strength * change)
     return merged.to(weight.dtype)
 
 

@@ -1,13 +1,13 @@
-"""Sampler, schedule and steps."""
+"""Parts of the page that are built as scripts: sampler with steps, and the seed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import gradio as gr
-from modules import scripts, sd_samplers, sd_schedulers
+from modules import scripts, sd_samplers, sd_schedulers, ui_common
 from modules.infotext_utils import PasteField
-from modules.ui_components import FormRow
+from modules.ui_components import FormRow, ToolButton
 
 
 class ScriptSampler(scripts.ScriptBuiltinUI):
@@ -18,7 +18,7 @@ class ScriptSampler(scripts.ScriptBuiltinUI):
 
     def ui(self, is_img2img: bool) -> tuple[Any, ...]:
         def choice(label: str, name: str, choices: list[str]) -> Any:
-            return gr.Dropdown(label=label, elem_id=f"{self.tabname}_{name}", choices=choices, value=choices[0])
+            return gr.Dropdown(choices, value=choices[0], label=label, elem_id=f"{self.tabname}_{name}")
 
         with FormRow():
             sampler = choice("Sampling method", "sampling", sd_samplers.visible_sampler_names())
@@ -33,3 +33,22 @@ class ScriptSampler(scripts.ScriptBuiltinUI):
 
     def setup(self, p: Any, *args: Any) -> None:
         p.steps, p.sampler_name, p.scheduler = args
+
+
+class ScriptSeed(scripts.ScriptBuiltinUI):
+    section = "seed"
+    create_group = False
+
+    def title(self) -> str:
+        return "Seed"
+
+    def ui(self, is_img2img: bool) -> tuple[Any, ...]:
+        with gr.Row():
+            seed = gr.Number(-1, label="Seed", elem_id=self.elem_id("seed"), precision=0)
+            another = ToolButton(ui_common.random_symbol, elem_id=self.elem_id("random_seed"), tooltip="A new one")
+        another.click(fn=lambda: -1, outputs=[seed], show_progress=False)
+        self.infotext_fields = [PasteField(seed, "Seed", api="seed")]
+        return (seed,)
+
+    def setup(self, p: Any, *args: Any) -> None:
+        (p.seed,) = args
