@@ -132,7 +132,7 @@ class ParameterSet:
         self._exchange = None
 
     def keep_in_ram(self, copies: Copies) -> None:
-        """What waits is in RAM from now on, and comes and goes by `lane`."""
+        """What waits is in RAM from now on, and comes and goes by `copies`."""
         self.settle()
         for layer in self._layers:
             for slot in layer.slots:
@@ -198,7 +198,7 @@ def build(
 
     Args:
         load: gives a name's second value [...] in any dtype, None if it has none.
-        lane: if given, the set waits in RAM from the first tensor on.
+        copies: if given, the set waits in RAM from the first tensor on.
     """
     layers: dict[int, Layer] = {}
     for named in parameters:

@@ -143,7 +143,7 @@ def load_second_model(
     """Read a file's U-Net, and text encoder where `text` is not empty, as second sets; equal tensors are shared.
 
     The file may have its U-Net in any of the known layouts; `carry` adds what the live model has learnt since its
-    origin. With a `lane` the sets are in RAM from the first tensor on.
+    origin. With `copies` the sets are in RAM from the first tensor on.
 
     Args:
         file: what the file says of itself; a file that has changed since is refused.

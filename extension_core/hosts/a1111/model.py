@@ -95,7 +95,7 @@ def second_model(selection: Selection, p: Any, residency: str) -> tuple[SecondMo
 
 
 def _loading(selection: Selection) -> tuple[tuple[Any, ...], Callable[[Copies | None], SecondModel]]:
-    """(what the values of the wanted model depend on, its load: in RAM if given a lane)."""
+    """(what the values of the model depend on, its load: in RAM if given a way to copy)."""
     base = shared.sd_model.sd_checkpoint_info
     unet = unet_parameters()
     lora = read_lora(selection.header, [named.name for named in unet]) if is_lora(selection.header.shapes) else None

@@ -75,7 +75,7 @@ class SwappedModel:
             if unets.first is not unets.requested:
                 first = view_of(engine, unet=lambda _now: unets.first)
                 set_until_closed(stack, p.sampler.model_wrap, "inner_model", first)
-            set_until_closed(stack, self, "_turns", unets)
+            set_until_closed(stack, self, "_unets", unets)
             yield
 
     def _take_part(

@@ -128,9 +128,9 @@ class _Routes:
 
     async def choices(self, request: Request) -> Response:
         try:
-            asked_plan = request.query_params
-            loaded_is = parse_value(_LOADED_IS, asked_plan.get("loaded_is", Options().loaded_is))
-            checkpoint = parse_value(_CHECKPOINT, asked_plan.get("checkpoint", LOADED))
+            query = request.query_params
+            loaded_is = parse_value(_LOADED_IS, query.get("loaded_is", Options().loaded_is))
+            checkpoint = parse_value(_CHECKPOINT, query.get("checkpoint", LOADED))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
         return json_answer(await run_in_threadpool(self._offers.as_json, loaded_is, checkpoint))

@@ -171,7 +171,7 @@ class Decoders:
         """What makes small pictures of latents of a kind, in any thread and at once, and a note on why not another.
 
         Args:
-            wanted: as `PreviewOptions.decoder`.
+            asked_decoder: as `PreviewOptions.decoder`.
         """
         loaded = self.decoding.latent_kind()
         kind = kind or loaded
