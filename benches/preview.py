@@ -141,7 +141,7 @@ def served() -> Iterator[str]:
     import uvicorn
     from fastapi import FastAPI
 
-    from extension_core.hosts.common.preview.routes import PREFIX, add_routes
+    from extension_core.hosts.common.preview.frame_routes import PREFIX, add_routes
 
     app = FastAPI()
     add_routes(app)

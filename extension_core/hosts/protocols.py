@@ -180,7 +180,7 @@ class Host(Protocol):
         """What gives the model its present noise levels back, called where `p.sample` raises."""
         ...
 
-    def settle(self, p: Any, session: Session) -> None:
+    def prepare_request(self, p: Any, session: Session) -> None:
         """Give the request the settings under which both phases' CFG can be honoured."""
         ...
 

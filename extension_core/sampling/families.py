@@ -9,8 +9,8 @@ from typing import Literal
 
 from extension_core.errors import DiversityError
 from extension_core.options.hybrid import Options
+from extension_core.sampling.family_names import NameSays, hints_at_few_steps, other_kind, tell
 from extension_core.sampling.file_words import words_of
-from extension_core.sampling.telling import NameSays, hints_at_few_steps, other_kind, tell
 
 Grid = Literal["lcm", "trailing", "host", "single_399", "single_800"]
 

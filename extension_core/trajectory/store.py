@@ -13,8 +13,8 @@ from typing import Any
 
 from extension_core.errors import DiversityError
 
+from .frame_pictures import Pictures
 from .frames import FrameInfo
-from .images import Pictures
 from .recorder import MIB, Recorder, Snapshot
 
 Clock = Callable[[], float]

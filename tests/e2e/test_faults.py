@@ -32,9 +32,9 @@ OURS = {
         *COMMON,
         "extension_core.hosts.forge.model.load_model",
         "extension_core.hosts.forge.model.live_model",
-        "extension_core.hosts.forge.sampling.settle",
+        "extension_core.hosts.forge.swapped_model.settle",
         "extension_core.hosts.forge.second_unet.SecondUnet.for_request",
-        "extension_core.hosts.forge.sampling.guidance",
+        "extension_core.hosts.forge.swapped_model.guidance",
     ),
 }[flavour_under_test()]
 

@@ -62,7 +62,7 @@ def _seeded(seed: int) -> torch.Generator:
 def client_of(app: Any) -> Any:
     from fastapi.testclient import TestClient
 
-    from extension_core.hosts.common.preview.routes import add_routes
+    from extension_core.hosts.common.preview.frame_routes import add_routes
 
     add_routes(app)
     return TestClient(app, raise_server_exceptions=False)

@@ -31,7 +31,7 @@ def the_host() -> Any:
 def client_of(app: FastAPI) -> Any:
     from fastapi.testclient import TestClient
 
-    from extension_core.hosts.common.http.routes import add_routes
+    from extension_core.hosts.common.http.settings_routes import add_routes
 
     add_routes(the_host(), app)
     return TestClient(app, raise_server_exceptions=False)

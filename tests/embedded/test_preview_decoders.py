@@ -222,7 +222,7 @@ class TestSmall:
 
 class TestFaults:
     def test_a_truncated_file_falls_back_with_a_note(self, decoders: Any, taesd_file: Path, clock: Clock) -> None:
-        from extension_core.trajectory.images import View
+        from extension_core.trajectory.frame_pictures import View
 
         taesd_file.write_bytes(taesd_file.read_bytes()[:1000])
         generation = open_recording()
@@ -242,7 +242,7 @@ class TestFaults:
     def test_out_of_memory_in_ram(
         self, decoders: Any, taesd_file: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
-        from extension_core.trajectory.images import View
+        from extension_core.trajectory.frame_pictures import View
 
         def no_memory(_path: str) -> Any:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
@@ -399,7 +399,7 @@ class TestThePair:
 
 
 def test_pictures_of_frames_are_small_files(decoders: Any, taesd_file: Path) -> None:
-    from extension_core.trajectory.images import View
+    from extension_core.trajectory.frame_pictures import View
 
     generation = open_recording()
     picture = decoders.picture(generation, generation.recorder.frame(0), View(0, form="webp"))

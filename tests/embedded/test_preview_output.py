@@ -21,8 +21,8 @@ from PIL import Image
 from extension_core.errors import DiversityError
 from extension_core.options.preview import PreviewOptions
 from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.trajectory.frame_pictures import Decoder
 from extension_core.trajectory.frames import PhaseName, Position, Section, Tag
-from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.store import Generation, State
 from tests.embedded.conftest import FLAVOUR, Answer, Host
 
@@ -386,7 +386,7 @@ def test_frames_by_number(host: Host, on: On, wanted: Any, numbers: list[int], m
 
 
 def test_more_frames_than_memory_allows_are_smaller(host: Host, on: On, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extension_core.hosts.common.preview import pictures as subject
+    from extension_core.hosts.common.preview import response_images as subject
 
     monkeypatch.setattr(subject, "FRAMES_NBYTES", STEPS * 128 * 128 * 3)
     Recording(on, **{"return": True})
@@ -400,7 +400,7 @@ def test_more_frames_than_memory_allows_are_smaller(host: Host, on: On, monkeypa
 
 
 def test_what_nobody_thought_of_costs_no_image(host: Host, on: On, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extension_core.hosts.common.preview import pictures as subject
+    from extension_core.hosts.common.preview import response_images as subject
     from extension_core.hosts.common.preview import strip_files
 
     def unforeseen(*args: Any) -> Any:

@@ -450,7 +450,7 @@ class TestWishes:
         assert (reply.status_code, reply.json()["error"][:24]) == (409, "The generation has ended")
 
     def test_save(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.common.preview import routes
+        from extension_core.hosts.common.preview import frame_routes
         from extension_core.trajectory.store import State
 
         saved: list[Any] = []
@@ -462,7 +462,7 @@ class TestWishes:
             assert asked_again.wait(PATIENCE)
             return ["00001-1-dt.png", "00001-1-dt.webp"]
 
-        monkeypatch.setattr(routes.output, "save_later", save_later)
+        monkeypatch.setattr(frame_routes.output, "save_later", save_later)
         generation = open_recording()
         path = f"{PREFIX}/{generation.id}/save"
         assert client.post(path).status_code == 409
@@ -474,13 +474,13 @@ class TestWishes:
         assert saved == [generation]
 
     def test_a_full_disk(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        from extension_core.hosts.common.preview import routes
+        from extension_core.hosts.common.preview import frame_routes
         from extension_core.trajectory.store import State
 
         def save_later(_generation: Any, _decoder: Any) -> list[str]:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(routes.output, "save_later", save_later)
+        monkeypatch.setattr(frame_routes.output, "save_later", save_later)
         generation = open_recording()
         generation.finish(State.DONE)
         reply = eventually(lambda: client.post(f"{PREFIX}/{generation.id}/save"), 503)

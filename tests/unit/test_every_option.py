@@ -19,7 +19,7 @@ from extension_core.sampling.plan_pass import plan_pass
 from extension_core.sampling.schedule import NoiseSchedule, family_levels
 from extension_core.sampling.session import Session
 from extension_core.ui.groups import names
-from extension_core.ui.infotext import Pasting, paste_fields
+from extension_core.ui.pasting import Pasting, paste_fields
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 SCHEDULE = NoiseSchedule.stable_diffusion()

@@ -20,7 +20,7 @@ from extension_core.options.preview import PAGE_FIELDS, PreviewOptions
 from extension_core.sampling.families import detect_family
 from extension_core.sampling.session import INFOTEXT_KEYS
 from extension_core.sampling.settled import Settled, to_run_again
-from extension_core.ui.infotext import Pasting, paste_fields, sent_along
+from extension_core.ui.pasting import Pasting, paste_fields, sent_along
 
 ROOT = Path(__file__).resolve().parents[2]
 HYBRID = {"DD mode": "hybrid", "DD distilled model": "file"}

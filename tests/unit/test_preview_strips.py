@@ -13,8 +13,8 @@ from PIL import Image
 
 from extension_core.hosts.common.preview import strips as subject
 from extension_core.hosts.common.preview.strips import strips_of
+from extension_core.trajectory.frame_pictures import Decoder
 from extension_core.trajectory.frames import Section
-from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.recorder import Limits, Recorder
 from extension_core.trajectory.store import Generation, State, Store
 from extension_core.trajectory.thinning import Thinning
@@ -129,7 +129,7 @@ import json, resource, sys
 import torch
 from PIL import Image
 from extension_core.hosts.common.preview.strips import strips_of
-from extension_core.trajectory.images import Decoder
+from extension_core.trajectory.frame_pictures import Decoder
 from extension_core.trajectory.recorder import Recorder
 from extension_core.trajectory.store import Store
 from tests.unit.trajectory import hybrid

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from extension_core.errors import DiversityError
-from extension_core.trajectory.images import Decoder, DecodingFailed, NotRecorded, Picture, Pictures, View
+from extension_core.trajectory.frame_pictures import Decoder, DecodingFailed, NotRecorded, Picture, Pictures, View
 from tests.unit.trajectory import Clock, hybrid, picture_of, plain, recorded
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from extension_core.errors import DiversityError
 from extension_core.trajectory.etags import etag_of, matches
-from extension_core.trajectory.images import SIDES, View
+from extension_core.trajectory.frame_pictures import SIDES, View
 from extension_core.trajectory.recorder import Limits, Recorder
 from extension_core.trajectory.store import Expiry, Generation, State, Store
 from tests.unit.trajectory import Clock, colours, plain, tag

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from extension_core.sampling.schedule import NoiseSchedule
+from extension_core.trajectory.frame_pictures import Decoder
 from extension_core.trajectory.frames import PhaseName, Position, Section, Tag
-from extension_core.trajectory.images import Decoder
 from extension_core.trajectory.recorder import Recorder
 
 FIRST = Section("first pass")

@@ -128,7 +128,7 @@ class A1111:
         """Nothing to put back: the host makes its noise levels anew for every request."""
         return lambda: None
 
-    def settle(self, p: Any, session: Session) -> None:
+    def prepare_request(self, p: Any, session: Session) -> None:
         """Nothing: A1111 computes both conditionings at any CFG."""
 
     def neighbours_notes(self, p: Any, session: Session) -> tuple[str, ...]:

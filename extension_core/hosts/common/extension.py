@@ -8,10 +8,10 @@ from typing import Any
 from modules import script_callbacks, shared
 
 from extension_core.hosts.common import hooks
-from extension_core.hosts.common.http import routes
+from extension_core.hosts.common.http import settings_routes
 from extension_core.hosts.common.page import build, host_components
 from extension_core.hosts.common.preview.decoders import DECODERS
-from extension_core.hosts.common.preview.routes import add_routes
+from extension_core.hosts.common.preview.frame_routes import add_routes
 from extension_core.hosts.common.xyz.axes import add_axes
 from extension_core.hosts.protocols import Host
 
@@ -31,7 +31,7 @@ class Extension:
         if shared.cmd_opts.nowebui:  # the API alone lists the axes before that callback (webui.py `api_only`, 1.10.1)
             add_axes()
         script_callbacks.on_app_started(lambda _demo, app: add_routes(app))
-        script_callbacks.on_app_started(lambda _demo, app: routes.add_routes(self.host, app))
+        script_callbacks.on_app_started(lambda _demo, app: settings_routes.add_routes(self.host, app))
 
     def build_panel(self, script: Any, host_settings: dict[str, Any]) -> list[Any]:
         """The accordion; its inputs in the options' order."""

@@ -14,7 +14,7 @@ from extension_core.hosts.common.plan.distilled_model import settle_models
 from extension_core.hosts.common.plan.settle import settle
 from extension_core.hosts.common.preview import comparison, recording
 from extension_core.hosts.common.preview.recording import Recording
-from extension_core.hosts.common.processing import grid_diversity, infotext, takeover
+from extension_core.hosts.common.processing import grid_diversity, infotext_entries, takeover
 from extension_core.hosts.common.processing.attributes import fresh_stack
 from extension_core.hosts.common.processing.takeover import TakeOver
 from extension_core.hosts.common.request import request
@@ -54,7 +54,7 @@ def begin(host: Host, p: Any, args: Sequence[Any]) -> None:
 
 
 def _begin(host: Host, p: Any, args: Sequence[Any], taken: TakeOver) -> None:
-    infotext.forget(p)
+    infotext_entries.forget(p)
     arguments, part = _arguments(p, args), comparison.part_of(p)
     if part is not None:
         arguments = part.changed(arguments, lambda options: settle_models(host, options).roles.turned)

@@ -9,11 +9,11 @@ from typing import Any
 
 from modules import shared
 
-from extension_core.hosts.forge import kinds, memory, model, neighbours, noise, prompt_loras, sampling
+from extension_core.hosts.forge import kinds, memory, model, neighbours, noise, prompt_loras, swapped_model
 from extension_core.hosts.forge.base_unet import KEPT_IN_8_BITS
 from extension_core.hosts.forge.decoding import ForgeDecoding
 from extension_core.hosts.forge.predictions import Watched
-from extension_core.hosts.forge.sampling import SwappedModel
+from extension_core.hosts.forge.swapped_model import SwappedModel
 from extension_core.hosts.noise import Noise
 from extension_core.sampling.schedule import NoiseSchedule
 from extension_core.sampling.session import Session
@@ -65,10 +65,10 @@ class Forge:
         """As `protocols.Host`."""
         return noise.keep()
 
-    def settle(self, p: Any, session: Session) -> None:
+    def prepare_request(self, p: Any, session: Session) -> None:
         """As `protocols.Host`."""
         memory.begin(p)
-        sampling.settle(p, session)
+        swapped_model.settle(p, session)
 
     def neighbours_notes(self, p: Any, session: Session) -> tuple[str, ...]:
         """As `protocols.Host`."""
@@ -102,7 +102,7 @@ class Forge:
 
     def guidance(self, p: Any, denoiser: Any, cond: Any, cfg: float) -> AbstractContextManager[None]:
         """The host leaves the unconditional half out at CFG 1 by itself."""
-        return sampling.guidance(p, cfg)
+        return swapped_model.guidance(p, cfg)
 
     def watch(self, stack: ExitStack, p: Any, sampler: Any) -> Watched:
         """As `protocols.Host`."""

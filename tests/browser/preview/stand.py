@@ -27,8 +27,8 @@ from fastapi import FastAPI, Request, Response
 from extension_core.errors import DiversityError
 from extension_core.trajectory.curve import structure_curve
 from extension_core.trajectory.etags import matches
+from extension_core.trajectory.frame_pictures import Decoder, DecodingFailed, NotRecorded, Picture, View
 from extension_core.trajectory.frames import Tag
-from extension_core.trajectory.images import Decoder, DecodingFailed, NotRecorded, Picture, View
 from extension_core.trajectory.recorder import Frame, Recorder
 from extension_core.trajectory.store import Generation, State, Store, Update
 from tests.e2e.embedded_host import ROOT

@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request, Response
 from playwright.sync_api import expect
 
-from extension_core.trajectory.images import Decoder
+from extension_core.trajectory.frame_pictures import Decoder
 from extension_core.trajectory.store import Generation
 from tests.browser.preview.conftest import Opened, forgive
 from tests.browser.preview.page import StandPage

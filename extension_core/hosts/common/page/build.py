@@ -14,7 +14,7 @@ from extension_core.hosts.common.page import host_components, restored_settings,
 from extension_core.hosts.common.page.saved_defaults import saved_by_label
 from extension_core.hosts.protocols import Host
 from extension_core.options.positions import in_positions
-from extension_core.ui import components, infotext, panel, preview
+from extension_core.ui import components, panel, pasting, preview
 
 
 def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
@@ -31,9 +31,9 @@ def build(host: Host, script: Any, host_settings: dict[str, Any]) -> list[Any]:
         saved=saved_by_label(script, tab),
     )
     built = panel.build(parts)
-    pasting = infotext.Pasting(pasted.label_of, pasted.detected, pasted.problem, restored_settings.pasted)
-    script.infotext_fields = infotext.paste_fields(built.components, pasting, built.pasted_line)
-    script.paste_field_names = infotext.sent_along(script.infotext_fields)
+    paste = pasting.Pasting(pasted.label_of, pasted.detected, pasted.problem, restored_settings.pasted)
+    script.infotext_fields = pasting.paste_fields(built.components, paste, built.pasted_line)
+    script.paste_field_names = pasting.sent_along(script.infotext_fields)
     restored_settings.give_back(built.components[0], host_settings, tab)
     shown_on = updates.Tab(host, script.is_img2img, script.elem_id(""))
     files = host_components.Files(parts.models(), _labels, refreshed)

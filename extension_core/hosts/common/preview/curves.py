@@ -10,8 +10,8 @@ import numpy as np
 
 from extension_core.hosts.common.preview.decoders import DECODERS
 from extension_core.trajectory.curve import structure_curve
+from extension_core.trajectory.frame_pictures import View
 from extension_core.trajectory.frames import Kind
-from extension_core.trajectory.images import View
 from extension_core.trajectory.recorder import Frame
 from extension_core.trajectory.store import Generation
 

@@ -23,7 +23,7 @@ from PIL import Image
 from extension_core.errors import DiversityError, reason
 from extension_core.hosts.common.preview.recorded import Recorded, about
 from extension_core.hosts.protocols import Decoding
-from extension_core.trajectory.images import Decoder, DecodingFailed, Picture, View
+from extension_core.trajectory.frame_pictures import Decoder, DecodingFailed, Picture, View
 from extension_core.trajectory.recorder import MIB, Frame
 from extension_core.trajectory.store import Generation
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory

@@ -15,8 +15,8 @@ from extension_core.hosts.common.http.openapi import (
     or_null,
 )
 from extension_core.options.schema import Schema
+from extension_core.trajectory.frame_pictures import SIDES
 from extension_core.trajectory.frames import KINDS
-from extension_core.trajectory.images import SIDES
 from extension_core.trajectory.store import State
 
 LONGEST_WISH = 1000

@@ -10,12 +10,12 @@ from typing import Any
 from PIL import Image
 
 from extension_core.errors import DiversityError, reason
-from extension_core.hosts.common.preview import pictures, strip_files
-from extension_core.hosts.common.preview.pictures import ResponsePictures
+from extension_core.hosts.common.preview import response_images, strip_files
 from extension_core.hosts.common.preview.recorded import Files, Place, Recorded, about
+from extension_core.hosts.common.preview.response_images import ResponsePictures
 from extension_core.hosts.common.preview.strips import Strips, strips_of
 from extension_core.options.preview import PreviewOptions
-from extension_core.trajectory.images import Decoder
+from extension_core.trajectory.frame_pictures import Decoder
 from extension_core.trajectory.store import Generation
 
 _LOG = logging.getLogger("diversity_distillation")
@@ -114,7 +114,7 @@ class _Finishing:
         strip_files.write(self.about.files, self.strips, self.sheet, self.place, self.p)
 
     def show(self) -> None:
-        pictures.show_last(self.processed, self.sheet, self.place.infotext)
+        response_images.show_last(self.processed, self.sheet, self.place.infotext)
 
     def response(self, preview: PreviewOptions) -> None:
         """Over the API: frames, then the strip, and what `info` says of them."""
@@ -124,16 +124,16 @@ class _Finishing:
         if preview.gallery or (preview.returned and preview.frames == ()):
             self.trying("The DT strip could not be sent", lambda: self._add_strip(response))
         response.missing = [self.generation.update().missing, *response.missing, *dict.fromkeys(self.failures)]
-        pictures.tell(self.processed, response)
+        response_images.tell(self.processed, response)
 
     def _add_frames(self, response: ResponsePictures, preview: PreviewOptions) -> None:
-        frames, sentence = pictures.chosen(self.generation.recorder.frames(), preview.frames)
+        frames, sentence = response_images.chosen(self.generation.recorder.frames(), preview.frames)
         response.missing.append(sentence)
         if frames:
-            pictures.add_frames(response, self.processed, self.generation, self.about, self.decoder, frames)
+            response_images.add_frames(response, self.processed, self.generation, self.about, self.decoder, frames)
 
     def _add_strip(self, response: ResponsePictures) -> None:
-        pictures.add(self.processed, self.sheet, self.place.infotext)
+        response_images.add(self.processed, self.sheet, self.place.infotext)
         response.strip = self.sheet
         response.missing.append(self.strips.unshown)
 

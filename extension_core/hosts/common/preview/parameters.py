@@ -13,8 +13,8 @@ from fastapi import Request, Response
 from extension_core.errors import DiversityError
 from extension_core.hosts.common.http.serving import json_answer
 from extension_core.hosts.common.preview.operations import LONGEST_WISH, MOST_PAIRS
+from extension_core.trajectory.frame_pictures import PANEL_SIDE, Form, View
 from extension_core.trajectory.frames import KINDS, Kind
-from extension_core.trajectory.images import PANEL_SIDE, Form, View
 from extension_core.trajectory.recorder import Frame
 from extension_core.trajectory.store import Generation
 

@@ -9,7 +9,7 @@ from threading import Lock
 from types import SimpleNamespace
 from typing import Literal
 
-from extension_core.trajectory.images import Decoder
+from extension_core.trajectory.frame_pictures import Decoder
 from extension_core.trajectory.store import Generation, Store
 
 Role = Literal["", "hybrid", "base", "distilled"]

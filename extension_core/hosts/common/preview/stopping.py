@@ -9,7 +9,7 @@ import torch
 from modules import devices, shared
 
 from extension_core.hosts.common.preview.recorded import StopRequest
-from extension_core.hosts.common.processing import infotext
+from extension_core.hosts.common.processing import infotext_entries
 from extension_core.options.fields import INFOTEXT_PREFIX
 from extension_core.trajectory.frames import Section, Tag
 from extension_core.trajectory.store import Generation
@@ -57,9 +57,9 @@ class Stopping:
         tag, latent = self._chosen()
         position = tag.position
         at = f"{tag.section.name} step {position.step + 1} of {position.steps}, sigma {position.sigma:.4g}"
-        infotext.tell(self._p, {_INFOTEXT_KEY: at})
+        infotext_entries.tell(self._p, {_INFOTEXT_KEY: at})
         if tag.phase == "base":
-            infotext.ended_before_the_switch(self._p, "stopped")
+            infotext_entries.ended_before_the_switch(self._p, "stopped")
         return self._behind_the_mask(latent.to(devices.device))
 
     def _behind_the_mask(self, latent: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from PIL import Image
 from extension_core.errors import DiversityError, first_line
 from extension_core.hosts.common.preview.recorded import Files, Place
 from extension_core.hosts.common.preview.strips import Strips
-from extension_core.trajectory.images import Decoder
+from extension_core.trajectory.frame_pictures import Decoder
 
 SUFFIX = "-dt"
 # What file name patterns and folders ask of a request (FilenameGenerator in images.py of A1111 1.10.1 and of Forge).

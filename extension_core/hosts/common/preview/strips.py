@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from extension_core.trajectory.animation import animated_webp
+from extension_core.trajectory.frame_pictures import PANEL_SIDE, Decoder, DecodingFailed
 from extension_core.trajectory.frames import Section
-from extension_core.trajectory.images import PANEL_SIDE, Decoder, DecodingFailed
 from extension_core.trajectory.recorder import MIB, Frame
 from extension_core.trajectory.sheet import Strip, contact_sheet
 from extension_core.trajectory.store import Generation

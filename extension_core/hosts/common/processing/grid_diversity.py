@@ -11,7 +11,7 @@ from modules import infotext_utils
 from PIL import Image
 
 from extension_core.errors import first_line
-from extension_core.hosts.common.processing.infotext import REFUSED
+from extension_core.hosts.common.processing.infotext_entries import REFUSED
 from extension_core.measures import distance_matrix, pairwise_mean
 from extension_core.measures.captions import captioned
 from extension_core.options.fields import INFOTEXT_PREFIX

@@ -1,4 +1,4 @@
-"""One request: settled in the `process` hook, run inside this request's own `p.sample`."""
+"""One request as it runs: taken over once its plan is settled, run inside of its own `p.sample`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from extension_core.hosts.common.files.loaded_checkpoint import loaded_name
 from extension_core.hosts.common.plan.distilled_model import hash_of
 from extension_core.hosts.common.plan.replaced_settings import replaced, settings_of
 from extension_core.hosts.common.plan.settle import RequestPlan
-from extension_core.hosts.common.processing import infotext
+from extension_core.hosts.common.processing import infotext_entries
 from extension_core.hosts.common.processing.attributes import during
 from extension_core.hosts.common.processing.conditioning import other_caches
 from extension_core.hosts.common.processing.takeover import READINGS, TakeOver
@@ -60,7 +60,7 @@ class Request:
             taken: notes what is changed on the processing object, to be given back.
             note: what is to be said of how the arguments came.
         """
-        self.host, self.p, self.taken, self.settled = host, p, taken, plan
+        self.host, self.p, self.taken, self.request_plan = host, p, taken, plan
         self.path, self.selection, self.session, self.passes = plan.path, plan.selection, plan.session, plan.passes
         self.second: Second | None = None
         self._note = note
@@ -82,7 +82,7 @@ class Request:
         with self.taken.changes():
             self._set_what_runs()
             session.asked = replaced(asked, settings_of(p))
-            self.host.settle(p, session)
+            self.host.prepare_request(p, session)
             for name in READINGS:
                 if hasattr(p, name):
                     setattr(p, name, self._read_with_networks(getattr(p, name)))
@@ -90,14 +90,14 @@ class Request:
                 p.sampler_noise_scheduler_override = self._sigmas_for_host
             if getattr(p, "enable_hr", False):
                 p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
-        infotext.tell_settings(p, self.taken.ours())
-        infotext.tell(p, session.infotext())
-        self._tell((*self.settled.notes, *filter(None, [self._note]), *self.host.neighbours_notes(p, session)))
+        infotext_entries.tell_settings(p, self.taken.ours())
+        infotext_entries.tell(p, session.infotext())
+        self._tell((*self.request_plan.notes, *filter(None, [self._note]), *self.host.neighbours_notes(p, session)))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         self.taken.layer("sample", self._guarded)
 
     def _set_what_runs(self) -> None:
-        for name, value in self.settled.settings.items():
+        for name, value in self.request_plan.settings.items():
             setattr(self.p, name, value)
         self.passes = self.passes.of(self.p)
         self.p.cfg_scale = self.session.cfg(Phase.BASE if self.session.options.mode == "base" else Phase.DISTILLED)
@@ -109,7 +109,7 @@ class Request:
                 self._notes.append(note)
                 self.p.comment(note)
         if self._notes:
-            infotext.tell(self.p, {f"{INFOTEXT_PREFIX} note": " ".join(self._notes)})
+            infotext_entries.tell(self.p, {f"{INFOTEXT_PREFIX} note": " ".join(self._notes)})
 
     def image_finished(self) -> None:
         """Every extension has had its turn at an image, which has no infotext yet: say it if one has painted in it."""
@@ -150,8 +150,8 @@ class Request:
             return
         self.passes = self.passes.over(noise)
         self.session.plan = self.passes.plan()
-        infotext.take_back(self.p, self.session.infotext_of_plan())
-        infotext.tell(self.p, self.session.infotext())
+        infotext_entries.take_back(self.p, self.session.infotext_of_plan())
+        infotext_entries.tell(self.p, self.session.infotext())
         self._tell(self.session.plan.notes)
         _LOG.info("over the noise levels in force: %s", self.session.plan.describe())
 
@@ -230,8 +230,8 @@ class Request:
     def _open(self, stack: ExitStack) -> None:
         self._attached = 0
         self.session.calls.clear()
-        infotext.take_back(self.p, [infotext.ENDED])
-        infotext.tell(self.p, self.session.infotext())
+        infotext_entries.take_back(self.p, [infotext_entries.ENDED])
+        infotext_entries.tell(self.p, self.session.infotext())
         stack.callback(self._tell_what_ran)
         stack.enter_context(during(self, _opened=True))
         if self.selection is None:
@@ -250,16 +250,16 @@ class Request:
         self._tell_memory(self.second)
 
     def _tell_what_ran(self) -> None:
-        infotext.tell(self.p, self.session.infotext_calls())
+        infotext_entries.tell(self.p, self.session.infotext_calls())
         if not self.session.calls[Phase.DISTILLED]:
             state = shared.state
             how = "interrupted" if state.interrupted else "skipped" if state.skipped else "stopped"
-            infotext.ended_before_the_switch(self.p, how)
+            infotext_entries.ended_before_the_switch(self.p, how)
 
     def _tell_memory(self, second: Second) -> None:
         placed = str(second.placed)
         _LOG.info("memory: %s", placed)
-        infotext.tell(self.p, {f"{INFOTEXT_PREFIX} memory": placed})
+        infotext_entries.tell(self.p, {f"{INFOTEXT_PREFIX} memory": placed})
 
     def _check_ran(self) -> None:
         """What ran is what was planned, or no image leaves.

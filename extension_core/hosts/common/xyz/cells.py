@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from extension_core.hosts.common.processing import infotext
+from extension_core.hosts.common.processing import infotext_entries
 from extension_core.hosts.common.processing.scripts import is_plot
 from extension_core.hosts.common.processing.takeover import TakeOver
 from extension_core.hosts.refusal import RequestRefused
@@ -88,7 +88,7 @@ def _shown(p: Any, sweep: Sweep, sample: Callable[..., Any]) -> Callable[..., An
             sweep.refused = sweep.refused or refused
             p.do_not_save_samples = True
             p.comment(str(refused))
-            infotext.tell(p, {infotext.REFUSED: str(refused)})
+            infotext_entries.tell(p, {infotext_entries.REFUSED: str(refused)})
             return _cards(p, str(refused))
         sweep.made += 1
         return result

@@ -39,7 +39,7 @@ from extension_core.hosts.common.preview.parameters import (
 from extension_core.hosts.common.preview.recorded import Recorded, about
 from extension_core.hosts.common.preview.workers import FULL_SIZE, LATER, PICTURES, Busy, Once
 from extension_core.trajectory.etags import etag_of, matches
-from extension_core.trajectory.images import Form, NotRecorded, Picture, View, check
+from extension_core.trajectory.frame_pictures import Form, NotRecorded, Picture, View, check
 from extension_core.trajectory.recorder import Frame
 from extension_core.trajectory.store import Generation, State, Update
 

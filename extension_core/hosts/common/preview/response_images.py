@@ -11,7 +11,7 @@ from modules import shared
 from PIL import Image
 
 from extension_core.hosts.common.preview.recorded import Recorded
-from extension_core.trajectory.images import SIDES, Decoder, DecodingFailed, View
+from extension_core.trajectory.frame_pictures import SIDES, Decoder, DecodingFailed, View
 from extension_core.trajectory.recorder import MIB, Frame
 from extension_core.trajectory.store import Generation
 
