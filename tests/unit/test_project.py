@@ -81,9 +81,9 @@ def test_what_needs_no_host_is_typed_strictly() -> None:
         for path in core.rglob("*.py")
         if path not in strict and path.name != "__init__.py" and not path.is_relative_to(core / "hosts")
     }
-    drawing = {f"trajectory/{name}.py" for name in ("animation", "images", "sheet")}
-    drawing |= {f"diversity/{name}.py" for name in ("captions", "grids", "lettering", "rows")}
-    assert loose == {*drawing, "diversity/perceptual.py"}
+    drawing = {f"trajectory/{name}.py" for name in ("animation", "frame_pictures", "sheet")}
+    drawing |= {f"measures/{name}.py" for name in ("captions", "grids", "lettering", "rows")}
+    assert loose == {*drawing, "measures/perceptual.py"}
 
 
 @pytest.mark.parametrize("folder", ["common", "a1111", "forge"])
