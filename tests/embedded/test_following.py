@@ -39,9 +39,9 @@ def test_a_press_while_an_answer_is_awaited_is_not_dropped(host: Host) -> None:
     """gradio 4 sends the last of them afterwards where it is told to; with gradio 3 the page waits."""
     import gradio as gr
 
-    from extension_core.hosts.common.page.host_components import Asked, _answer
+    from extension_core.hosts.common.page.host_components import PageMemory, _ask
 
     with gr.Blocks() as demo:
-        _answer(gr.Button().click, lambda *_: ("",), [gr.State(Asked())], [gr.HTML()])
+        _ask(gr.Button().click, lambda *_: ("",), [gr.State(PageMemory())], [gr.HTML()])
     [event] = demo.get_config_file()["dependencies"]
     assert event.get("trigger_mode") == ("always_last" if int(gr.__version__.split(".")[0]) >= 4 else None)

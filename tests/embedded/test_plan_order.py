@@ -12,9 +12,9 @@ from tests.waiting import PATIENCE
 def test_an_older_answer_changes_nothing(host: Host) -> None:
     import gradio as gr
 
-    from extension_core.hosts.common.page.host_components import Asked, newest_alone
+    from extension_core.hosts.common.page.host_components import PageMemory, newest_alone
 
-    asked, begun, overtaken = Asked(), Event(), Event()
+    asked, begun, overtaken = PageMemory(), Event(), Event()
 
     def line(text: str, checkpoint: str) -> str:
         del checkpoint
@@ -28,7 +28,7 @@ def test_an_older_answer_changes_nothing(host: Host) -> None:
         older = threads.submit(shown, asked, "older")
         assert begun.wait(PATIENCE)
         assert shown(asked, "newer") == "newer"
-        assert shown(Asked(), "another page's") == "another page's"
+        assert shown(PageMemory(), "another page's") == "another page's"
         overtaken.set()
         assert older.result(PATIENCE) == gr.update()
     assert shown(asked, "newest") == "newest"
@@ -38,9 +38,9 @@ def test_the_checkpoint_that_the_page_has_chosen_counts_until_the_host_has_store
     """Forge stores it by another event, at the same time."""
     from modules import shared
 
-    from extension_core.hosts.common.page.host_components import Asked, chosen_on_page, newest_alone
+    from extension_core.hosts.common.page.host_components import PageMemory, chosen_on_page, newest_alone
 
-    asked = Asked()
+    asked = PageMemory()
     shown = newest_alone(lambda checkpoint: checkpoint)
     choose = chosen_on_page(shown)
     before = shared.opts.data["sd_model_checkpoint"]
@@ -49,7 +49,7 @@ def test_the_checkpoint_that_the_page_has_chosen_counts_until_the_host_has_store
         assert shown(asked) == "old"
         assert choose("new", asked) == "new"
         assert shown(asked) == "new", "a question that was on its way"
-        assert shown(Asked()) == "old", "another page's"
+        assert shown(PageMemory()) == "old", "another page's"
         shared.opts.data["sd_model_checkpoint"] = "new"
         assert shown(asked) == "new"
         shared.opts.data["sd_model_checkpoint"] = "old"
@@ -62,11 +62,11 @@ def test_a_page_gets_a_list_of_files_only_where_it_has_another(host: Host) -> No
     """Thousands of names are not sent with every plan."""
     import gradio as gr
 
-    from extension_core.hosts.common.page.host_components import Asked, Files, and_files
+    from extension_core.hosts.common.page.host_components import Files, PageMemory, and_files
 
     offered = ["None", "old"]
     files = Files(list(offered), lambda: offered, lambda: {"choices": ["sent"]})
-    asked = Asked(files="None\nold")
+    asked = PageMemory(files="None\nold")
     shown = and_files(lambda _asked: ("plan",), files, 2)
     assert shown(asked) == ("plan", gr.update(), gr.update())
     offered.append("new")

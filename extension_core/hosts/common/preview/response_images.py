@@ -68,15 +68,15 @@ def add(processed: Any, picture: Image.Image, infotext: str) -> None:
     processed.infotexts.append(infotext)
 
 
-def chosen(frames: Sequence[Frame], numbers: Sequence[int] | None) -> tuple[list[Frame], str]:
+def chosen(frames: Sequence[Frame], requested: Sequence[int] | None) -> tuple[list[Frame], str]:
     """The frames of these numbers (None: all), each once, and a sentence on those that are not there."""
-    if numbers is None:
+    if requested is None:
         return list(frames), ""
     there = {frame.info.number: frame for frame in frames}
     numbers = list(there)
     found: dict[int, Frame] = {}
     unknown = []
-    for number in numbers:
+    for number in requested:
         known = numbers[number] if -len(numbers) <= number < 0 else number
         if known in there:
             found[known] = there[known]
