@@ -15,9 +15,7 @@ device: torch.device = cpu
 fp8 = False
 dtype: torch.dtype = torch.float32
 dtype_vae: torch.dtype = torch.float32
-dtype_unet: torch.dtype = torch.float32
 dtype_inference: torch.dtype = torch.float32
-unet_needs_upcast = False
 
 
 def get_optimal_device_name() -> str:
@@ -29,10 +27,6 @@ def torch_gc() -> None:
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
-
-
-def cond_cast_unet(x: torch.Tensor) -> torch.Tensor:
-    return x.to(dtype_unet) if unet_needs_upcast else x
 
 
 def autocast(disable: bool = False) -> contextlib.AbstractContextManager[Any]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+from pathlib import Path
 
 from modules.timer import startup_timer
 
@@ -38,12 +39,11 @@ class _LoopForEveryThread(asyncio.DefaultEventLoopPolicy):
 
 def initialize() -> None:
     """Once a process."""
-    from modules import model_handling, preview_files, sd_models
+    from modules import preview_files, sd_models
 
     asyncio.set_event_loop_policy(_LoopForEveryThread())
     preview_files.install()
-    model_handling.watch_settings()
-    sd_models.setup_model()
+    Path(sd_models.model_path).mkdir(parents=True, exist_ok=True)
     initialize_rest()
 
 

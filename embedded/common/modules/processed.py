@@ -36,6 +36,11 @@ def _single(value: Any) -> Any:
     return value[0] if isinstance(value, list) else value
 
 
+def shown(processed: Processed) -> list[Any]:
+    """The gallery's pictures, and those that the API returns."""
+    return [*processed.images, *getattr(processed, "extra_images", [])]
+
+
 class Processed:
     all_prompts: list[str]
     all_negative_prompts: list[str]

@@ -15,7 +15,6 @@ from modules import (
     extra_networks,
     images,
     model_handling,
-    processing_result,
     rng,
     scripts,
     sd_models,
@@ -82,7 +81,7 @@ def _prepare_batch(p: Any) -> bool:
     """From the model's weights to the conditioning of a batch; False where a script left no prompts."""
     model_handling.begin_batch(p)
     p.take_batch("prompts", "negative_prompts", "seeds", "subseeds")
-    p.rng = rng.of_request(p, (model_handling.latent_channels(), p.height // opt_f, p.width // opt_f))
+    p.rng = rng.of_request(p, (opt_C, p.height // opt_f, p.width // opt_f))
 
     def told() -> dict[str, Any]:
         return {"batch_number": p.iteration, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
@@ -96,7 +95,6 @@ def _prepare_batch(p: Any) -> bool:
     if p.scripts is not None:
         p.scripts.process_batch(p, **told())
     p.setup_conds()
-    p.extra_generation_params.update(model_handling.notes())
     for comment in model_handling.comments():
         p.comment(comment)
     if p.n_iter > 1:
@@ -196,10 +194,9 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
         p.scripts.process(p)
     made: list[Image.Image] = []
     infotexts: list[str] = []
-    with model_handling.inference(p):
+    with model_handling.inference():
         with devices.autocast():
             p.init(p.all_prompts, p.all_seeds, p.all_subseeds)
-        model_handling.after_init()
         if state.job_count == -1:
             state.job_count = p.n_iter
         for number in range(p.n_iter):
@@ -213,7 +210,9 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     infotexts = infotexts or [Processed(p, []).infotext(p, 0)]
     told = {"info": infotexts[0], "infotexts": infotexts, "index_of_first_image": first}
     told |= {"seed": p.all_seeds[0], "subseed": p.all_subseeds[0]}
-    result = processing_result.of_request(p, made, **told)
+    result = Processed(p, made, **told)
+    if hasattr(p, "extra_result_images"):
+        result.extra_images = p.extra_result_images
     if p.scripts is not None:
         p.scripts.postprocess(p, result)
     return result

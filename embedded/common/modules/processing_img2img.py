@@ -185,7 +185,6 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
             noise = noise * factor
         model_handling.before_pass(self)
         self.before_sampling(self.init_latent, noise, *conds)
-        noise = model_handling.pass_noise(self, noise)
         picture = self.image_conditioning
         return blended(
             self, self.sampler.sample_img2img(self, self.init_latent, noise, *conds, image_conditioning=picture)

@@ -68,7 +68,7 @@ def samples_to_images_tensor(sample: torch.Tensor, approximation: int | None = N
 
 
 def decode_first_stage(model: Any, x: torch.Tensor) -> torch.Tensor:
-    return samples_to_images_tensor(sd_latent_codec.for_decoding(x), 0, model)
+    return samples_to_images_tensor(x, 0, model)
 
 
 def single_sample_to_image(sample: torch.Tensor, approximation: int | None = None) -> Image.Image:
@@ -85,9 +85,10 @@ def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = Non
 
 
 def images_tensor_to_samples(image: torch.Tensor, approximation: int | None = None, model: Any = None) -> torch.Tensor:
-    """Pictures [B, 3, H, W] in 0..1 to latents, drawn from the encoder's distribution."""
+    """Pictures [B, 3, H, W] in 0..1 to latents, one by one, drawn from the encoder's distribution."""
     del approximation
-    return sd_latent_codec.encode(model or shared.sd_model, image)
+    signed = image.to(shared.device, devices.dtype_vae) * 2 - 1
+    return torch.cat([sd_latent_codec.encode_signed(model or shared.sd_model, picture) for picture in signed.split(1)])
 
 
 def store_latent(decoded: torch.Tensor) -> None:
@@ -150,7 +151,6 @@ class Sampler:
 
     def __init__(self, funcname: Any) -> None:
         self.funcname = self.func = funcname
-        self.conditioning_key = sd_denoisers.conditioning_key()
         self.extra_params: list[str] = []
         self.sampler_extra_args: dict[str, Any] = {}
 

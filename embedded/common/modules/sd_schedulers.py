@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from k_diffusion import sampling
 
-from modules import model_handling
-
 
 @dataclass
 class Scheduler:
@@ -57,6 +55,5 @@ schedulers = [
     Scheduler("polyexponential", "Polyexponential", sampling.get_sigmas_polyexponential, default_rho=1.0),
     Scheduler("sgm_uniform", "SGM Uniform", sgm_uniform, need_inner_model=True, aliases=["SGMUniform"]),
     Scheduler("simple", "Simple", simple, need_inner_model=True),
-    *(Scheduler(*row, need_inner_model=True) for row in model_handling.SCHEDULES),
 ]
 schedulers_map = {name: schedule for schedule in schedulers for name in (schedule.name, schedule.label)}

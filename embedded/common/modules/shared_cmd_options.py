@@ -44,12 +44,10 @@ _run = parser.add_argument_group("running")
 _run.add_argument("--precision", choices=["full", "half", "autocast"], default="autocast")
 _run.add_argument("--use-cpu", nargs="+", default=[], type=str.lower)
 for _name in (
-    "no-half", "no-half-vae", "upcast-sampling", "medvram", "medvram-sdxl", "lowvram", "opt-channelslast",
+    "no-half", "no-half-vae", "medvram", "medvram-sdxl", "lowvram", "opt-channelslast",
     "disable-nan-check", "skip-load-model-at-start", "no-prompt-history", "hide-ui-dir-config",
 ):  # fmt: skip
     _run.add_argument(f"--{_name}", action="store_true")
-flavour.add_arguments(parser)
-
 
 cmd_opts, unknown_arguments = parser.parse_known_args(sys.argv[1:])
 _data = Path(cmd_opts.data_dir or default_data_dir).absolute()

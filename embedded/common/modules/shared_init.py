@@ -27,7 +27,7 @@ def _choose_devices() -> None:
     if on_cpu:  # half precision on a CPU is slow and incomplete; the hosts' users pass --no-half there
         cmd_opts.no_half = True
     half = torch.float32 if cmd_opts.no_half else torch.float16
-    devices.dtype = devices.dtype_unet = half
+    devices.dtype = half
     devices.dtype_vae = torch.float32 if cmd_opts.no_half_vae else half
     devices.dtype_inference = torch.float32 if cmd_opts.precision == "full" else half
     shared.device = devices.device = torch.device("cpu" if on_cpu else "cuda")

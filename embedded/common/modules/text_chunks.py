@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,22 +83,21 @@ class PromptChunk:
 
 
 class ChunkedText:
-    """What both hosts' text encoders do around the network. They say how to tokenize and how to run it."""
+    """What both hosts' text encoders do around the network. They say how to run it."""
 
     chunk_length = 75
-    comma_token: int | None = None
-    id_start = id_end = id_pad = 0
+
+    def __init__(self, tokenizer: Any, id_pad: int) -> None:
+        self.tokenizer, self.id_pad = tokenizer, id_pad
+        self.id_start, self.id_end = tokenizer.bos_token_id, tokenizer.eos_token_id
+        self.comma_token = tokenizer.get_vocab().get(",</w>")
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        raise NotImplementedError
+        return self.tokenizer(texts, truncation=False, add_special_tokens=False)["input_ids"]
 
     def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [B, 77] to [B, 77, D]."""
         raise NotImplementedError
-
-    def get_target_prompt_token_count(self, token_count: int) -> int:
-        """The length of all chunks that so many tokens need; at least one."""
-        return self.chunk_length * max(1, math.ceil(token_count / self.chunk_length))
 
     def tokenize_line(self, line: str) -> tuple[list[PromptChunk], int]:
         """(its chunks, its tokens with those that fill up all chunks but the last)."""

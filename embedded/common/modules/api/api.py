@@ -22,8 +22,8 @@ from modules import (
     images,
     infotext_utils,
     model_handling,
+    processed,
     processing,
-    processing_result,
     progress,
     script_callbacks,
     scripts,
@@ -144,11 +144,10 @@ class Api:
             shared.state.begin(job=f"scripts_{tab}")
             try:
                 made = runner.run(p, *arguments) or processing.process_images(p)
-                processing_result.process_extra_images(made)
             finally:
                 progress.finish_task(task)
                 shared.state.end()
-        shown = processing_result.shown(made) if request.send_images else []
+        shown = processed.shown(made) if request.send_images else []
         return {"images": [_encoded(image) for image in shown], "parameters": dict(request), "info": made.js()}
 
     def png_info(self, request: requests.Picture) -> dict[str, Any]:
@@ -192,11 +191,7 @@ class Api:
         return [{key: getattr(info, name) for key, name in _CHECKPOINT_KEYS.items()} for info in listed]
 
     def embeddings(self) -> dict[str, Any]:
-        known = model_handling.embeddings()
-        return {
-            "loaded": {name: {} for name in known.word_embeddings},
-            "skipped": {name: {} for name in known.skipped_embeddings},
-        }
+        return {"loaded": {}, "skipped": {}}
 
     def scripts(self) -> dict[str, list[str]]:
         runners = {"txt2img": scripts.scripts_txt2img, "img2img": scripts.scripts_img2img}
