@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.checkpoints import KINDS, make_network
 from tests.e2e.client import Pair, Reply, WebUI
+from tests.e2e.flavour import REAL_HOSTS_ALONE
 from tests.e2e.refiner import refined
 from tests.e2e.test_forms import MERGING, lora_folder, merged_checkpoint, placed
 from tests.e2e.test_forms import settings as form_settings
@@ -231,7 +232,7 @@ def test_loras_that_act_at_each_call(webui: WebUI, pair: Pair, at_each_call: dic
     assert again.same_as(merged)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[KINDS[0], *(pytest.param(kind, marks=REAL_HOSTS_ALONE) for kind in KINDS[1:])])
 def network(request: pytest.FixtureRequest, webui: WebUI, pair: Pair) -> Iterator[str]:
     """Name of a network of each of LyCORIS's kinds, made for this test."""
     if request.param == "oft" and webui.flavour == "forge":

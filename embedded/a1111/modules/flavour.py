@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,3 @@ GRID_MODE = "RGB"
 """What grids of pictures are made as."""
 SETTINGS: dict[str, Any] = {}
 """Settings and defaults beyond those of both flavours."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No command line options of its own."""

@@ -1,6 +1,4 @@
-"""Parts of the model are never moved to the graphics card on demand. What extensions ask is answered, and what
---lowvram and --medvram forbid to other threads is forbidden.
-"""
+"""What --lowvram and --medvram forbid to other threads. Nothing is moved."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ def apply(sd_model: Any) -> None:
     shared.parallel_processing_allowed = not sd_model.lowvram
 
 
-def setup_for_low_vram(sd_model: Any, use_medvram: bool) -> None:
-    """Nothing is moved."""
+def setup_for_low_vram(sd_model: Any, use_medvram: bool) -> None: ...
 
 
-def send_everything_to_cpu() -> None:
-    """Nothing was moved."""
+def send_everything_to_cpu() -> None: ...

@@ -5,33 +5,42 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from modules import devices, extra_networks, sd_models, sd_unet, shared
+from modules import devices, extra_networks, sd_models, shared
 from modules.sd_hijack import model_hijack
 from modules.shared import cmd_opts, opts
 
-SCHEDULES: tuple[tuple[Any, ...], ...] = ()
-"""Noise schedules of this host alone: name, label, function."""
 HOOKS_BEFORE_HIRES_RESET = False
 """Whether the hires pass calls its hook once more, before the model is made ready for it."""
 REFINER_FORGETS_NETWORKS = False
 _CHECKPOINT = "sd_model_checkpoint"
 
 
-def watch_settings() -> None:
+def start() -> None:
+    """The checkpoint is loaded in the background, and when another one is selected."""
     from modules.call_queue import wrap_queued_call
 
     opts.onchange(_CHECKPOINT, wrap_queued_call(lambda: sd_models.reload_model_weights()), call=False)
-
-
-def start() -> None:
-    """At the start, in the background."""
     if not cmd_opts.skip_load_model_at_start:
         Thread(target=lambda: shared.sd_model, daemon=True).start()
+
+
+def set_config(req: dict[str, Any]) -> None:
+    """Settings over the API. RuntimeError for a checkpoint that is not listed."""
+    name = req.get(_CHECKPOINT)
+    if name is not None and name not in sd_models.checkpoint_aliases:
+        raise RuntimeError(f"model {name!r} not found")
+    for key, value in req.items():
+        opts.set(key, value, is_api=True)
+    opts.save(shared.config_filename)
+
+
+def change_setting(key: str, value: Any) -> bool:
+    """A setting on the page; whether it is another."""
+    return opts.set(key, value)
 
 
 @contextlib.contextmanager
@@ -56,27 +65,16 @@ def settings_of(p: Any) -> Iterator[None]:
 
 def begin_request(p: Any) -> None:
     model_hijack.apply_circular(p.tiling)
-    model_hijack.clear_comments()
+    model_hijack.comments = []
 
 
-@contextlib.contextmanager
-def inference(p: Any) -> Iterator[None]:
-    with torch.no_grad(), p.sd_model.ema_scope():
-        yield
-
-
-def after_init() -> None:
-    sd_unet.apply_unet()
+def inference() -> contextlib.AbstractContextManager[Any]:
+    return torch.no_grad()
 
 
 def begin_batch(p: Any) -> None:
     """Brings the selected checkpoint back where a Refiner took its place."""
-    del p
     sd_models.reload_model_weights()
-
-
-def latent_channels() -> int:
-    return shared.sd_model.latent_channels
 
 
 def autoencoder_width() -> int:
@@ -94,17 +92,12 @@ def comments() -> list[str]:
     return model_hijack.comments
 
 
-def notes() -> dict[str, Any]:
-    return model_hijack.extra_generation_params
-
-
 def before_reading() -> None:
     """Clip skip is asked of the settings."""
 
 
 def leaves_uncond_out(cfg: float) -> bool:
     """The negative prompt is read at every CFG."""
-    del cfg
     return False
 
 
@@ -112,21 +105,12 @@ def leaves_uncond_out(cfg: float) -> bool:
 def sampling(p: Any) -> Iterator[None]:
     """Around `p.sample`."""
     sd_models.apply_alpha_schedule_override(p.sd_model, p)
-    with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast():
+    with devices.autocast():
         yield
 
 
 def before_pass(p: Any) -> None:
     """Nothing to make ready."""
-
-
-def pass_noise(p: Any, noise: torch.Tensor) -> torch.Tensor:
-    del p
-    return noise
-
-
-def note_hires(p: Any) -> None:
-    """Nothing of its own."""
 
 
 def load_for_hires(p: Any) -> None:
@@ -154,43 +138,11 @@ def refiner_progress(denoiser: Any, sigma: torch.Tensor) -> float:
 
 @contextlib.contextmanager
 def exchanged_for_refiner(info: Any, x: torch.Tensor) -> Iterator[None]:
-    del x
     with sd_models.SkipWritingToConfig():
         sd_models.reload_model_weights(info=info)
     yield
 
 
-def embeddings() -> Any:
-    """For the API's list: textual inversion is not played here."""
-    return SimpleNamespace(word_embeddings={}, skipped_embeddings={})
-
-
-def reload_embeddings() -> None:
-    """Nothing to read."""
-
-
 def last_entries() -> dict[str, Any]:
     """What the infotext ends with, beyond what both flavours write."""
-    return {}
-
-
-def set_config(req: dict[str, Any]) -> None:
-    """Settings over the API. RuntimeError for a checkpoint that is not listed."""
-    name = req.get(_CHECKPOINT)
-    if name is not None and name not in sd_models.checkpoint_aliases:
-        raise RuntimeError(f"model {name!r} not found")
-    for key, value in req.items():
-        opts.set(key, value, is_api=True)
-    opts.save(shared.config_filename)
-
-
-def change_setting(key: str, value: Any) -> bool:
-    """A setting on the page; whether it is another."""
-    return opts.set(key, value)
-
-
-VAE_ROUTE = "sd-vae"
-
-
-def vae_files() -> dict[str, str]:
     return {}

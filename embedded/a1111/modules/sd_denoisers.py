@@ -21,11 +21,6 @@ def alphas_cumprod(model: Any) -> torch.Tensor:
     return model.alphas_cumprod
 
 
-def conditioning_key() -> str:
-    return shared.sd_model.model.conditioning_key
-
-
 def running(model_wrap: Any, x: torch.Tensor) -> contextlib.AbstractContextManager[None]:
     """Around one run of a sampler; the model is where it has to be already."""
-    del model_wrap, x
     return contextlib.nullcontext()

@@ -6,7 +6,28 @@ from typing import Any
 
 import torch
 
-from modules.sd_hijack_clip import FrozenCLIPEmbedderWithCustomWords
+from modules import devices
+from modules.shared import opts
+from modules.text_chunks import ChunkedText
+
+
+class FrozenCLIPEmbedderWithCustomWords(ChunkedText, torch.nn.Module):
+    """Prompts of any length to [B, 77 n, D]: weights of words, clip skip. `wrapped` is the checkpoint's own encoder."""
+
+    def __init__(self, wrapped: Any) -> None:
+        torch.nn.Module.__init__(self)
+        ChunkedText.__init__(self, wrapped.tokenizer, wrapped.tokenizer.eos_token_id)
+        self.wrapped = wrapped
+
+    def forward(self, texts: list[str]) -> torch.Tensor:
+        return self.encode(texts)
+
+    def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:
+        skip, encoder = opts.CLIP_stop_at_last_layers, self.wrapped.transformer
+        outputs = encoder(input_ids=tokens.to(devices.device), output_hidden_states=skip > 1)
+        if skip <= 1:
+            return outputs.last_hidden_state
+        return encoder.text_model.final_layer_norm(outputs.hidden_states[-skip])
 
 
 class EmbeddingsWithFixes(torch.nn.Module):
@@ -28,7 +49,6 @@ class StableDiffusionModelHijack:
     def __init__(self) -> None:
         self.model: Any = None
         self.circular_enabled = False
-        self.extra_generation_params: dict[str, Any] = {}
         self.comments: list[str] = []
 
     def hijack(self, m: Any) -> None:
@@ -36,7 +56,7 @@ class StableDiffusionModelHijack:
         if not isinstance(m.cond_stage_model, FrozenCLIPEmbedderWithCustomWords):
             table = m.cond_stage_model.transformer.text_model.embeddings
             table.token_embedding = EmbeddingsWithFixes(table.token_embedding)
-            m.cond_stage_model = FrozenCLIPEmbedderWithCustomWords(m.cond_stage_model, self)
+            m.cond_stage_model = FrozenCLIPEmbedderWithCustomWords(m.cond_stage_model)
 
     def undo_hijack(self, m: Any) -> None:
         """Loses tiling for the rest of the request."""
@@ -54,9 +74,6 @@ class StableDiffusionModelHijack:
             for layer in self.model.modules():  # None after a failed reload: tiling then fails on the host, and here
                 if type(layer) is torch.nn.Conv2d:
                     layer.padding_mode = "circular" if enable else "zeros"
-
-    def clear_comments(self) -> None:
-        self.comments, self.extra_generation_params = [], {}
 
 
 model_hijack = StableDiffusionModelHijack()

@@ -12,25 +12,13 @@ from modules.rng import DecodedSamples
 
 def decode(model: Any, sample: torch.Tensor) -> torch.Tensor:
     """Latents [B, 4, h, w] to pictures [B, 3, H, W] in -1..1."""
-    vae = model.first_stage_model
     with torch.no_grad(), devices.without_autocast():
-        return model.decode_first_stage(sample.to(vae.dtype))
-
-
-def for_decoding(latents: torch.Tensor) -> torch.Tensor:
-    return latents.to(devices.dtype_vae)
+        return model.decode_first_stage(sample.to(devices.dtype_vae))
 
 
 def encode_signed(model: Any, pictures: torch.Tensor) -> torch.Tensor:
     """Pictures [B, 3, H, W] in -1..1 to latents, drawn from the encoder's distribution."""
     return model.get_first_stage_encoding(model.encode_first_stage(pictures))
-
-
-def encode(model: Any, image: torch.Tensor) -> torch.Tensor:
-    """Pictures [B, 3, H, W] in 0..1 to latents, one by one, drawn from the encoder's distribution."""
-    model.first_stage_model.to(devices.dtype_vae)
-    pixels = image.to(shared.device, devices.dtype_vae) * 2 - 1
-    return torch.cat([encode_signed(model, picture) for picture in pixels.split(1)])
 
 
 def for_previews(approximation: int) -> int:
@@ -51,5 +39,5 @@ def decode_latent_batch(
         picture = decode_first_stage(model, latent)[0]
         if check_for_nans:
             devices.test_for_nans(picture, "vae")
-        samples.append(picture.to(target_device) if target_device is not None else picture)
+        samples.append(picture.to(target_device or picture.device))
     return samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import torch
@@ -11,11 +10,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from embedded import networks
 from embedded.networks import noise
 from modules import sd_models_config
-
-
-class AutoencoderKL(networks.AutoencoderKL):
-    dtype = property(lambda self: self.quant_conv.weight.dtype)
-    device = property(lambda self: self.quant_conv.weight.device)
 
 
 class FrozenCLIPEmbedder(torch.nn.Module):
@@ -50,8 +44,8 @@ class LatentDiffusion(torch.nn.Module):
     """The loader adds: sd_checkpoint_info, sd_model_hash, used_config, alphas_cumprod_original, ..."""
 
     alphas_cumprod: Any
-    is_sd1 = True
-    is_sd2 = is_sdxl = is_ssd = is_sd3 = is_sdxl_inpaint = lowvram = False
+    is_sd1, is_sd2, is_sdxl, is_sd3 = True, False, False, False
+    lowvram = False
 
     def __init__(self, config_path: str) -> None:
         """A model of uninitialised weights. ValueError where the yaml describes something else than this layout."""
@@ -65,7 +59,7 @@ class LatentDiffusion(torch.nn.Module):
         with sd_models_config.without_initialisation():
             unet = networks.UNetModel(**sd_models_config.unet_arguments(params))
             self.model = DiffusionWrapper(unet, params.get("conditioning_key") or "crossattn")
-            self.first_stage_model = AutoencoderKL(vae["ddconfig"], self.latent_channels)
+            self.first_stage_model = networks.AutoencoderKL(vae["ddconfig"], self.latent_channels)
             folder = sd_models_config.text_encoder_folder(params, config_path)
             self.cond_stage_model: Any = FrozenCLIPEmbedder(folder)
         ends = (params.get("linear_start", noise.LINEAR_START), params.get("linear_end", noise.LINEAR_END))
@@ -77,10 +71,6 @@ class LatentDiffusion(torch.nn.Module):
 
     device = property(lambda self: self.betas.device)
     dtype = property(lambda self: next(self.model.parameters()).dtype)
-
-    def ema_scope(self, context: str | None = None) -> contextlib.AbstractContextManager[None]:
-        del context
-        return contextlib.nullcontext()
 
     def apply_model(self, x_noisy: torch.Tensor, t: torch.Tensor, cond: dict[str, list[torch.Tensor]]) -> torch.Tensor:
         """The U-Net's raw prediction [B, C, h, w] at timesteps [B] (fractions allowed), in the input's dtype."""

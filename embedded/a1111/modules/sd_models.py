@@ -9,7 +9,6 @@ set of networks; every reload undoes tiling.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from modules import devices, errors, extra_networks, lowvram, script_callbacks, sd_ldm, sd_models_config, shared
-from modules.sd_checkpoints import (
+from modules.sd_checkpoints import (  # noqa: F401
     CheckpointInfo,
     checkpoint_aliases,
     checkpoint_tiles,
@@ -46,10 +45,6 @@ def SkipWritingToConfig() -> Iterator[None]:
         _selecting = before
 
 
-def setup_model() -> None:
-    os.makedirs(model_path, exist_ok=True)
-
-
 class SdModelData:
     """The current model and all resident ones, latest first. Asking for the model loads the selected checkpoint,
     once.
@@ -62,19 +57,17 @@ class SdModelData:
         self.lock = threading.Lock()
 
     def get_sd_model(self) -> Any:
-        if self.sd_model is not None or self.was_loaded_at_least_once:
-            return self.sd_model
-        with self.lock:
-            if self.sd_model is None and not self.was_loaded_at_least_once:  # no other thread has loaded it meanwhile
+        if self.sd_model is None and not self.was_loaded_at_least_once:
+            with self.lock:
                 try:
-                    load_model()
+                    if not self.was_loaded_at_least_once:  # by another thread meanwhile
+                        load_model()
                 except Exception as fault:  # the page must come up all the same
-                    errors.display(fault, "loading the selected checkpoint", full_traceback=True)
+                    errors.display(fault, "loading the selected checkpoint")
                     self.sd_model = None
         return self.sd_model
 
-    def set_sd_model(self, v: Any, already_loaded: bool = False) -> None:
-        del already_loaded
+    def set_sd_model(self, v: Any) -> None:
         self.sd_model = v
         others = [model for model in self.loaded_sd_models if model is not v]
         self.loaded_sd_models = others if v is None else [v, *others]
@@ -106,31 +99,21 @@ def apply_alpha_schedule_override(sd_model: Any, p: Any = None) -> None:
         p.extra_generation_params.update(notes)
 
 
-def _set_number_types(model: Any) -> None:
-    """Half precision for all but the noise schedule, and the VAE where that is to be kept full."""
-    half = not shared.cmd_opts.no_half
-    schedule, vae = model.alphas_cumprod, model.first_stage_model
-    for part in (model.model, model.cond_stage_model):
-        part.half() if half else part.float()
-    vae.to(devices.dtype_vae)
-    model.alphas_cumprod_original = schedule
-    devices.dtype_unet = torch.float16 if half else torch.float32
-    devices.unet_needs_upcast = bool(half and shared.cmd_opts.upcast_sampling)
-
-
 def load_model_weights(
-    model: Any, checkpoint_info: CheckpointInfo, state_dict: dict[str, torch.Tensor] | None, timer: Timer
-) -> Any:
-    """Fills `model` from a file; keys that the file lacks keep what they held. Returns load_state_dict's answer."""
-    tensors = _tensors_of(checkpoint_info, timer) if state_dict is None else state_dict
-    answer = model.load_state_dict(tensors, strict=False)
-    _set_number_types(model)
+    model: Any, checkpoint_info: CheckpointInfo, state_dict: dict[str, torch.Tensor], timer: Timer
+) -> set[str]:
+    """Fills `model`; keys that the file lacks keep what they held. Returns them."""
+    missing = model.load_state_dict(state_dict, strict=False).missing_keys
+    for part in (model.model, model.cond_stage_model):
+        part.to(devices.dtype)
+    model.first_stage_model.to(devices.dtype_vae)
+    model.alphas_cumprod_original = model.alphas_cumprod
     apply_alpha_schedule_override(model)
     model.sd_checkpoint_info, model.sd_model_checkpoint = checkpoint_info, checkpoint_info.filename
     model.sd_model_hash = checkpoint_info.calculate_shorthash()
     _select(checkpoint_info)
     timer.record("apply weights to model")
-    return answer
+    return set(missing)
 
 
 def _select(info: CheckpointInfo) -> None:
@@ -140,19 +123,9 @@ def _select(info: CheckpointInfo) -> None:
     opts.data["sd_checkpoint_hash"] = info.sha256
 
 
-def _tensors_of(info: CheckpointInfo, timer: Timer) -> dict[str, torch.Tensor]:
-    info.calculate_shorthash()
-    print(f"Reading {info.filename} [{info.shorthash}]")
-    tensors = read_state_dict(info.filename)
-    timer.record("read file")
-    return tensors
-
-
-def get_empty_cond(sd_model: Any) -> Any:
-    from modules import processing
-
-    extra_networks.activate(processing.StableDiffusionProcessingTxt2Img(), {})
-    return sd_model.get_learned_conditioning([""])
+def _tensors_of(info: CheckpointInfo) -> dict[str, torch.Tensor]:
+    print(f"Reading {info.filename} [{info.calculate_shorthash()}]")
+    return read_state_dict(info.filename)
 
 
 def send_model_to_cpu(m: Any) -> None:
@@ -166,7 +139,6 @@ def send_model_to_device(m: Any) -> None:
 
 
 def unload_model_weights(sd_model: Any = None, info: Any = None) -> None:
-    del info
     send_model_to_cpu(sd_model or shared.sd_model)
 
 
@@ -184,81 +156,66 @@ def load_model(
     if model_data.sd_model is not None:
         _drop(model_data.sd_model)
         model_data.sd_model = None
-    tensors = already_loaded_state_dict or _tensors_of(info, timer)
+    tensors = already_loaded_state_dict or _tensors_of(info)
     model: Any = sd_ldm.LatentDiffusion(sd_models_config.find_checkpoint_config(tensors, info))
-    missing = set(load_model_weights(model, info, tensors, timer).missing_keys)
-    for name, layer in model.named_modules():
-        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Embedding)):
-            for key, parameter in layer.named_parameters(name, recurse=False):
-                if key in missing:  # not initialised; zeros on the host too
-                    torch.nn.init.zeros_(parameter)
+    missing = load_model_weights(model, info, tensors, timer)
+    for name, parameter in model.named_parameters():
+        if name in missing and (parameter.ndim > 1 or name.endswith("bias")):  # not initialised; zeros on the host too
+            torch.nn.init.zeros_(parameter)
     send_model_to_device(model)
     model_hijack.hijack(model.eval())
     model_data.set_sd_model(model)
     model_data.was_loaded_at_least_once = True
     script_callbacks.model_loaded_callback(model)
     with devices.autocast(), torch.no_grad():
-        model.cond_stage_model_empty_prompt = get_empty_cond(model)
+        from modules import processing
+
+        extra_networks.activate(processing.StableDiffusionProcessingTxt2Img(), {})
+        model.cond_stage_model_empty_prompt = model.get_learned_conditioning([""])
     print(f"{info.title} loaded in {timer.summary()}.")
     return model
 
 
-def _resident_or_oldest(current: Any, wanted: CheckpointInfo) -> Any:
-    """The resident model of this file, else one that may be refilled, or None where there is room for a new one."""
-    limit, others = opts.sd_checkpoints_limit, []
-    if current is not None:
-        send_model_to_cpu(current)
-    for model in model_data.loaded_sd_models:
-        if model.sd_model_checkpoint == wanted.filename:
-            return model
-        others.append(model)
-    for surplus in others[limit:]:
-        _drop(surplus)
-    return others[limit - 1] if len(others) >= limit else None
-
-
 def reload_model_weights(sd_model: Any = None, info: CheckpointInfo | None = None, forced_reload: bool = False) -> Any:
     """Makes `info`, or the selected checkpoint, the current model. Raises what reading the file raises."""
-    wanted, timer, current = info or select_checkpoint(), Timer(), sd_model or model_data.sd_model
+    wanted, current, limit = info or select_checkpoint(), sd_model or model_data.sd_model, opts.sd_checkpoints_limit
     if current is not None and current.sd_model_checkpoint == wanted.filename and not forced_reload:
         return current
-    model = _resident_or_oldest(current, wanted)
-    if model is not None and model.sd_model_checkpoint == wanted.filename and not forced_reload:
+    if current is not None:
+        send_model_to_cpu(current)
+    residents = model_data.loaded_sd_models
+    model = next((resident for resident in residents if resident.sd_model_checkpoint == wanted.filename), None)
+    if model is not None and not forced_reload:
         send_model_to_device(model)
         model_data.set_sd_model(model)
         _select(wanted)
         return model
     if model is None:
-        model_data.sd_model = None
-        return load_model(wanted)
+        for surplus in residents[limit:]:
+            _drop(surplus)
+        if len(residents) < limit:
+            model_data.sd_model = None
+            return load_model(wanted)
+        model = residents[limit - 1]
+    return _refill(model, wanted)
+
+
+def _refill(model: Any, wanted: CheckpointInfo) -> Any:
+    """Another file's weights in a resident model; the model's own again where they cannot be put in."""
     model_data.sd_model, before = model, model.sd_checkpoint_info
     send_model_to_cpu(model)
     model_hijack.undo_hijack(model)
-    tensors = _tensors_of(wanted, timer)  # a file that cannot be read leaves the model unhooked
+    tensors = _tensors_of(wanted)  # a file that cannot be read leaves the model unhooked
     if sd_models_config.find_checkpoint_config(tensors, wanted) != model.used_config:
         return load_model(wanted, already_loaded_state_dict=tensors)
     try:
-        load_model_weights(model, wanted, tensors, timer)
+        load_model_weights(model, wanted, tensors, Timer())
     except Exception:
-        load_model_weights(model, before, None, timer)
+        load_model_weights(model, before, _tensors_of(before), Timer())
         raise
     finally:
         model_hijack.hijack(model)
         send_model_to_device(model)
         script_callbacks.model_loaded_callback(model)
     model_data.set_sd_model(model)
-    print(f"{wanted.title} read in {timer.summary()}.")
     return model
-
-
-__all__ = [
-    "CheckpointInfo",
-    "checkpoint_aliases",
-    "checkpoint_tiles",
-    "checkpoints_list",
-    "get_closet_checkpoint_match",
-    "list_models",
-    "model_path",
-    "read_state_dict",
-    "select_checkpoint",
-]

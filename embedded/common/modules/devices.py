@@ -13,9 +13,7 @@ device: torch.device = cpu
 fp8 = False
 dtype: torch.dtype = torch.float32
 dtype_vae: torch.dtype = torch.float32
-dtype_unet: torch.dtype = torch.float32
 dtype_inference: torch.dtype = torch.float32
-unet_needs_upcast = False
 
 
 def torch_gc() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import flavour_server, processing, processing_result, scripts, shared
+from modules import flavour_server, processed, processing, scripts, shared
 from modules.call_queue import wrap_gradio_gpu_call
 from modules.infotext_utils import create_override_settings_dict
 from modules.shared import opts
@@ -52,4 +52,4 @@ def _generate(tab: str, values: dict[str, Any], overrides: Any, of_scripts: Any,
     if opts.do_not_show_images:
         made.images = []
     info, comments = plaintext_to_html(made.info), plaintext_to_html(made.comments, "comments")
-    return processing_result.shown(made), made.js(), info, comments
+    return processed.shown(made), made.js(), info, comments

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -34,7 +35,7 @@ def _share() -> None:
     if on_cpu:  # half precision on a CPU is slow and incomplete; the hosts' users pass --no-half there
         cmd_opts.no_half = True
     half = torch.float32 if cmd_opts.no_half else torch.float16
-    devices.dtype = devices.dtype_unet = half
+    devices.dtype = half
     devices.dtype_vae = torch.float32 if cmd_opts.no_half_vae else half
     devices.dtype_inference = torch.float32 if cmd_opts.precision == "full" else half
     shared.device = devices.device = torch.device("cpu" if on_cpu else "cuda")
@@ -57,12 +58,11 @@ class _LoopForEveryThread(asyncio.DefaultEventLoopPolicy):
 
 def initialize() -> None:
     """Once a process."""
-    from modules import model_handling, sd_models, sd_vae_taesd
+    from modules import sd_models, sd_vae_taesd
 
     asyncio.set_event_loop_policy(_LoopForEveryThread())
     sd_vae_taesd.install()
-    model_handling.watch_settings()
-    sd_models.setup_model()
+    Path(sd_models.model_path).mkdir(parents=True, exist_ok=True)
     initialize_rest()
 
 

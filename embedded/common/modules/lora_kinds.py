@@ -59,11 +59,9 @@ def _pair(w: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor] | 
     return next(((w[up], w[down]) for up, down in _PAIRS if up in w and down in w), None)
 
 
-def difference(w: Mapping[str, torch.Tensor], dim: int | None = None) -> tuple[torch.Tensor, int]:
-    """(what is to be added, any shape with the weight's count of numbers; the rank), of so many ranks alone."""
+def difference(w: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """(what is to be added, any shape with the weight's count of numbers; the rank that alpha is divided by)."""
     pair = _pair(w)
     assert pair is not None
     up, down = (factor.flatten(1) for factor in pair)
-    if "lora_mid.weight" in w:
-        return torch.einsum("n m k l, i n, m j -> i j k l", w["lora_mid.weight"], up, down), down.shape[0]
-    return up[:, :dim] @ down[:dim], down.shape[0]
+    return up @ down, down.shape[0]

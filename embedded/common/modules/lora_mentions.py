@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from modules import extra_networks, shared
+from modules import extra_networks, lora_files, script_callbacks, shared
 
 Loader = Callable[[list[str], list[float], list[float], list[int | None]], list[Any]]
 
@@ -46,3 +46,19 @@ class LoraMentions(extra_networks.ExtraNetwork):
             counts = ", ".join(f"{name} ({count})" for name, count in self.errors.items())
             p.comment(f"Layers that a LoRA does not fit: {counts}")
             self.errors.clear()
+
+
+def register(networks: Any) -> None:
+    """On every execution of a loader's script; `networks` is its module."""
+
+    def load(*mentions: Any) -> list[Any]:
+        networks.load_networks(*mentions)
+        return networks.loaded_networks
+
+    def before_ui() -> None:
+        networks.extra_network_lora = LoraMentions(load)
+        extra_networks.register_extra_network(networks.extra_network_lora)
+
+    script_callbacks.on_before_ui(before_ui)
+    script_callbacks.on_app_started(lora_files.api_networks)
+    lora_files.add_settings()

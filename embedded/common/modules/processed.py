@@ -20,6 +20,11 @@ _TOLD = (*_OWN, *_OF_PICTURES, *_OF_REQUEST, *_BESIDE)
 """What `js` tells, which over the API is `info`."""
 
 
+def shown(processed: Processed) -> list[Any]:
+    """The gallery's pictures, and those that the API returns."""
+    return [*processed.images, *getattr(processed, "extra_images", [])]
+
+
 class Processed:
     all_prompts: list[str]
     all_negative_prompts: list[str]

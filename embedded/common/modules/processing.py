@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from modules import devices, extra_networks, images, model_handling, processing_result, sd_models, sd_samplers, shared
+from modules import devices, extra_networks, images, model_handling, sd_models, sd_samplers, shared
 from modules.processed import create_infotext
 from modules.processing_base import StableDiffusionProcessing
 from modules.processing_img2img import StableDiffusionProcessingImg2Img
 from modules.processing_result import Processed
 from modules.processing_txt2img import StableDiffusionProcessingTxt2Img, picture_of
-from modules.rng import ImageRNG, opt_f
+from modules.rng import ImageRNG, opt_C, opt_f
 from modules.sd_latent_codec import decode_latent_batch
 from modules.shared import opts, state
 
@@ -58,7 +58,7 @@ def _prepare_batch(p: Any) -> bool:
     """From the model's weights to the conditioning of a batch; False where a script left no prompts."""
     model_handling.begin_batch(p)
     p.take_batch("prompts", "negative_prompts", "seeds", "subseeds")
-    p.rng = ImageRNG((model_handling.latent_channels(), p.height // opt_f, p.width // opt_f), p.seeds)
+    p.rng = ImageRNG((opt_C, p.height // opt_f, p.width // opt_f), p.seeds)
 
     def told() -> dict[str, Any]:
         return {"batch_number": p.iteration, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
@@ -70,7 +70,6 @@ def _prepare_batch(p: Any) -> bool:
     model_handling.activate_networks(p, p.extra_network_data)
     p.tell_scripts("process_batch", **told())
     p.setup_conds()
-    p.extra_generation_params.update(model_handling.notes())
     for comment in model_handling.comments():
         p.comment(comment)
     if p.n_iter > 1:
@@ -156,10 +155,9 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     p.tell_scripts("process")
     made: list[Image.Image] = []
     infotexts: list[str] = []
-    with model_handling.inference(p):
+    with model_handling.inference():
         with devices.autocast():
             p.init(p.all_prompts, p.all_seeds, p.all_subseeds)
-        model_handling.after_init()
         if state.job_count == -1:
             state.job_count = p.n_iter
         for number in range(p.n_iter):
@@ -173,7 +171,9 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     infotexts = infotexts or [Processed(p, []).infotext(p, 0)]
     told = {"info": infotexts[0], "infotexts": infotexts, "index_of_first_image": first}
     told |= {"seed": p.all_seeds[0], "subseed": p.all_subseeds[0]}
-    result = processing_result.of_request(p, made, **told)
+    result = Processed(p, made, **told)
+    if hasattr(p, "extra_result_images"):
+        result.extra_images = p.extra_result_images
     p.tell_scripts("postprocess", result)
     return result
 

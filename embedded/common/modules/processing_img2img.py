@@ -119,7 +119,6 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         conds, noise = (conditioning, unconditional_conditioning), self.rng.next()
         model_handling.before_pass(self)
         self.before_sampling(self.init_latent, noise, *conds)
-        noise = model_handling.pass_noise(self, noise)
         picture = self.image_conditioning
         made = self.sampler.sample_img2img(self, self.init_latent, noise, *conds, image_conditioning=picture)
         return blended(self, made)

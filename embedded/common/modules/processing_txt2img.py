@@ -89,7 +89,8 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
             if self.hr_checkpoint_info is None:
                 raise Exception(f"Could not find checkpoint with name {self.hr_checkpoint_name}")
             self.note("Hires checkpoint", self.hr_checkpoint_info.short_title)
-        model_handling.note_hires(self)
+        if hasattr(self, "hr_cfg"):
+            self.note("Hires CFG Scale", self.hr_cfg)
         if self.hr_sampler_name not in (None, self.sampler_name):
             self.note("Hires sampler", self.hr_sampler_name)
         self.note("Hires prompt", _own("all_hr_prompts", "prompt_text"))
@@ -117,7 +118,6 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
         conds, noise = (conditioning, unconditional_conditioning), self.rng.next()
         model_handling.before_pass(self)
         self.before_sampling(noise, noise, *conds)
-        noise = model_handling.pass_noise(self, noise)
         picture = self.txt2img_image_conditioning(noise)
         latents = self.sampler.sample(self, noise, *conds, image_conditioning=picture)
         if not self.enable_hr:
@@ -164,7 +164,6 @@ class StableDiffusionProcessingTxt2Img(HiresFields, StableDiffusionProcessing):
             self.before_sampling(latents, noise, *conds)
         model_handling.before_pass(self)
         self.before_sampling(latents, noise, *conds)
-        noise = model_handling.pass_noise(self, noise)
         how = {"steps": self._hr_steps(), "image_conditioning": picture}
         latents = self.sampler.sample_img2img(self, latents, noise, *conds, **how)
         pictures = self._decoded(latents)

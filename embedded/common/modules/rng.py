@@ -8,6 +8,8 @@ import torch
 
 from modules import devices, shared
 
+opt_C = 4
+"""Channels of a latent."""
 opt_f = 8
 """Pixels of the picture along a side of one of a latent's."""
 

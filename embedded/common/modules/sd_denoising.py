@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from modules import extra_networks, model_handling, shared
-from modules.shared import opts
+from modules import extra_networks, model_handling, prompt_parser, sd_samplers_common, shared
+from modules.script_callbacks import AfterCFGCallbackParams, cfg_after_cfg_callback
+from modules.shared import opts, state
 
 
 def blended(denoiser: Any, latent: torch.Tensor, sigma: torch.Tensor | None = None) -> torch.Tensor:
@@ -58,3 +60,82 @@ def apply_refiner(denoiser: Any, x: torch.Tensor, sigma: torch.Tensor) -> bool:
         p.setup_conds()
         denoiser.update_inner_model()
     return True
+
+
+@dataclass
+class Step:
+    """One call of a denoiser: what it was given, and the conditioning that holds now.
+
+    Attributes:
+        parts: of each picture's prompts, (row of `text`, weight).
+        place: last finished step, steps.
+    """
+
+    x: torch.Tensor
+    sigma: torch.Tensor
+    cond_scale: float
+    s_min_uncond: float
+    image_cond: torch.Tensor
+    parts: list[list[tuple[int, float]]]
+    text: Any
+    negative: Any
+    place: tuple[int, int]
+
+
+class Guided(torch.nn.Module):
+    """Around `inner_model`. `step` counts calls, not steps, and is what prompt editing goes by."""
+
+    mask_before_denoising = padded_cond_uncond = need_last_noise_uncond = False
+    image_cfg_scale: float | None = None
+    p: Any = None
+    mask: Any = None
+    nmask: Any = None
+    init_latent: Any = None
+
+    def __init__(self, sampler: Any) -> None:
+        super().__init__()
+        self.sampler, self.model_wrap = sampler, None
+        self.steps: int | None = None
+        self.total_steps = self.step = 0
+
+    @property
+    def inner_model(self) -> Any:
+        raise NotImplementedError
+
+    def get_pred_x0(self, x_in: torch.Tensor, x_out: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        del x_in, sigma
+        return x_out
+
+    def update_inner_model(self) -> None:
+        """After another checkpoint was loaded: a new inner model and newly computed conditioning."""
+        self.model_wrap = None
+        self.sampler.sampler_extra_args.update(zip(("cond", "uncond"), self.p.get_conds(), strict=True))
+
+    def guided(self, step: Step) -> torch.Tensor:
+        raise NotImplementedError
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        sigma: torch.Tensor,
+        uncond: Any,
+        cond: Any,
+        cond_scale: float,
+        s_min_uncond: float,
+        image_cond: torch.Tensor,
+    ) -> torch.Tensor:
+        """The guided prediction for x [B, C, h, w] at noise levels sigma [B]: x0, or for timestep samplers eps at
+        timesteps sigma.
+        """
+        if state.interrupted or state.skipped:
+            raise sd_samplers_common.InterruptedException
+        if apply_refiner(self, x, sigma):
+            cond, uncond = (self.sampler.sampler_extra_args[name] for name in ("cond", "uncond"))
+        parts, text = prompt_parser.reconstruct_multicond_batch(cond, self.step)
+        negative = None if uncond is None else prompt_parser.reconstruct_cond_batch(uncond, self.step)
+        place = (state.sampling_step, state.sampling_steps)
+        result = self.guided(Step(x, sigma, cond_scale, s_min_uncond, image_cond, parts, text, negative, place))
+        after = AfterCFGCallbackParams(result, *place)
+        cfg_after_cfg_callback(after)
+        self.step += 1
+        return after.x

@@ -62,7 +62,7 @@ def samples_to_images_tensor(sample: Tensor, approximation: int | None = None, m
 
 
 def decode_first_stage(model: Any, x: Tensor) -> Tensor:
-    return samples_to_images_tensor(sd_latent_codec.for_decoding(x), 0, model)
+    return samples_to_images_tensor(x, 0, model)
 
 
 def single_sample_to_image(sample: Tensor, approximation: int | None = None) -> Image.Image:
@@ -71,8 +71,9 @@ def single_sample_to_image(sample: Tensor, approximation: int | None = None) -> 
 
 
 def images_tensor_to_samples(image: Tensor, approximation: int | None = None, model: Any = None) -> Tensor:
-    """Pictures [B, 3, H, W] in 0..1 to latents, drawn from the encoder's distribution."""
-    return sd_latent_codec.encode(model or shared.sd_model, image)
+    """Pictures [B, 3, H, W] in 0..1 to latents, one by one, drawn from the encoder's distribution."""
+    signed = image.to(shared.device, devices.dtype_vae) * 2 - 1
+    return torch.cat([sd_latent_codec.encode_signed(model or shared.sd_model, picture) for picture in signed.split(1)])
 
 
 def store_latent(decoded: Tensor) -> None:
@@ -116,7 +117,6 @@ class Sampler:
 
     def __init__(self, funcname: Any) -> None:
         self.funcname = self.func = funcname
-        self.conditioning_key = sd_denoisers.conditioning_key()
         self.extra_params: list[str] = []
         self.sampler_extra_args: dict[str, Any] = {}
 

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from k_diffusion import sampling
 
-from modules import model_handling
-
 
 @dataclass
 class Scheduler:
@@ -48,6 +46,5 @@ schedulers = [
     Scheduler("exponential", "Exponential", sampling.get_sigmas_exponential),
     Scheduler("sgm_uniform", "SGM Uniform", sgm_uniform, need_inner_model=True),
     Scheduler("simple", "Simple", simple, need_inner_model=True),
-    *(Scheduler(*row, need_inner_model=True) for row in model_handling.SCHEDULES),
 ]
 schedulers_map = {name: schedule for schedule in schedulers for name in (schedule.name, schedule.label)}

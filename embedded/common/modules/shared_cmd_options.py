@@ -28,7 +28,7 @@ for _name, _help in {
 }.items():
     parser.add_argument(f"--{_name}", help=_help)
 for _name in (
-    *("without-self", "nowebui", "listen", "api-server-stop", "no-half", "no-half-vae", "upcast-sampling", "medvram"),
+    *("without-self", "nowebui", "listen", "api-server-stop", "no-half", "no-half-vae", "medvram"),
     *("medvram-sdxl", "lowvram", "disable-nan-check", "skip-load-model-at-start", "hide-ui-dir-config"),
 ):
     parser.add_argument(f"--{_name}", action="store_true")
@@ -37,7 +37,6 @@ parser.add_argument("--threads", type=int, help="torch CPU threads (image bytes 
 parser.add_argument("--port", type=int)
 parser.add_argument("--precision", choices=["full", "half", "autocast"], default="autocast")
 parser.add_argument("--use-cpu", nargs="+", default=[], type=str.lower)
-flavour.add_arguments(parser)
 
 
 cmd_opts, unknown_arguments = parser.parse_known_args(sys.argv[1:])

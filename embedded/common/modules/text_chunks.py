@@ -65,14 +65,16 @@ class PromptChunk:
 
 
 class ChunkedText:
-    """What both hosts' text encoders do around the network. They say how to tokenize and how to run it."""
+    """What both hosts' text encoders do around the network. They say how to run it."""
 
     chunk_length = 75
-    comma_token: int | None = None
-    id_start = id_end = id_pad = 0
+
+    def __init__(self, tokenizer: Any, id_pad: int) -> None:
+        self.tokenizer, self.id_pad = tokenizer, id_pad
+        self.id_start, self.id_end = tokenizer.bos_token_id, tokenizer.eos_token_id
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        raise NotImplementedError
+        return self.tokenizer(texts, truncation=False, add_special_tokens=False)["input_ids"]
 
     def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [B, 77] to [B, 77, D]."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -26,26 +24,8 @@ class IntegratedCLIP(torch.nn.Module):
         self.transformer.text_projection = torch.nn.Linear(width, width, bias=False)
 
 
-class IntegratedAutoencoderKL(networks.AutoencoderKL):
-    def __init__(self, ddconfig: dict[str, Any], embed_dim: int, scaling_factor: float) -> None:
-        super().__init__(ddconfig, embed_dim)
-        blocks = ["DownEncoderBlock2D"] * len(ddconfig["ch_mult"])
-        self.config = SimpleNamespace(down_block_types=blocks, latent_channels=embed_dim, scaling_factor=scaling_factor)
-
-    def process_in(self, latent: Tensor) -> Tensor:
-        return latent * self.config.scaling_factor
-
-    def process_out(self, latent: Tensor) -> Tensor:
-        return latent / self.config.scaling_factor
-
-    def drawn(self, pictures: Tensor) -> Tensor:
-        """Unscaled latents of pictures [B, 3, H, W] in -1..1, drawn by torch's global generator."""
-        mean, logvar = self.encode(pictures)
-        return mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape).to(mean)
-
-
 class IntegratedUNet2DConditionModel(networks.UNetModel):
-    """`config` is what it was built from; the loader adds storage_dtype, computation_dtype and devices."""
+    """`config` is what it was built from; the loader adds storage_dtype and computation_dtype."""
 
     storage_dtype: torch.dtype
     computation_dtype: torch.dtype
@@ -54,22 +34,12 @@ class IntegratedUNet2DConditionModel(networks.UNetModel):
         super().__init__(**config)
         self.config = config
 
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        timesteps: Tensor,
-        context: Tensor,
-        y: Tensor | None = None,
-        control: dict[str, list[Any]] | None = None,
-        transformer_options: dict[str, Any] | None = None,
-        **_ignored: Any,
-    ) -> Tensor:
-        """`control`: what is added to the middle and to the skips, the last first. Of the options' patches those at
-        "output_block_patch" act, on what comes to each output block and on its skip.
+    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor, **more: Any) -> Tensor:  # type: ignore[override]
+        """`control`: what is added to the middle and to the skips, the last first. Of the patches in
+        `transformer_options` those at "output_block_patch" act, on what comes to each output block and on its skip.
         """
-        options = transformer_options or {}
-        patches: list[Callable[..., Any]] = options.get("patches", {}).get("output_block_patch", [])
-        added = {name: list(tensors) for name, tensors in (control or {}).items()}
+        options = more.get("transformer_options") or {}
+        added = {name: list(tensors) for name, tensors in (more.get("control") or {}).items()}
         emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
         skips: list[Tensor] = []
         for block in self.input_blocks:
@@ -79,7 +49,7 @@ class IntegratedUNet2DConditionModel(networks.UNetModel):
         for number, block in enumerate(self.output_blocks):
             skip = skips.pop()
             skip = skip + added["output"].pop() if added.get("output") else skip
-            for patch in patches:
+            for patch in options.get("patches", {}).get("output_block_patch", []):
                 h, skip = patch(h, skip, {**options, "block": ("output", number)})
             h = block(torch.cat([h, skip], dim=1), emb, context)
         return self.out(h).to(x.dtype)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from backend.patcher.lora import merge_lora_to_weight
 
 
-def current_weight(layer: Any, name: str, like: torch.Tensor) -> torch.Tensor | None:
+def _current(layer: Any, name: str, like: torch.Tensor) -> torch.Tensor | None:
     """A layer's weight or bias as this call needs it: type and place of the input, with the LoRAs applied online."""
     stored = getattr(layer, name)
     if stored is None:
@@ -23,39 +22,23 @@ def current_weight(layer: Any, name: str, like: torch.Tensor) -> torch.Tensor | 
     return tensor if patches is None else merge_lora_to_weight(patches, tensor, name, computation_dtype=tensor.dtype)
 
 
-class Castable:
-    parameters_manual_cast: bool = False
+def _castable(kind: type[Any]) -> type[Any]:
+    """A kind of layer that runs as another one of its kind, which has the tensors of this call."""
 
-    def parts(self, x: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        return current_weight(self, "weight", x), current_weight(self, "bias", x)
+    class Castable(kind):
+        parameters_manual_cast = False
 
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            of_this_call = object.__new__(kind)
+            vars(of_this_call).update(vars(self))
+            of_this_call._parameters = {name: _current(self, name, x) for name in ("weight", "bias")}
+            return kind.forward(of_this_call, x)
 
-class Linear(Castable, torch.nn.Linear):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, *self.parts(x))  # type: ignore[arg-type]
-
-
-class Conv2d(Castable, torch.nn.Conv2d):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._conv_forward(x, *self.parts(x))  # type: ignore[arg-type]
-
-
-class GroupNorm(Castable, torch.nn.GroupNorm):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.group_norm(x, self.num_groups, *self.parts(x), self.eps)
+    Castable.__name__ = kind.__name__
+    return Castable
 
 
-class LayerNorm(Castable, torch.nn.LayerNorm):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.layer_norm(x, self.normalized_shape, *self.parts(x), self.eps)
-
-
-_KINDS: dict[type, type] = {
-    torch.nn.Linear: Linear,
-    torch.nn.Conv2d: Conv2d,
-    torch.nn.GroupNorm: GroupNorm,
-    torch.nn.LayerNorm: LayerNorm,
-}
+_KINDS = {kind: _castable(kind) for kind in (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)}
 
 
 def make_castable(network: torch.nn.Module, manual_cast: bool) -> None:

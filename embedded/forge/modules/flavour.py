@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,6 @@ GRID_MODE = "RGBA"
 SETTINGS: dict[str, Any] = {
     "forge_preset": "sd",
     "forge_unet_storage_dtype": "Automatic",
-    "forge_inference_memory": 1024,
-    "forge_async_loading": "Queue",
-    "forge_pin_shared_memory": "CPU",
     "forge_additional_modules": [],
 }
 """Settings and defaults beyond those of both flavours."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The memory management's switches, and folders of files that are given beside the checkpoint."""
-    from backend.args import parser as backend_parser
-
-    group = parser.add_argument_group("memory and number types")
-    for action in backend_parser._actions:
-        group.add_argument(*action.option_strings, action="store_true")
-    for folder in ("--text-encoder-dir", "--controlnet-dir"):
-        group.add_argument(folder)

@@ -49,9 +49,8 @@ def _save_pil_to_cache(img: Any, cache_dir: str, name: str = "image", format: st
     return ui_gradio_extensions.write_png(img, cache_dir)
 
 
-gradio.component_meta.create_or_modify_pyi = lambda *_args: (
-    None
-)  # it writes a .pyi file beside every component's module
+# It writes a .pyi file beside every component's module.
+gradio.component_meta.create_or_modify_pyi = lambda *_args: None
 gradio.component_meta.updateable = lambda make: make
 gradio.processing_utils.save_pil_to_cache = _save_pil_to_cache
 gr.components.Component.__init__ = ui_gradio_extensions.announced(gr.components.Component.__init__)

@@ -4,68 +4,64 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from backend import memory_management
 from backend.modules.k_prediction import rescale_zero_terminal_snr_sigmas
 from backend.sampling.sampling_function import sampling_cleanup, sampling_prepare
+from modules_forge import main_entry
 
 from modules import extra_networks, sd_models, shared
 from modules.shared import opts
-from modules.sysinfo import set_config
 
-need_global_unload = False
-"""Set where the settings ask for another model or other memory; the next request then unloads everything."""
 HOOKS_BEFORE_HIRES_RESET = True
 """Whether the hires pass calls its hook once more, before the model is made ready for it."""
 REFINER_FORGETS_NETWORKS = True
-_SAME = "Use same choices"
-
-
-def _turbo(n: int, sigma_min: float, sigma_max: float, inner_model: Any, device: torch.device) -> torch.Tensor:
-    """Trailing timesteps."""
-    predictor = inner_model.inner_model.forge_objects.unet.model.predictor
-    timesteps = (1000.0 / n * torch.arange(n, 0, -1) - 1).round().long()
-    return torch.cat([predictor.sigma(timesteps.clip(0, 999)), torch.zeros(1)]).to(device)
-
-
-SCHEDULES = (("turbo", "Turbo", _turbo),)
-"""Noise schedules of this host alone: name, label, function."""
-
-
-def watch_settings() -> None:
-    """Settings are looked at when a request begins."""
+_CHECKPOINT = "sd_model_checkpoint"
 
 
 def start() -> None:
     """The checkpoint is chosen; the first picture loads it."""
-    from modules_forge import main_entry
-
-    main_entry.refresh_models()
     if opts.sd_model_checkpoint in (None, "None", "none", "") and sd_models.checkpoints_list:
-        opts.set("sd_model_checkpoint", sd_models.select_checkpoint().name)
+        opts.set(_CHECKPOINT, sd_models.select_checkpoint().name)
     main_entry.refresh_model_loading_parameters()
+
+
+def set_config(req: dict[str, Any], is_api: bool = False, run_callbacks: bool = True, save_config: bool = True) -> None:
+    """Unchanged values are passed over. RuntimeError for a checkpoint that is not listed."""
+    changed = {name: value for name, value in req.items() if value != opts.data.get(name)}
+    checkpoint = changed.pop(_CHECKPOINT, None)
+    if checkpoint is not None and checkpoint not in sd_models.checkpoint_aliases:
+        raise RuntimeError(f"model {checkpoint!r} not found")
+    for name, value in changed.items():
+        opts.set(name, value, is_api=is_api, run_callbacks=run_callbacks)
+    if checkpoint is not None:
+        main_entry.checkpoint_change(checkpoint, save=False)
+    if save_config:
+        opts.save(shared.config_filename)
+
+
+def change_setting(key: str, value: Any) -> bool:
+    """A setting on the page; whether it is another."""
+    return main_entry.checkpoint_change(value) if key == _CHECKPOINT else opts.set(key, value)
 
 
 @contextlib.contextmanager
 def settings_of(p: Any) -> Iterator[None]:
     """The request's own settings, and the model that they ask for. What was never saved is not restored."""
-    global need_global_unload
     wanted = p.override_settings
-    if wanted.get("sd_model_checkpoint") not in sd_models.checkpoint_aliases:
-        wanted.pop("sd_model_checkpoint", None)
+    if wanted.get(_CHECKPOINT) not in sd_models.checkpoint_aliases:
+        wanted.pop(_CHECKPOINT, None)
     before = {name: opts.data[name] for name in wanted if name in opts.data}
     try:
         set_config(wanted, is_api=True, run_callbacks=False, save_config=False)
         p.sd_model, made_now = sd_models.forge_model_reload()
-        if need_global_unload and not made_now:
-            memory_management.unload_all_models()
-        if need_global_unload:
+        if main_entry.need_global_unload:
             p.clear_prompt_cache()
-        need_global_unload = False
+            if not made_now:
+                memory_management.unload_all_models()
+        main_entry.need_global_unload = False
         yield
     finally:
         if p.override_settings_restore_afterwards:
@@ -73,30 +69,18 @@ def settings_of(p: Any) -> Iterator[None]:
 
 
 def begin_request(p: Any) -> None:
-    model = shared.sd_model
-    if model.tiling_enabled != p.tiling:
-        model.tiling_enabled = p.tiling
-        print(f"Tiling: {p.tiling}. It is under maintenance on this host and without effect.")
-    model.comments, model.extra_generation_params = [], {}
+    """Tiling is without effect on this host."""
+    shared.sd_model.comments = []
 
 
-def inference(p: Any) -> contextlib.AbstractContextManager[Any]:
-    del p
+def inference() -> contextlib.AbstractContextManager[Any]:
     return torch.inference_mode()
-
-
-def after_init() -> None:
-    """Nothing takes the U-Net's place here."""
 
 
 def begin_batch(p: Any) -> None:
     """Brings the selected checkpoint back where a Refiner took its place; all patchers as they were loaded."""
     sd_models.forge_model_reload()
     p.sd_model.forge_objects = p.sd_model.forge_objects_original.shallow_copy()
-
-
-def latent_channels() -> int:
-    return shared.sd_model.forge_objects.vae.latent_channels
 
 
 def autoencoder_width() -> int:
@@ -107,15 +91,11 @@ def activate_networks(p: Any, data: Any) -> None:
     if not p.disable_extra_networks:
         extra_networks.activate(p, data)
     if not p.is_hr_pass:
-        p.sd_model.forge_objects = p.sd_model.forge_objects_after_applying_lora.shallow_copy()
+        before_pass(p)
 
 
 def comments() -> list[str]:
     return shared.sd_model.comments
-
-
-def notes() -> dict[str, Any]:
-    return shared.sd_model.extra_generation_params
 
 
 def before_reading() -> None:
@@ -144,47 +124,21 @@ def before_pass(p: Any) -> None:
     p.sd_model.forge_objects = p.sd_model.forge_objects_after_applying_lora.shallow_copy()
 
 
-def pass_noise(p: Any, noise: torch.Tensor) -> torch.Tensor:
-    """The noise that a script has put in place of the request's, once."""
-    changed, p.modified_noise = p.modified_noise, None
-    return noise if changed is None else changed
-
-
-def note_hires(p: Any) -> None:
-    if isinstance(p.hr_additional_modules, list):
-        given = p.hr_additional_modules or ["Built-in"]
-        for number, module in enumerate([_SAME] if _SAME in given else given, start=1):
-            p.extra_generation_params[f"Hires Module {number}"] = module
-    p.extra_generation_params["Hires CFG Scale"] = p.hr_cfg
-
-
-@contextlib.contextmanager
-def _selected_for_a_moment(checkpoint: str | None, modules: list[str] | None) -> Iterator[None]:
-    """Another checkpoint or other modules are loaded; the settings name them for the length of this alone."""
-    from modules_forge import main_entry
-
-    before = (opts.sd_model_checkpoint, opts.forge_additional_modules)
-    unsaved = {"save": False, "refresh": False}
-    other = modules is not None and main_entry.modules_change(modules, **unsaved)
-    other |= checkpoint is not None and main_entry.checkpoint_change(checkpoint, **unsaved)
-    try:
-        if other:
-            main_entry.refresh_model_loading_parameters()
+def _load_for_a_moment(checkpoint: str) -> None:
+    """Another checkpoint is loaded; the settings name it for the length of this alone."""
+    before = opts.sd_model_checkpoint
+    if main_entry.checkpoint_change(checkpoint, save=False):
+        try:
             sd_models.forge_model_reload()
-        yield
-    finally:
-        if other:
-            main_entry.checkpoint_change(before[0], **unsaved)
-            main_entry.modules_change(before[1], **unsaved)
-            main_entry.refresh_model_loading_parameters()
+        finally:
+            main_entry.checkpoint_change(before, save=False)
 
 
 def load_for_hires(p: Any) -> None:
-    """TypeError without a list of modules, as on the host."""
-    modules = None if _SAME in p.hr_additional_modules else p.hr_additional_modules
-    checkpoint = p.hr_checkpoint_name if p.hr_checkpoint_name not in ("", "Use same checkpoint") else None
-    with _selected_for_a_moment(checkpoint, modules):
-        pass
+    """TypeError without a list of modules, as on the host; other modules than the settings' are not played here."""
+    list(p.hr_additional_modules)
+    if p.hr_checkpoint_info is not None:
+        _load_for_a_moment(p.hr_checkpoint_name)
 
 
 def condition_hires_early(p: Any) -> None:
@@ -196,7 +150,7 @@ def condition_hires_early(p: Any) -> None:
 
 def takes_a_picture(model: Any) -> bool:
     """Whether the U-Net sees a masked picture beside the latent, as inpainting models do."""
-    return model.is_inpaint
+    return model.model_config.inpaint_model()
 
 
 def refiner_progress(denoiser: Any, sigma: torch.Tensor) -> float:
@@ -209,43 +163,12 @@ def refiner_progress(denoiser: Any, sigma: torch.Tensor) -> float:
 def exchanged_for_refiner(info: Any, x: torch.Tensor) -> Iterator[None]:
     """Drops the loaded model and builds the other one whole: what was patched on the first one's U-Net is lost."""
     sampling_cleanup(shared.sd_model.forge_objects.unet)
-    with _selected_for_a_moment(info.short_title, None):
-        pass
+    _load_for_a_moment(info.short_title)
     yield
     sampling_prepare(shared.sd_model.forge_objects.unet, x=x)
-
-
-def embeddings() -> Any:
-    """For the API's list: textual inversion is not played here."""
-    return SimpleNamespace(word_embeddings={}, skipped_embeddings={})
-
-
-def reload_embeddings() -> None:
-    """Nothing to read."""
 
 
 def last_entries() -> dict[str, Any]:
     """What the infotext ends with, beyond what both flavours write."""
     low_bits = opts.forge_unet_storage_dtype
-    entries = {} if low_bits == "Automatic" else {"Diffusion in Low Bits": low_bits}
-    modules = enumerate(opts.forge_additional_modules, start=1)
-    return entries | {f"Module {number}": Path(module).stem for number, module in modules}
-
-
-def change_setting(key: str, value: Any) -> bool:
-    """A setting on the page; whether it is another."""
-    from modules_forge import main_entry
-
-    return main_entry.checkpoint_change(value) if key == "sd_model_checkpoint" else opts.set(key, value)
-
-
-VAE_ROUTE = "sd-modules"
-
-
-def vae_files() -> dict[str, str]:
-    from modules_forge import main_entry
-
-    return main_entry.module_list
-
-
-__all__ = ["set_config"]
+    return {} if low_bits == "Automatic" else {"Diffusion in Low Bits": low_bits}

@@ -25,9 +25,9 @@ class ForgeScheduleLinker(torch.nn.Module):
         self.predictor = predictor
 
     sigmas = property(lambda self: self.predictor.sigmas)
-    log_sigmas = property(lambda self: self.predictor.sigmas.log())
-    sigma_min = property(lambda self: self.predictor.sigmas[0])
-    sigma_max = property(lambda self: self.predictor.sigmas[-1])
+    log_sigmas = property(lambda self: self.predictor.log_sigmas)
+    sigma_min = property(lambda self: self.predictor.sigma_min)
+    sigma_max = property(lambda self: self.predictor.sigma_max)
 
     def get_sigmas(self, n: int | None = None) -> torch.Tensor:
         if n is None:
@@ -43,18 +43,13 @@ class ForgeScheduleLinker(torch.nn.Module):
 
 
 def k_denoiser() -> ForgeScheduleLinker:
-    engine = shared.sd_model
-    linker = ForgeScheduleLinker(engine.forge_objects.unet.model.predictor)
-    linker.inner_model = engine
+    linker = ForgeScheduleLinker(shared.sd_model.forge_objects.unet.model.predictor)
+    linker.inner_model = shared.sd_model
     return linker
 
 
 def alphas_cumprod(model: Any) -> torch.Tensor:
     return 1.0 / (model.forge_objects.unet.model.predictor.sigmas**2.0 + 1.0)
-
-
-def conditioning_key() -> str:
-    return "crossattn"
 
 
 @contextmanager

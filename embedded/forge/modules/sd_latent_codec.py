@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from modules import devices, shared
 from modules.rng import DecodedSamples
 
 
@@ -15,19 +14,9 @@ def decode(model: Any, sample: torch.Tensor) -> torch.Tensor:
     return model.decode_first_stage(sample)
 
 
-def for_decoding(latents: torch.Tensor) -> torch.Tensor:
-    return latents
-
-
 def encode_signed(model: Any, pictures: torch.Tensor) -> torch.Tensor:
     """Pictures [B, 3, H, W] in -1..1 to latents, drawn from the encoder's distribution."""
     return model.encode_first_stage(pictures)
-
-
-def encode(model: Any, image: torch.Tensor) -> torch.Tensor:
-    """Pictures [B, 3, H, W] in 0..1 to latents, one by one, drawn from the encoder's distribution."""
-    signed = 2 * image.to(device=shared.device, dtype=devices.dtype_vae) - 1
-    return torch.cat([encode_signed(model, signed[i : i + 1]) for i in range(len(signed))])
 
 
 def for_previews(approximation: int) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,30 +15,26 @@ from backend.args import dynamic_args
 from backend.loader import forge_loader
 
 from modules import script_callbacks
-from modules.sd_checkpoints import (
-    CheckpointInfo,
+from modules.sd_checkpoints import (  # noqa: F401
     checkpoint_aliases,
     checkpoint_tiles,
     checkpoints_list,
     get_closet_checkpoint_match,
     list_models,
     model_path,
-    read_state_dict,
     select_checkpoint,
 )
 from modules.shared import opts
 from modules.timer import Timer
 
 
-class FakeInitialModel:
-    """Stands for the model before there is one. It has no `forge_objects`."""
-
-
 class SdModelData:
-    """`forge_loading_parameters` is what the settings ask for; `forge_hash` tells what is loaded."""
+    """`forge_loading_parameters` is what the settings ask for; `forge_hash` tells what is loaded. What stands for the
+    model before there is one has no `forge_objects`.
+    """
 
     def __init__(self) -> None:
-        self.sd_model: Any = FakeInitialModel()
+        self.sd_model: Any = SimpleNamespace(cond_stage_model=None, chunk_length=75)
         self.forge_loading_parameters: dict[str, Any] = {}
         self.forge_hash = ""
 
@@ -56,39 +52,28 @@ def SkipWritingToConfig() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def setup_model() -> None:
-    os.makedirs(model_path, exist_ok=True)
-
-
-def _load(info: CheckpointInfo | None, modules: list[str], storage: torch.dtype | None) -> Any:
-    if info is None:
-        raise ValueError("You do not have any model! Put a .safetensors file into the folder of checkpoints.")
-    dynamic_args["forge_unet_storage_dtype"] = storage
-    model = forge_loader(info.filename, modules)
-    model.sd_checkpoint_info, model.filename = info, info.filename
-    model.sd_model_hash = info.calculate_shorthash()
-    opts.data["sd_checkpoint_hash"] = info.sha256
-    return model
-
-
 @torch.inference_mode()
 def forge_model_reload() -> tuple[Any, bool]:
     """(the model that the settings ask for, whether it was made just now). The old one is dropped before the new one's
     file is read.
     """
-    asked = model_data.forge_loading_parameters
+    asked, timer = model_data.forge_loading_parameters, Timer()
     if str(asked) == model_data.forge_hash:
         return model_data.sd_model, False
-    timer = Timer()
     model_data.sd_model = None
     memory_management.unload_all_models()
     gc.collect()
-    model_data.sd_model = _load(asked["checkpoint_info"], asked["additional_modules"], asked["unet_storage_dtype"])
+    info = asked["checkpoint_info"]
+    dynamic_args["forge_unet_storage_dtype"] = asked["unet_storage_dtype"]
+    model = forge_loader(info.filename)
+    model.sd_checkpoint_info, model.filename, model.sd_model_hash = info, info.filename, info.calculate_shorthash()
+    opts.data["sd_checkpoint_hash"] = info.sha256
+    model_data.sd_model = model
     timer.record("load")
-    script_callbacks.model_loaded_callback(model_data.sd_model)
+    script_callbacks.model_loaded_callback(model)
     model_data.forge_hash = str(asked)
-    print(f"{model_data.sd_model.filename} loaded in {timer.summary()}.")
-    return model_data.sd_model, True
+    print(f"{model.filename} loaded in {timer.summary()}.")
+    return model, True
 
 
 def load_model(checkpoint_info: Any = None, already_loaded_state_dict: Any = None) -> None:
@@ -105,16 +90,3 @@ def send_model_to_device(m: Any) -> None:
 
 def unload_model_weights(sd_model: Any = None, info: Any = None) -> None:
     memory_management.unload_all_models()
-
-
-__all__ = [
-    "CheckpointInfo",
-    "checkpoint_aliases",
-    "checkpoint_tiles",
-    "checkpoints_list",
-    "get_closet_checkpoint_match",
-    "list_models",
-    "model_path",
-    "read_state_dict",
-    "select_checkpoint",
-]

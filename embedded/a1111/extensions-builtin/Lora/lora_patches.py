@@ -10,30 +10,8 @@ import networks
 import torch
 from modules import shared
 
-_LAYERS: tuple[type[Any], ...] = (
-    *(torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm),
-    torch.nn.MultiheadAttention,
-)
-
-
-def _up_to_date(forward: Any, kind: type[Any]) -> Any:
-    """Attention over several heads is always merged, as on the host."""
-
-    def patched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if shared.opts.lora_functional and kind is not torch.nn.MultiheadAttention:
-            return networks.network_forward(self, args[0], forward)
-        networks.network_apply_weights(self)
-        return forward(self, *args, **kwargs)
-
-    return patched
-
-
-def _forgetting(load: Any) -> Any:
-    def patched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        networks.network_reset_cached_weight(self)
-        return load(self, *args, **kwargs)
-
-    return patched
+_ATTENTION = torch.nn.MultiheadAttention
+_LAYERS: Any = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm, _ATTENTION)
 
 
 class LoraPatches:
@@ -41,8 +19,23 @@ class LoraPatches:
 
     def __init__(self) -> None:
         self._before = [(kind, kind.forward, kind._load_from_state_dict) for kind in _LAYERS]
-        for kind, forward, load in self._before:
-            kind.forward, kind._load_from_state_dict = _up_to_date(forward, kind), _forgetting(load)
+        for before in self._before:
+            self._patch(*before)
+
+    def _patch(self, kind: Any, forward: Any, load: Any) -> None:
+        """Attention over several heads is always merged, as on the host."""
+
+        def up_to_date(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if shared.opts.lora_functional and kind is not _ATTENTION:
+                return networks.network_forward(layer, args[0], forward)
+            networks.network_apply_weights(layer)
+            return forward(layer, *args, **kwargs)
+
+        def forgetting(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            networks.network_reset_cached_weight(layer)
+            return load(layer, *args, **kwargs)
+
+        kind.forward, kind._load_from_state_dict = up_to_date, forgetting
 
     def undo(self) -> None:
         for kind, forward, load in self._before:

@@ -1,4 +1,4 @@
-"""A LoRA file on disk, and one that is loaded."""
+"""A LoRA file that is loaded."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ class Network:
     def __init__(self, name: str, network_on_disk: NetworkOnDisk) -> None:
         self.name = name
         self.network_on_disk = network_on_disk
-        self.te_multiplier = 1.0
-        self.unet_multiplier = 1.0
+        self.te_multiplier = self.unet_multiplier = 1.0
         self.dyn_dim: Any = None
         self.modules: dict[str, NetworkModule] = {}
         self.mtime: float = 0.0
@@ -38,32 +37,22 @@ class NetworkModule:
 
     def __init__(self, net: Network, weights: NetworkWeights) -> None:
         self.network = net
-        self.network_key = weights.network_key
-        self.sd_key = weights.sd_key
-        self.sd_module = weights.sd_module
-        w = weights.w
+        self.network_key, self.sd_key, w, self.sd_module = weights
         if not lora_kinds.is_known(w):
             raise AssertionError(f"{weights.network_key}: of no kind that is known here: {', '.join(w)}")
         self.w = {name: tensor.float() for name, tensor in w.items()}
         self.alpha = w["alpha"].item() if "alpha" in w else None
-        self.scale = w["scale"].item() if "scale" in w else None
 
     def multiplier(self) -> float:
         return self.network.te_multiplier if "transformer" in self.sd_key[:20] else self.network.unet_multiplier
 
-    def calc_scale(self, rank: int | None) -> float:
-        if self.scale is not None:
-            return self.scale
-        return self.alpha / rank if self.alpha is not None and rank else 1.0
-
     def calc_updown(self, orig_weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What is to be added to the weight, in its shape. RuntimeError where the shapes do not fit."""
-        dyn = self.network.dyn_dim
-        there = {name: tensor.to(orig_weight.device) for name, tensor in self.w.items()}
-        updown, rank = lora_kinds.difference(there, dyn if isinstance(dyn, int) else None)
+        updown, rank = lora_kinds.difference({name: w.to(orig_weight.device) for name, w in self.w.items()})
         # A LoRA for fewer input channels keeps its own, for the caller to pad.
         inputs = orig_weight.shape[1:2] if updown.numel() == orig_weight.numel() else (-1,)
-        updown = updown.reshape(*orig_weight.shape[:1], *inputs, *orig_weight.shape[2:]) * self.calc_scale(rank)
+        scale = 1.0 if self.alpha is None else self.alpha / rank
+        updown = updown.reshape(*orig_weight.shape[:1], *inputs, *orig_weight.shape[2:]) * scale
         return updown * self.multiplier(), None
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import network
 import torch
 from modules import devices, errors, sd_hijack, sd_models, shared
-from modules.lora_files import (
+from modules.lora_files import (  # noqa: F401
     NetworkOnDisk,
     available_network_aliases,
     available_networks,
@@ -59,8 +59,6 @@ def _lora_names(sd_model: Any) -> dict[str, str]:
 def load_network(name: str, network_on_disk: NetworkOnDisk) -> network.Network:
     """Reads a file. Tensors for layers that this model lacks are passed over."""
     model, file = shared.sd_model, network_on_disk.filename
-    if not hasattr(model, "network_layer_mapping"):
-        assign_network_names_to_compvis_modules(model)
     names, weights = _lora_names(model), {}
     for key, tensor in sd_models.read_state_dict(file).items():
         prefix, _, part = key.partition(".")
@@ -84,10 +82,7 @@ def _loaded(name: str, on_disk: NetworkOnDisk, known: dict[str, network.Network]
 
 
 def load_networks(
-    names: list[str],
-    te_multipliers: list[float] | None = None,
-    unet_multipliers: list[float] | None = None,
-    dyn_dims: list[Any] | None = None,
+    names: list[str], te_multipliers: list[float], unet_multipliers: list[float], dyn_dims: list[Any]
 ) -> None:
     """Makes these the wanted networks. Layers change when they are next called. One that is not found becomes a comment
     under the picture.
@@ -96,7 +91,7 @@ def load_networks(
     loaded_networks.clear()
     if None in map(on_disk_of, names):
         list_available_networks()
-    for place, name in enumerate(names):
+    for name, *weights in zip(names, te_multipliers, unet_multipliers, dyn_dims):
         on_disk = on_disk_of(name)
         if on_disk is None:
             sd_hijack.model_hijack.comments.append(f"Lora not found: {name}")
@@ -106,9 +101,7 @@ def load_networks(
         except Exception as fault:  # the host shows it and generates without
             errors.display(fault, f"the network {on_disk.filename}")
             continue
-        net.te_multiplier = te_multipliers[place] if te_multipliers else 1.0
-        net.unet_multiplier = unet_multipliers[place] if unet_multipliers else 1.0
-        net.dyn_dim = dyn_dims[place] if dyn_dims else None
+        net.te_multiplier, net.unet_multiplier, net.dyn_dim = weights
         loaded_networks.append(net)
     while len(networks_in_memory) > max(shared.opts.lora_in_memory_limit, 0):
         del networks_in_memory[next(iter(networks_in_memory))]
@@ -180,17 +173,15 @@ def network_forward(org_module: Any, input: torch.Tensor, original_forward: Any)
     network_restore_weights_from_backup(org_module)
     network_reset_cached_weight(org_module)
     result = original_forward(org_module, input)
-    found = (net.modules.get(getattr(org_module, "network_layer_name", None)) for net in loaded_networks)
-    for module in found:
+    for net in loaded_networks:
+        module = net.modules.get(getattr(org_module, "network_layer_name", None))
         result = result if module is None else module.forward(input, result)
     return result
 
 
 def network_reset_cached_weight(self: Any) -> None:
     self.network_current_names = ()
-    self.network_weights_backup = None
-    self.network_bias_backup = None
+    self.network_weights_backup = self.network_bias_backup = None
 
 
 list_available_networks()
-__all__ = ["available_network_aliases", "available_networks", "list_available_networks", "load_networks"]

@@ -18,8 +18,8 @@ from modules import (
     images,
     infotext_utils,
     model_handling,
+    processed,
     processing,
-    processing_result,
     progress,
     script_callbacks,
     scripts,
@@ -117,11 +117,10 @@ class Api:
             shared.state.begin(job=f"scripts_{tab}")
             try:
                 made = runner.run(p, *arguments) or processing.process_images(p)
-                processing_result.process_extra_images(made)
             finally:
                 progress.finish_task(task)
                 shared.state.end()
-        shown = processing_result.shown(made) if request.send_images else []
+        shown = processed.shown(made) if request.send_images else []
         return {"images": [_encoded(image) for image in shown], "parameters": dict(request), "info": made.js()}
 
     def png_info(self, request: requests.Picture) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from backend.modules.k_prediction import k_prediction_from_diffusers_scheduler
+from backend.modules.k_prediction import Prediction
 
 _BYTES_A_LATENT_PIXEL = 1.28 * 16384
 
@@ -16,25 +16,16 @@ class KModel(torch.nn.Module):
         super().__init__()
         self.config, self.diffusion_model = config, model
         self.storage_dtype, self.computation_dtype = model.storage_dtype, model.computation_dtype
-        self.predictor = k_predictor or k_prediction_from_diffusers_scheduler(diffusers_scheduler)
+        self.predictor = k_predictor or Prediction(**diffusers_scheduler.config)
 
     def apply_model(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        c_concat: torch.Tensor | None = None,
-        c_crossattn: Any = None,
-        control: Any = None,
-        transformer_options: dict[str, Any] | None = None,
-        **kwargs: Any,
+        self, x: torch.Tensor, t: torch.Tensor, c_crossattn: Any, c_concat: Any = None, **more: Any
     ) -> torch.Tensor:
         """x0 [B, 4, h, w] of latents x at levels t [B]; further conditions go to the U-Net as they are."""
-        dtype, scaled = self.computation_dtype, self.predictor.calculate_input(t, x)
-        if c_concat is not None:
-            scaled = torch.cat([scaled, c_concat], dim=1)
-        options = {"control": control, "transformer_options": transformer_options or {}, **kwargs}
+        dtype, rows = self.computation_dtype, self.predictor.calculate_input(t, x)
+        rows = rows if c_concat is None else torch.cat([rows, c_concat], dim=1)
         timesteps = self.predictor.timestep(t).float()
-        predicted = self.diffusion_model(scaled.to(dtype), timesteps, context=c_crossattn.to(dtype), **options)
+        predicted = self.diffusion_model(rows.to(dtype), timesteps, context=c_crossattn.to(dtype), **more)
         return self.predictor.calculate_denoised(t, predicted.float(), x)
 
     def memory_required(self, input_shape: Any) -> float:

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from embedded.networks import noise
+
 _LOWEST_SIGNAL = 4.8973451890853435e-08
 
 
@@ -22,7 +24,7 @@ def _like(sigma: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 class Prediction(torch.nn.Module):
-    """Stable Diffusion's discrete levels, from betas whose roots are evenly spaced: `sigmas` [T] rise.
+    """Stable Diffusion's discrete levels: `sigmas` [T] rise. Made from the fields of a diffusers scheduler's config.
 
     `prediction_type`: "epsilon" or "v_prediction".
     """
@@ -31,21 +33,13 @@ class Prediction(torch.nn.Module):
     log_sigmas: torch.Tensor
 
     def __init__(
-        self,
-        sigma_data: float = 1.0,
-        prediction_type: str = "epsilon",
-        beta_schedule: str = "linear",
-        linear_start: float = 0.00085,
-        linear_end: float = 0.012,
-        timesteps: int = 1000,
+        self, *, prediction_type: str, beta_start: float, beta_end: float, num_train_timesteps: int, **_others: Any
     ) -> None:
-        del sigma_data, beta_schedule
         super().__init__()
         self.prediction_type = prediction_type
-        betas = torch.linspace(linear_start**0.5, linear_end**0.5, timesteps, dtype=torch.float64) ** 2
-        power = torch.cumprod(1.0 - betas, dim=0)
-        self.register_buffer("alphas_cumprod", power.float())
-        self.set_sigmas(((1 - power) / power) ** 0.5)
+        schedule = (num_train_timesteps, beta_start, beta_end)
+        self.register_buffer("alphas_cumprod", noise.alphas_cumprod(*schedule).float())
+        self.set_sigmas(noise.sigmas(*schedule))
 
     sigma_min = property(lambda self: self.sigmas[0])
     sigma_max = property(lambda self: self.sigmas[-1])
@@ -66,12 +60,6 @@ class Prediction(torch.nn.Module):
         power = level**2 + 1.0
         return model_input / power - model_output * level / power**0.5
 
-    def noise_scaling(
-        self, sigma: torch.Tensor, noise: torch.Tensor, latent_image: torch.Tensor, max_denoise: bool = False
-    ) -> torch.Tensor:
-        level = torch.sqrt(sigma**2.0 + 1.0) if max_denoise else sigma
-        return noise * level + latent_image
-
     def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
         """The nearest level's number, in the shape of `sigma`."""
         asked = sigma.reshape(-1, 1).log().to(self.log_sigmas.device)
@@ -89,15 +77,3 @@ class Prediction(torch.nn.Module):
         if 0.0 < percent < 1.0:
             return self.sigma(torch.tensor((1.0 - percent) * 999.0)).item()
         return 0.0 if percent >= 1.0 else 999999999.9
-
-
-def k_prediction_from_diffusers_scheduler(scheduler: Any) -> Prediction:
-    config = scheduler.config
-    if config.beta_schedule != "scaled_linear":
-        raise NotImplementedError(f"Noise schedules of the kind {config.beta_schedule} are not known here.")
-    return Prediction(
-        prediction_type=config.prediction_type,
-        linear_start=config.beta_start,
-        linear_end=config.beta_end,
-        timesteps=config.num_train_timesteps,
-    )

@@ -12,29 +12,17 @@ from typing import Any
 
 import torch
 
-from backend import memory_management, utils
 from backend.patcher.lora import LoraLoader
 
 
 class ModelPatcher:
     """`lora_patches` are by (file, strength, strength of the model, online)."""
 
-    def __init__(
-        self,
-        model: Any,
-        load_device: torch.device,
-        offload_device: torch.device,
-        size: int = 0,
-        current_device: torch.device | None = None,
-        **kwargs: Any,
-    ) -> None:
-        del kwargs
+    def __init__(self, model: Any, load_device: torch.device, offload_device: torch.device) -> None:
         self.model, self.load_device, self.offload_device = model, load_device, offload_device
-        self.current_device = current_device or offload_device
-        self.size = size or memory_management.module_size(model)
+        self.current_device = offload_device
         self.lora_patches: dict[Any, dict[str, list[Any]]] = {}
         self.object_patches: dict[str, Any] = {}
-        self.object_patches_backup: dict[str, Any] = {}
         self.model_options: dict[str, Any] = {"transformer_options": {}}
         if not hasattr(model, "lora_loader"):
             model.lora_loader = LoraLoader(model)
@@ -42,8 +30,7 @@ class ModelPatcher:
 
     def clone(self) -> Any:
         """Another patcher of the same model. Options are copied deeply: what they hold by reference is doubled."""
-        devices = (self.load_device, self.offload_device)
-        other = type(self)(self.model, *devices, size=self.size, current_device=self.current_device)
+        other = copy.copy(self)
         other.lora_patches, other.object_patches = {**self.lora_patches}, {**self.object_patches}
         other.model_options = copy.deepcopy(self.model_options)
         return other
@@ -52,22 +39,12 @@ class ModelPatcher:
         return getattr(other, "model", None) is self.model
 
     def add_patches(
-        self,
-        *,
-        filename: str,
-        patches: dict[str, Any],
-        strength_patch: float = 1.0,
-        strength_model: float = 1.0,
-        online_mode: bool = False,
+        self, *, filename: str, patches: dict[str, Any], strength_patch: float = 1.0, online_mode: bool = False
     ) -> set[str]:
         """Adds a network for those parameters that this model has; returns their names."""
         used = patches.keys() & dict(self.model.named_parameters())
-        key = (filename, strength_patch, strength_model, online_mode)
-        self.lora_patches[key] = {
-            name: [[strength_patch, patch, strength_model, None, None]]
-            for name, patch in patches.items()
-            if name in used
-        }
+        named = {name: [[strength_patch, patch, 1.0, None, None]] for name, patch in patches.items() if name in used}
+        self.lora_patches[filename, strength_patch, 1.0, online_mode] = named
         return used
 
     def has_online_lora(self) -> bool:
@@ -83,10 +60,9 @@ class ModelPatcher:
         return self.model.get_dtype() if hasattr(self.model, "get_dtype") else None
 
     def _add(self, name: str, function: Callable[..., Any], needs_uncond: bool) -> None:
-        self.model_options.setdefault(name, []).append(function)
-        self.model_options["disable_cfg1_optimization"] = needs_uncond or self.model_options.get(
-            "disable_cfg1_optimization", False
-        )
+        options = self.model_options
+        options.setdefault(name, []).append(function)
+        options["disable_cfg1_optimization"] = needs_uncond or options.get("disable_cfg1_optimization", False)
 
     def set_model_sampler_pre_cfg_function(
         self, pre_cfg_function: Callable[..., Any], disable_cfg1_optimization: bool = False
@@ -109,27 +85,19 @@ class ModelPatcher:
         patches = self.model_options["transformer_options"].setdefault("patches", {})
         patches.setdefault("output_block_patch", []).append(patch)
 
-    def add_object_patch(self, name: str, obj: Any) -> None:
-        self.object_patches[name] = obj
-
     def model_patches_to(self, device: Any) -> None:
         """Patches that hold tensors go where the model goes."""
         for patches in self.model_options["transformer_options"].get("patches", {}).values():
             patches[:] = [patch.to(device) if hasattr(patch, "to") else patch for patch in patches]
 
     def forge_patch_model(self, target_device: torch.device | None = None) -> Any:
-        for name, patch in self.object_patches.items():
-            self.object_patches_backup.setdefault(name, utils.get_attr(self.model, name))
-            utils.set_attr_raw(self.model, name, patch)
         self._move(target_device)
         return self.model
 
     def forge_unpatch_model(self, target_device: torch.device | None = None) -> None:
         self._move(target_device)
-        while self.object_patches_backup:
-            utils.set_attr_raw(self.model, *self.object_patches_backup.popitem())
 
     def _move(self, device: torch.device | None) -> None:
         if device is not None:
-            self.model.to(device)
             self.current_device = device
+            self.model.to(device)

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 
 class ControlBase:
-    """One control; what it adds is `get_control`'s of a class of an extension's."""
+    """One control. Of a class of an extension's, whose `get_control` says what it and those before it add."""
 
     previous_controlnet: Any = None
-
-    def get_control(self, x_noisy: torch.Tensor, t: torch.Tensor, cond: dict[str, Any], batched_number: int) -> Any:
-        """What this control and those before it add, as the U-Net takes it; None where none of them acts."""
-        raise NotImplementedError
 
     def set_previous_controlnet(self, controlnet: Any) -> Any:
         self.previous_controlnet = controlnet

@@ -1,7 +1,6 @@
 """LoRAs: from a file's keys to a model's parameters, and into the weights or beside them.
 
-A patch is (kind, values): "lora" with (tensors by the last part of their names, alpha, DoRA's scale), or "diff" with
-(difference,).
+A patch is (kind, values): "lora" with (tensors by the last part of their names, alpha), or "diff" with (difference,).
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from typing import Any
 
 import torch
 from modules import lora_kinds
-
-from backend import memory_management, utils
 
 Patch = tuple[str, tuple[Any, ...]]
 _WEIGHT = ".weight"
@@ -32,14 +29,13 @@ def model_lora_keys_unet(model: Any, key_map: dict[str, str] | None = None) -> d
 
 
 def model_lora_keys_clip(model: Any, key_map: dict[str, str] | None = None) -> dict[str, str]:
-    keys = dict[str, str]() if key_map is None else key_map
+    keys: Any = {} if key_map is None else key_map
     start = "clip_l.transformer."
     for name in model.state_dict():
         if name.startswith(f"{start}text_model.encoder.layers.") and name.endswith(_WEIGHT):
             layer = name.removeprefix(start).removesuffix(_WEIGHT)
             flat = layer.replace(".", "_")
-            for known_as in (f"text_encoder.{layer}", f"lora_te_{flat}", f"lora_te1_{flat}"):
-                keys[known_as] = name
+            keys |= dict.fromkeys((f"text_encoder.{layer}", f"lora_te_{flat}", f"lora_te1_{flat}"), name)
     return keys
 
 
@@ -57,10 +53,8 @@ def load_lora(
             by_layer.setdefault(layer, {})[name.removeprefix(f"{layer}.")] = tensor
     patches: dict[str, Patch] = {}
     for layer, tensors in by_layer.items():
-        alpha, dora = tensors.pop("alpha", None), tensors.pop("dora_scale", None)
         if lora_kinds.is_known(tensors):
-            values = (tensors, None if alpha is None else alpha.item(), dora)
-            patches[to_load[layer]] = ("lora", values)
+            patches[to_load[layer]] = ("lora", (tensors, tensors["alpha"].item() if "alpha" in tensors else None))
         elif "diff" in tensors:
             patches[to_load[layer]] = ("diff", (tensors["diff"],))
         else:
@@ -68,16 +62,15 @@ def load_lora(
     return patches, rest
 
 
-def _change(patch: Patch, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """(what a patch adds at strength 1, in the weight's shape and type; DoRA's scale)."""
+def _change(patch: Patch, weight: torch.Tensor) -> torch.Tensor:
+    """What a patch adds at strength 1, in the weight's shape and type."""
     kind, values = patch if len(patch) == 2 else ("diff", patch)
     if kind == "diff":
         difference = values[0].to(weight)
-        return (difference if difference.shape == weight.shape else torch.zeros_like(weight)), None
-    tensors, alpha, dora = values
+        return difference if difference.shape == weight.shape else torch.zeros_like(weight)
+    tensors, alpha = values
     difference, rank = lora_kinds.difference({name: tensor.to(weight) for name, tensor in tensors.items()})
-    scale = alpha / rank if alpha is not None and rank else 1.0
-    return difference.reshape(weight.shape) * scale, dora
+    return difference.reshape(weight.shape) * (1.0 if alpha is None else alpha / rank)
 
 
 def merge_lora_to_weight(
@@ -91,8 +84,8 @@ def merge_lora_to_weight(
     for strength, patch, strength_of_weight, offset, function in patches:
         part = merged if offset is None else merged.narrow(*offset)
         part *= strength_of_weight
-        change, _ = _change(patch, part)
-        part += strength * change if function is None else function(strength * change)
+        change = strength * _change(patch, part)
+        part += change if function is None else function(change)
     return merged.to(weight.dtype)
 
 
@@ -103,51 +96,45 @@ class LoraLoader:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.backup: dict[str, torch.nn.Parameter] = {}
+        self.backup: dict[str, torch.Tensor] = {}
         self.online_backup: list[Any] = []
         self.loaded_hash = str([])
 
     @torch.inference_mode()
-    def refresh(
-        self,
-        lora_patches: dict[Any, dict[str, list[Any]]],
-        offload_device: torch.device = memory_management.cpu,
-        force_refresh: bool = False,
-    ) -> None:
+    def refresh(self, lora_patches: dict[Any, dict[str, list[Any]]], offload_device: torch.device) -> None:
         wanted = str(list(lora_patches))
-        if wanted == self.loaded_hash and not force_refresh:
+        if wanted == self.loaded_hash:
             return
-        places = {name: parameter.device for name, parameter in self.model.named_parameters()}
-        self._take_out()
+        while self.online_backup:
+            vars(self.online_backup.pop()).pop("forge_online_loras", None)
+        while self.backup:
+            name, tensor = self.backup.popitem()
+            self._set(*self._owner(name), tensor)
         together: dict[tuple[str, bool], list[Any]] = {}
         for (*_, online), patches in lora_patches.items():
             for name, of_parameter in patches.items():
                 together.setdefault((name, online), []).extend(of_parameter)
         for (name, online), patches in together.items():
-            self._put_in(name, patches, online, offload_device)
-        for name, device in places.items():
-            if (parameter := utils.get_attr(self.model, name)).device != device:
-                self._set(name, parameter.to(device))
+            layer, last = self._owner(name)
+            if online:
+                vars(layer).setdefault("forge_online_loras", {})[last] = patches
+                self.online_backup.append(layer)
+            else:
+                weight = getattr(layer, last)
+                self.backup[name] = weight.to(offload_device)
+                self._set(layer, last, merge_lora_to_weight(patches, weight, name))
         self.loaded_hash = wanted
 
-    def _set(self, name: str, tensor: torch.Tensor) -> None:
-        utils.set_attr_raw(self.model, name, utils.parameter_of(tensor))
-
-    def _take_out(self) -> None:
-        while self.online_backup:
-            vars(self.online_backup.pop()).pop("forge_online_loras", None)
-        while self.backup:
-            self._set(*self.backup.popitem())
-
-    def _put_in(self, name: str, patches: list[Any], online: bool, offload_device: torch.device) -> None:
+    def _owner(self, name: str) -> tuple[torch.nn.Module, str]:
+        """(the layer that has a parameter, the parameter's name in it)."""
+        path, _, last = name.rpartition(".")
         try:
-            layer, last = utils.owner_of(self.model, name)
+            return self.model.get_submodule(path), last
         except AttributeError as error:
             raise ValueError(f"The network changes {name}, which this model has not.") from error
-        if online:
-            vars(layer).setdefault("forge_online_loras", {})[last] = patches
-            self.online_backup.append(layer)
-        else:
-            weight = getattr(layer, last)
-            self.backup[name] = weight.to(offload_device)
-            self._set(name, merge_lora_to_weight(patches, weight, name))
+
+    def _set(self, layer: torch.nn.Module, last: str, tensor: torch.Tensor) -> None:
+        """Where the parameter that it takes the place of is."""
+        moved = tensor.to(getattr(layer, last).device)
+        own = moved if isinstance(moved, torch.nn.Parameter) else torch.nn.Parameter(moved, requires_grad=False)
+        setattr(layer, last, own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from backend import memory_management
 from backend.modules.k_model import KModel
 from backend.patcher.base import ModelPatcher
 
@@ -24,13 +25,10 @@ class UnetPatcher(ModelPatcher):
     @classmethod
     def from_model(cls, model: Any, diffusers_scheduler: Any, config: Any, k_predictor: Any = None) -> UnetPatcher:
         wrapped = KModel(model, diffusers_scheduler, k_predictor, config)
-        return cls(wrapped, model.load_device, model.offload_device, current_device=model.initial_device)
+        return cls(wrapped, memory_management.get_torch_device(), memory_management.cpu)
 
     def clone(self) -> UnetPatcher:
         other = super().clone()
-        other.controlnet_linked_list = self.controlnet_linked_list
-        other.extra_concat_condition = self.extra_concat_condition
-        other.extra_preserved_memory_during_sampling = self.extra_preserved_memory_during_sampling
         other.extra_model_patchers_during_sampling = [*self.extra_model_patchers_during_sampling]
         return other
 
@@ -44,14 +42,12 @@ class UnetPatcher(ModelPatcher):
         self.controlnet_linked_list = cnet.set_previous_controlnet(self.controlnet_linked_list)
 
     def list_controlnets(self) -> list[Any]:
-        last = self.controlnet_linked_list
-        found = [] if last is None else [last]
-        while found and found[-1].previous_controlnet is not None:
-            found.append(found[-1].previous_controlnet)
+        found, control = [], self.controlnet_linked_list
+        while control is not None:
+            found.append(control)
+            control = control.previous_controlnet
         return found
 
-    def add_conditioning_modifier(self, modifier: Callable[..., Any], ensure_uniqueness: bool = False) -> None:
+    def add_conditioning_modifier(self, modifier: Callable[..., Any]) -> None:
         """`modifier(model, x, timestep, uncond, cond, cond_scale, model_options, seed)` returns all eight, changed."""
-        modifiers = self.model_options.setdefault("conditioning_modifiers", [])
-        if not ensure_uniqueness or modifier not in modifiers:
-            modifiers.append(modifier)
+        self.model_options.setdefault("conditioning_modifiers", []).append(modifier)

@@ -1,54 +1,73 @@
-"""One call of the denoiser: the U-Net's patcher is looked up anew, with its model, controls and options."""
+"""One call of the denoiser: the U-Net's patcher is looked up anew, with its model, controls and options.
+
+Conditioning is a list of dicts, one for each part of the prompts, whose `model_conds` are the model's arguments.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from backend import memory_management, utils
-from backend.sampling.condition import Condition, compile_conditions, compile_weighted_conditions
 
 COND, UNCOND = 0, 1
 _NOTHING = 1e-37
+_MOST_REPEATS = 4
+_TEXT = "c_crossattn"
+
+
+def compile_conditions(cond: torch.Tensor | None) -> list[dict[str, Any]] | None:
+    """A step's conditioning [B, T, D] for one prompt a picture."""
+    return None if cond is None else [{"model_conds": {_TEXT: cond}}]
+
+
+def compile_weighted_conditions(
+    cond: torch.Tensor, weights: Sequence[Sequence[tuple[int, float]]]
+) -> list[dict[str, Any]]:
+    """One entry for each part of prompts joined by AND; `weights` are (row, weight) by picture and part. A part's
+    weight is the last picture's.
+    """
+    rows_and_weight = [([row for row, _ in parts], parts[-1][1]) for parts in zip(*weights)]
+    return [{"model_conds": {_TEXT: cond[rows]}, "strength": weight} for rows, weight in rows_and_weight]
 
 
 class _Part(NamedTuple):
-    """What runs for one part of the prompts, or for the negative prompts."""
+    """What runs for one part of the prompts, or for the negative prompts: tensors with a row for each picture."""
 
     kind: int
     strength: float
-    conditioning: dict[str, Condition]
+    conds: dict[str, torch.Tensor]
     control: Any
 
     def goes_with(self, other: _Part) -> bool:
-        mine, theirs = self.conditioning, other.conditioning
-        if self.control is not other.control or mine.keys() != theirs.keys():
+        """In one call. Prompts of unequal length do where repeating them makes them equal: attention counts none."""
+        if self.control is not other.control or self.conds.keys() != other.conds.keys():
             return False
-        return mine is theirs or all(mine[name].can_concat(theirs[name]) for name in mine)
+        lengths = [part.conds[_TEXT].shape[1] for part in (self, other)]
+        return math.lcm(*lengths) <= _MOST_REPEATS * min(lengths)
 
 
 def _part(entry: dict[str, Any], kind: int, x: torch.Tensor) -> _Part:
-    ready = {name: value.process_cond(x.shape[0], x.device) for name, value in entry["model_conds"].items()}
+    """Conditioning is cut to the pictures, or repeated from the start."""
+    rows = torch.arange(len(x))
+    ready = {name: cond[rows % len(cond)].to(x.device) for name, cond in entry["model_conds"].items()}
     return _Part(kind, entry.get("strength", 1.0), ready, entry.get("control"))
 
 
-def _next_batch(parts: list[_Part], model: Any, x: torch.Tensor) -> list[_Part]:
-    """Takes as many parts as go together and into memory, the last one first."""
-    fitting = [index for index, part in enumerate(parts) if part.goes_with(parts[0])][::-1]
-    free = memory_management.get_free_memory(x.device)
-    count = next((n for n in (len(fitting) // i for i in range(1, len(fitting) + 1)) if _fits(model, x, n, free)), 1)
-    return [parts.pop(index) for index in fitting[:count]]
-
-
-def _fits(model: Any, x: torch.Tensor, count: int, free: float) -> bool:
-    return model.memory_required([count * x.shape[0], *x.shape[1:]]) < free
+def _together(batch: list[_Part]) -> dict[str, Any]:
+    """The conditioning of several parts under each other."""
+    length = math.lcm(*(part.conds[_TEXT].shape[1] for part in batch))
+    texts = [part.conds[_TEXT].repeat(1, length // part.conds[_TEXT].shape[1], 1) for part in batch]
+    others = {name: torch.cat([part.conds[name] for part in batch]) for name in batch[0].conds if name != _TEXT}
+    return {_TEXT: torch.cat(texts), **others}
 
 
 def _transformer_options(model_options: dict[str, Any], batch: list[_Part], timestep: torch.Tensor) -> dict[str, Any]:
-    kinds, rows = [part.kind for part in batch], timestep.shape[0]
-    of_rows = [kind for kind in kinds for _ in range(rows)]
+    kinds = [part.kind for part in batch]
+    of_rows = [kind for kind in kinds for _ in timestep]
     return {
         **model_options.get("transformer_options", {}),
         "cond_or_uncond": kinds,
@@ -63,15 +82,11 @@ def _call(
     model: Any, batch: list[_Part], x: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any]
 ) -> tuple[torch.Tensor, ...]:
     """x0 of each part of a batch."""
-    first, *others = (part.conditioning for part in batch)
-    arguments: dict[str, Any] = {name: value.concat([other[name] for other in others]) for name, value in first.items()}
+    arguments, control = _together(batch), batch[0].control
     rows, levels = torch.cat([x] * len(batch)), torch.cat([timestep] * len(batch))
     arguments["transformer_options"] = options = _transformer_options(model_options, batch, timestep)
-    control = batch[0].control
     if control is not None:
-        _tell_controls(control, options)
         arguments["control"] = control.get_control(rows, levels, dict(arguments), len(batch))
-        arguments["control_model"] = control
     wrapper = model_options.get("model_function_wrapper")
     if wrapper is None:
         return model.apply_model(rows, levels, **arguments).chunk(len(batch))
@@ -79,28 +94,16 @@ def _call(
     return wrapper(model.apply_model, given).chunk(len(batch))
 
 
-def _tell_controls(control: Any, options: dict[str, Any]) -> None:
-    while control is not None:
-        control.transformer_options = options
-        control = control.previous_controlnet
-
-
 def calc_cond_uncond_batch(
-    model: Any,
-    cond: list[dict[str, Any]],
-    uncond: list[dict[str, Any]] | None,
-    x_in: torch.Tensor,
-    timestep: torch.Tensor,
-    model_options: dict[str, Any],
+    model: Any, cond: Any, uncond: Any, x_in: torch.Tensor, timestep: torch.Tensor, model_options: dict[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(x0 by the prompts' parts, averaged by their weights; x0 by the negative prompts, or 0)."""
-    sums = [torch.zeros_like(x_in), torch.zeros_like(x_in)]
-    weights = [torch.full_like(x_in, _NOTHING), torch.full_like(x_in, _NOTHING)]
-    parts = [_part(entry, COND, x_in) for entry in cond]
-    parts += [_part(entry, UNCOND, x_in) for entry in uncond or []]
+    sums, weights = [torch.zeros_like(x_in), torch.zeros_like(x_in)], [_NOTHING, _NOTHING]
+    parts = [_part(entry, COND, x_in) for entry in cond] + [_part(entry, UNCOND, x_in) for entry in uncond or []]
     while parts:
-        batch = _next_batch(parts, model, x_in)
-        for part, denoised in zip(batch, _call(model, batch, x_in, timestep, model_options), strict=True):
+        batch = [part for part in parts[::-1] if part.goes_with(parts[0])]
+        parts = [part for part in parts if not any(part is taken for taken in batch)]
+        for part, denoised in zip(batch, _call(model, batch, x_in, timestep, model_options)):
             sums[part.kind] += denoised * part.strength
             weights[part.kind] += part.strength
     return sums[COND] / weights[COND], sums[UNCOND] / weights[UNCOND]
@@ -113,9 +116,7 @@ def _guided(
     if function is not None:
         predictions = {"cond": x - cond, "uncond": x - uncond, "cond_denoised": cond, "uncond_denoised": uncond}
         return x - function({**predictions, "cond_scale": cond_scale, "timestep": more["sigma"], **more})
-    if not math.isclose(strength, 1.0):
-        return uncond + (cond - uncond) * cond_scale * strength
-    return uncond + (cond - uncond) * cond_scale
+    return uncond + (cond - uncond) * cond_scale * strength
 
 
 def sampling_function_inner(
@@ -158,9 +159,8 @@ def sampling_function(
     cond = compile_weighted_conditions(denoiser_params.text_cond, cond_composition)
     for entry in [*cond, *(uncond or [])]:
         if isinstance(picture, torch.Tensor) and picture.shape[2:] == x.shape[2:]:  # else it is a dummy
-            entry["model_conds"]["c_concat"] = Condition(picture)
-        if patcher.controlnet_linked_list is not None:
-            entry["control"] = patcher.controlnet_linked_list
+            entry["model_conds"]["c_concat"] = picture
+        entry["control"] = patcher.controlnet_linked_list
     state = (patcher.model, x, denoiser_params.sigma, uncond, cond, cond_scale, patcher.model_options, self.p.seeds[0])
     for modifier in patcher.model_options.get("conditioning_modifiers", []):
         state = modifier(*state)
@@ -170,18 +170,16 @@ def sampling_function(
 def sampling_prepare(unet: Any, x: torch.Tensor) -> None:
     """Loads the U-Net and all that runs beside it, before the first step."""
     batch, *size = x.shape
-    estimate = unet.model_options.get("memory_peak_estimation_modifier", unet.memory_required)
+    dtype = unet.model.computation_dtype
     preserved, beside = unet.extra_preserved_memory_during_sampling, unet.extra_model_patchers_during_sampling
     if unet.controlnet_linked_list is not None:
         preserved += unet.controlnet_linked_list.inference_memory_requirements(unet.model_dtype())
         beside = [*beside, *unet.controlnet_linked_list.get_models()]
     if unet.has_online_lora():
-        size_of_number = utils.dtype_to_element_size(unet.model.computation_dtype)
-        preserved += utils.nested_compute_size(unet.lora_patches, element_size=size_of_number)
-    memory_management.load_models_gpu([unet, *beside], estimate([batch * 2, *size]), preserved)
+        preserved += utils.nested_compute_size(unet.lora_patches, element_size=utils.dtype_to_element_size(dtype))
+    memory_management.load_models_gpu([unet, *beside], unet.memory_required([batch * 2, *size]), preserved)
     if unet.has_online_lora():
-        place = {"device": unet.current_device, "dtype": unet.model.computation_dtype}
-        utils.nested_move_to_device(unet.lora_patches, **place)
+        utils.nested_move_to_device(unet.lora_patches, device=unet.current_device, dtype=dtype)
     for control in unet.list_controlnets():
         control.pre_run(unet.model, unet.model.predictor.percent_to_sigma)
 
