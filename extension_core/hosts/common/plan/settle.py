@@ -6,7 +6,7 @@ Generation, the page's plan line, `POST /plan` and the cells of a plot all come 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,10 @@ class RequestPlan:
         """What is said under an image of this request, in its order."""
         minded = (caution.sentence for caution in self.warnings if caution.on_image)
         return (*self.models.notes, *self.plan.notes, *self.content_notes, *minded, *self.file_notes)
+
+    def with_known_hashes(self) -> RequestPlan:
+        """The same once the second model's hash is calculated, by which a copy of the loaded checkpoint is known."""
+        return replace(self, warnings=cautions_on(self.request, self.models, self.plan))
 
 
 def settle(host: Host, request: Any, options: Options) -> RequestPlan:

@@ -77,6 +77,7 @@ class Request:
         """Set what was settled, say it, and put this request between the host and its `p.sample`."""
         p, session = self.p, self.session
         session.model_hash = hash_of(self.path)
+        notes = self.request_plan.with_known_hashes().notes
         setattr(p, _ATTRIBUTE, self)
         asked = settings_of(p)
         with self.taken.changes():
@@ -92,7 +93,7 @@ class Request:
                 p.hr_scheduler = p.hr_scheduler or p.scheduler  # as the host does in `p.init`, where it would stay ours
         infotext_entries.tell_settings(p, self.taken.ours())
         infotext_entries.tell(p, session.infotext())
-        self._tell((*self.request_plan.notes, *filter(None, [self._note]), *self.host.neighbours_notes(p, session)))
+        self._tell((*notes, *filter(None, [self._note]), *self.host.neighbours_notes(p, session)))
         _LOG.info("%s%s", session.plan.describe(), f" ({session.family_found})" if session.family_found else "")
         self.taken.layer("sample", self._guarded)
 
