@@ -23,8 +23,9 @@ def _floats_as_ieee_says() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What only Forge has is tested on Forge alone."""
-    if any(item.get_closest_marker("forge") for item in items) and flavour_under_test() != "forge":
-        elsewhere = [item for item in items if item.get_closest_marker("forge")]
+    """What one host alone has is tested there alone; the host is asked which it is only where that matters."""
+    marked = [item for item in items if any(map(item.get_closest_marker, ("a1111", "forge")))]
+    elsewhere = [item for item in marked if item.get_closest_marker(flavour_under_test()) is None]
+    if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
