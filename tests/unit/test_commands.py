@@ -70,7 +70,7 @@ TINY = replace(
     control=ControlTraining(pictures=4, captions=1, batch=2, concept_updates=1, slider_updates=1, tune_updates=1),
 )
 _KEPT = ("--headless", "--slow", "--coverage", "--quick", "-k", "-s")
-_CHOSEN = ("--flavour", "--port", "--url", "--json", "--out", "--into", "--ckpt-dir", "--lora-dir")
+_CHOSEN = ("--flavour", "--port", "--url", "--plain", "--json", "--out", "--into", "--ckpt-dir", "--lora-dir")
 
 
 def named() -> dict[str, str]:

@@ -47,6 +47,7 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
     denoising_strength: float = 0.75
     mask: Any = None
     mask_blur: int = 4
+    inpaint_full_res: bool = False  # the whole picture is all that is played here
     mask_round: bool = True
     inpainting_fill: int = 0
     inpainting_mask_invert: int = 0

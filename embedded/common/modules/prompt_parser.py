@@ -23,8 +23,14 @@ _AND = re.compile(r"\bAND\b")
 _WEIGHT = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+)))?\s*", re.DOTALL)
 
 
-Schedule = list[tuple[int, Any]]
-"""Conditionings in order, each with the last step at which it holds."""
+class Until(NamedTuple):
+    """A conditioning [T, D], and the last step at which it holds."""
+
+    end_at_step: int
+    cond: Any
+
+
+Schedule = list[Until]
 
 
 class Part(NamedTuple):
@@ -96,7 +102,7 @@ def get_learned_conditioning(model, prompts, steps, hires_steps=None) -> list[Sc
     known: dict[str, Schedule] = {}
     for prompt in dict.fromkeys(prompts):
         ends, texts = zip(*get_learned_conditioning_prompt_schedules([prompt], steps, hires_steps)[0])
-        known[prompt] = list(zip(ends, model.get_learned_conditioning(list(texts))))
+        known[prompt] = list(map(Until, ends, model.get_learned_conditioning(list(texts))))
     return [known[prompt] for prompt in prompts]
 
 
