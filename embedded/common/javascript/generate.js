@@ -36,11 +36,11 @@ function showTab(name) {
     tabButtons().find((button) => button.textContent.trim() === name).click();
 }
 
-// After "Reload UI": the page comes again once the server answers.
+// After "Reload UI": the page comes again once the server answers. What the old one took and never answers is given up.
 function reloadWhenBack() {
     document.body.innerHTML = '<h1 class="reloading">Reloading...</h1>';
     const ask = () =>
-        fetch("./internal/ping").then(
+        fetch("./internal/ping", { signal: AbortSignal.timeout(2000) }).then(
             (answer) => (answer.ok ? location.reload() : setTimeout(ask, 500)),
             () => setTimeout(ask, 500)
         );
