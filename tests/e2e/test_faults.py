@@ -32,7 +32,7 @@ OURS = {
         *COMMON,
         "extension_core.hosts.forge.model.load_model",
         "extension_core.hosts.forge.model.live_model",
-        "extension_core.hosts.forge.swapped_model.settle",
+        "extension_core.hosts.forge.swapped_model.prepare_request",
         "extension_core.hosts.forge.second_unet.SecondUnet.for_request",
         "extension_core.hosts.forge.swapped_model.guidance",
     ),

@@ -235,6 +235,19 @@ class TestPage:
         assert len(answer.info["infotexts"]) == 1
 
 
+def test_files_stand_as_users_count_and_spell(host: Host, tmp_path: Path) -> None:
+    """Which checkpoint is the first, and so the one that is loaded where none is chosen, depends on it."""
+    from modules import shared
+
+    names = ["base.safetensors", "model 2.safetensors", "Model 10.safetensors", "Z.safetensors", "notes.txt"]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "Lora").mkdir()
+    (tmp_path / "Lora" / "tiny.safetensors").touch()
+    found = [Path(file).name for file in shared.walk_files(str(tmp_path), [".safetensors"])]
+    assert found == ["base.safetensors", "tiny.safetensors", *names[1:4]]
+
+
 class TestApi:
     def test_lists_and_settings(self, host: Host) -> None:
         assert {"base", "second", "other"} <= {known["model_name"] for known in host.get("sd-models")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from types import ModuleType
@@ -43,9 +44,10 @@ latent_upscale_modes: dict[str, dict[str, Any]] = {
 
 
 def walk_files(path: str, allowed_extensions: Iterable[str]) -> list[str]:
-    """Files below a folder with one of these endings, links followed."""
+    """Files below a folder with one of these endings, links followed; capitals count as small, digits as numbers."""
     found = (os.path.join(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names)
-    return sorted(file for file in found if file.lower().endswith(tuple(allowed_extensions)))
+    kept = [file for file in found if file.lower().endswith(tuple(allowed_extensions))]
+    return sorted(kept, key=lambda file: re.sub(r"\d+", lambda digits: digits[0].zfill(9), file.lower()))
 
 
 class _Shared(ModuleType):

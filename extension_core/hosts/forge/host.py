@@ -68,7 +68,7 @@ class Forge:
     def prepare_request(self, p: Any, session: Session) -> None:
         """As `protocols.Host`."""
         memory.begin(p)
-        swapped_model.settle(p, session)
+        swapped_model.prepare_request(p, session)
 
     def neighbours_notes(self, p: Any, session: Session) -> tuple[str, ...]:
         """As `protocols.Host`."""

@@ -121,7 +121,7 @@ class SwappedModel:
         """Nothing: each block gives back what it took."""
 
 
-def settle(p: Any, session: Session) -> None:
+def prepare_request(p: Any, session: Session) -> None:
     """Let the host compute both conditionings if any phase needs them, and tell the hires pass its CFG.
 
     It leaves the negative prompt out where `cfg_scale` (`hr_cfg` in the hires pass) is 1 (modules/processing.py,

@@ -145,15 +145,15 @@ class _Routes:
 
     def _plan(self, body: bytes) -> Response:
         try:
-            asked_plan = PlanRequest.read(body)
-            return of_one_checkpoint(lambda: self._plan_of(asked_plan))
+            plan_request = PlanRequest.read(body)
+            return of_one_checkpoint(lambda: self._plan_of(plan_request))
         except DiversityError as error:
             return json_answer({"detail": str(error)}, 422)
 
-    def _plan_of(self, asked_plan: PlanRequest) -> Response:
+    def _plan_of(self, plan_request: PlanRequest) -> Response:
         if not self._host.is_loaded():
             return json_answer({"detail": _NOT_LOADED}, 409)
-        request = request_of(asked_plan.request, asked_plan.img2img)
-        found = settle(self._host, request, asked_plan.options)
+        request = request_of(plan_request.request, plan_request.img2img)
+        found = settle(self._host, request, plan_request.options)
         notes = tuple(dict.fromkeys((*request.name_notes, *found.notes)))
         return json_answer(plan_as_json(found, loaded_name(), notes))

@@ -150,8 +150,8 @@ def _trial(request: SimpleNamespace, requested: words.Settings, runs: words.Sett
 
 def _unsure(options: Options, found: Detection | None, turned: bool) -> str:
     """Asks for the family of a distilled model that neither its name nor its file tells."""
-    requested = options.enabled and options.mode != "base" and options.family == "auto"
-    if not requested or found is None or is_few_step(found):
+    is_open = options.enabled and options.mode != "base" and options.family == "auto"
+    if not is_open or found is None or is_few_step(found):
         return ""
     whose = "The loaded checkpoint's" if turned else "Its"
     return f"{whose} family is not certain, so your own steps and sampler run."

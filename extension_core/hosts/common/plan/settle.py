@@ -6,7 +6,7 @@ Generation, the page's plan line, `POST /plan` and the cells of a plot all come 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class RequestPlan:
     placed: Placed
     content_notes: tuple[str, ...] = ()
     file_notes: tuple[str, ...] = ()
-    warnings: tuple[Caution, ...] = field(default=())
+    warnings: tuple[Caution, ...] = ()
 
     @property
     def detection(self) -> Detection:

@@ -167,17 +167,17 @@ class Decoders:
         """What the host decodes with now; () if no checkpoint is loaded."""
         return self.decoding.vae_in_use()
 
-    def live(self, kind: str, asked_decoder: str) -> tuple[Decoder, str]:
+    def live(self, kind: str, chosen: str) -> tuple[Decoder, str]:
         """What makes small pictures of latents of a kind, in any thread and at once, and a note on why not another.
 
         Args:
-            asked_decoder: as `PreviewOptions.decoder`.
+            chosen: as `PreviewOptions.decoder`.
         """
         loaded = self.decoding.latent_kind()
         kind = kind or loaded
         if kind == loaded and kind not in self._colours:
             self._learn_colours(kind)
-        if asked_decoder == "approximate":
+        if chosen == "approximate":
             return self._approximation(kind), ""
         found = self._find_taesd(kind)
         if found is None:
@@ -187,7 +187,7 @@ class Decoders:
         if note := self._rest.note:
             return self._approximation(kind), note
         full = "The full VAE makes pictures in full size alone, as it cannot run while the host samples."
-        return decoder, full if asked_decoder == "full" else taesd.rest.note
+        return decoder, full if chosen == "full" else taesd.rest.note
 
     def full(self, recorded: Recorded) -> Decoder:
         """What the host makes its images with. The caller holds the host's queue, or is inside the request that does.

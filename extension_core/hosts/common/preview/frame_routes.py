@@ -65,8 +65,8 @@ def add_routes(app: Any) -> None:
     routes = _Routes(auth)
     for path, operation, handler in routes.table():
         method = "POST" if operation in operations.WISHES else "GET"
-        status_of = described(app, operation, auth.api_guarded)
-        app.add_api_route(f"{PREFIX}/dt{path}", handler, methods=[method], **status_of)
+        documented = described(app, operation, auth.api_guarded)
+        app.add_api_route(f"{PREFIX}/dt{path}", handler, methods=[method], **documented)
     rest = {"methods": _METHODS, "include_in_schema": False, "response_model": None}
     app.add_api_route(f"{PREFIX}/dt/{{rest:path}}", routes.no_such, **rest)
 
@@ -140,14 +140,16 @@ class _Routes:
         if generations and not self._polls.allows(generations[-1]):
             raise too_often()
         known = dict(zip(request.query_params.getlist("of"), cursors_of(request), strict=False))
-        status_of = [_Status.of(generation, known.get(generation.id, 0)) for generation in generations]
+        statuses = [_Status.of(generation, known.get(generation.id, 0)) for generation in generations]
         return _unless_known(
-            request, " ".join(x.state for x in status_of), lambda: {"generations": [x.as_json() for x in status_of]}
+            request,
+            " ".join(status.state for status in statuses),
+            lambda: {"generations": [status.as_json() for status in statuses]},
         )
 
     async def _one(self, request: Request, generation: Generation) -> Response:
-        status_of = _Status.of(generation, (*cursors_of(request), 0)[0])
-        return _unless_known(request, status_of.state, status_of.as_json)
+        status = _Status.of(generation, (*cursors_of(request), 0)[0])
+        return _unless_known(request, status.state, status.as_json)
 
     async def _picture(self, request: Request, generation: Generation) -> Response:
         frame, named = frame_of(generation, request), _FILE.fullmatch(request.path_params["file"])
@@ -183,8 +185,8 @@ class _Routes:
         curve = await _awaited(
             made, _PATIENCE, RouteEnded(202, "The curve is being computed.", retry=True), _CURVES, key
         )
-        status_of = {name: value for name, value in curve.items() if name != "state"}
-        return json_answer(status_of, 200, ETag=etag_of(curve["state"].encode()))
+        content = {name: value for name, value in curve.items() if name != "state"}
+        return json_answer(content, 200, ETag=etag_of(curve["state"].encode()))
 
     async def _stop(self, request: Request, generation: Generation) -> Response:
         number = await wished_number(request)

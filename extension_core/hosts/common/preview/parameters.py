@@ -30,6 +30,7 @@ class RouteEnded(Exception):
     retry: bool = False
 
     def response(self) -> Response:
+        """The sentence as JSON, with when to ask again."""
         retry = {"Retry-After": "1"} if self.retry else {}
         return json_answer({"wait" if self.status == 202 else "error": self.sentence}, self.status, **retry)
 
@@ -41,6 +42,7 @@ too_often = partial(RouteEnded, 429, "This preview is asked for too often; wait 
 
 
 def frame_of(generation: Generation, request: Request) -> Frame:
+    """The frame whose number stands in the address. RouteEnded (404): there is none, or not any more."""
     number = request.path_params["number"]
     if not _NUMBER.fullmatch(number):
         raise nothing()
@@ -51,6 +53,7 @@ def frame_of(generation: Generation, request: Request) -> Frame:
 
 
 def kind_of(request: Request) -> Kind:
+    """Which prediction is meant. RouteEnded (400): there is no such kind."""
     kind = request.query_params.get("kind", "guided")
     if kind not in KINDS:
         raise RouteEnded(400, f"There are predictions of the kinds {', '.join(KINDS)}; choose one of them as 'kind'.")
@@ -58,6 +61,7 @@ def kind_of(request: Request) -> Kind:
 
 
 def view_of(image: int, kind: Kind, request: Request, form: Form) -> View:
+    """A picture of a frame at the size that is asked for. RouteEnded (400): there is no such size."""
     side = request.query_params.get("side", str(PANEL_SIDE))
     try:
         return View(image, kind, int(side) if _NUMBER.fullmatch(side) else -1, form)
@@ -66,6 +70,7 @@ def view_of(image: int, kind: Kind, request: Request, form: Form) -> View:
 
 
 def cursors_of(request: Request) -> list[int]:
+    """The numbers of frames up to which a page knows its generations. RouteEnded (400): they are none, or too many."""
     given = request.query_params.getlist("since")
     if len(given) > MOST_PAIRS or not all(_NUMBER.fullmatch(since) for since in given):
         raise RouteEnded(400, f"'since' is a number of a frame, given at most {MOST_PAIRS} times.")
@@ -73,6 +78,7 @@ def cursors_of(request: Request) -> list[int]:
 
 
 async def wished_number(request: Request) -> int | None:
+    """The frame to stop at, None for the newest. RouteEnded (400, 413): the body is not such a wish."""
     body = b""
     async for chunk in request.stream():
         body += chunk

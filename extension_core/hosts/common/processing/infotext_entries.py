@@ -88,9 +88,9 @@ def ended_before_the_switch(p: Any, how: str) -> None:
 
 def forget(p: Any) -> None:
     """Drop what was told of an earlier processing, or of the request that this one is a copy of."""
-    entry = p.extra_generation_params
-    if any(_is_ours(key, value) for key, value in entry.items()):
-        p.extra_generation_params = {key: value for key, value in entry.items() if not _is_ours(key, value)}
+    entries = p.extra_generation_params
+    if any(_is_ours(key, value) for key, value in entries.items()):
+        p.extra_generation_params = {key: value for key, value in entries.items() if not _is_ours(key, value)}
 
 
 def _is_ours(key: str, value: Any) -> bool:

@@ -1,1 +1,1 @@
-"""A running request: the hooks, what is set on its own objects, and each of its passes on the host's sampler."""
+"""A running request: what it sets on the host's processing object, and each of its passes on the host's sampler."""
