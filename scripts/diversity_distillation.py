@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from modules import scripts
 
-import extension_core
-from extension_core.hosts import choose
+_PACKAGE = Path(scripts.basedir()).resolve() / "extension_core"
 
-_HERE = Path(scripts.basedir()).resolve()
-if Path(extension_core.__file__).resolve().parent != _HERE / "extension_core":
+
+def _is_ours(package: ModuleType) -> bool:
+    return package.__file__ is not None and Path(package.__file__).resolve().parent == _PACKAGE
+
+
+def _forget_what_was_updated() -> None:
+    """After an update "Reload UI" executes this file anew, but Python keeps modules of the files of before."""
+    package = sys.modules.get(_PACKAGE.name)
+    if package is None or not _is_ours(package) or getattr(package, "is_current", lambda: False)():
+        return
+    for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE.name]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+_forget_what_was_updated()
+import extension_core  # noqa: E402
+
+if not _is_ours(extension_core):
     raise ImportError(
         f"Diversity Distillation found another package called extension_core at {extension_core.__file__}; remove or "
         "rename the extension it belongs to."
     )
+
+from extension_core.hosts import choose  # noqa: E402
 
 HOST = choose.choose()
 HOST.register()
