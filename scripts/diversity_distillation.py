@@ -22,6 +22,8 @@ def _forget_what_was_updated() -> None:
     package = sys.modules.get(_PACKAGE.name)
     if package is None or not _is_ours(package) or getattr(package, "is_current", lambda: False)():
         return
+    if residency := sys.modules.get(f"{_PACKAGE.name}.weights.residency"):
+        getattr(residency, "drop_all", lambda: None)()
     for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE.name]:
         del sys.modules[name]
     importlib.invalidate_caches()

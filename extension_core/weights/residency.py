@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 
 class Resident(Protocol):
@@ -17,12 +18,22 @@ class Resident(Protocol):
 ModelT = TypeVar("ModelT", bound=Resident)
 
 
+_residencies: WeakSet[Residency[Any]] = WeakSet()
+
+
+def drop_all() -> None:
+    """Free every resident model: before this package is imported anew, for its callers of now will not be asked again."""
+    for residency in list(_residencies):
+        residency.drop()
+
+
 class Residency(Generic[ModelT]):
     """At most one resident distilled model, valid for one state of the host's model."""
 
     def __init__(self) -> None:
         self._key: Hashable = None
         self._model: ModelT | None = None
+        _residencies.add(self)
 
     @property
     def model(self) -> ModelT | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from extension_core.errors import DiversityError
 from extension_core.weights import parameter_set
 from extension_core.weights.naming import named_parameters
 from extension_core.weights.reader import read_header
-from extension_core.weights.residency import Residency
+from extension_core.weights.residency import Residency, drop_all
 from extension_core.weights.second_model import SecondModel, load_second_model
 
 pytestmark = pytest.mark.once  # imports nothing whose version differs between the stacks
@@ -194,7 +196,8 @@ def test_residency_keeps_one_model_and_restores_before_letting_go(file: Path) ->
     assert residency.model is None
 
 
-def test_a_dropped_model_is_freed_whoever_still_refers_to_it(file: Path) -> None:
+@pytest.mark.parametrize("drop", [Residency.drop, lambda _: drop_all()], ids=["its own", "all, before an update"])
+def test_a_dropped_model_is_freed_whoever_still_refers_to_it(file: Path, drop: Callable[[Any], None]) -> None:
     """Without a collection of cycles: those of finished requests hold it."""
     base = network(0)
     residency = Residency()
@@ -203,7 +206,7 @@ def test_a_dropped_model_is_freed_whoever_still_refers_to_it(file: Path) -> None
     )
     layers = [weakref.ref(layer) for layer in resident.unet._layers]
     resident.unet.activate(True)
-    residency.drop()
+    drop(residency)
     assert layers
     assert {layer() for layer in layers} == {None}
     assert same_values(base, values(network(0)))
