@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from extension_core.training.denoiser import Conditioning, Denoising
+from extension_core.training.denoiser import Conditioning, Denoised, Denoising
 from extension_core.training.noise_schedule import NoiseSchedule
 
 Sampler = Literal["ddim", "renoise"]
@@ -41,12 +41,27 @@ def rollout(
 ) -> Iterator[Step]:
     """The steps from noise z [B, ...] along falling timesteps, as they are made; the last `x0` is the sample."""
     for index, timestep in enumerate(timesteps):
-        here = _rows(timestep, z)
-        x0, eps = denoising(z, here, conditioning)
-        yield Step(z, timestep, x0)
+        found = denoising(z, _rows(timestep, z), conditioning)
+        yield Step(z, timestep, found.x0)
         if index + 1 < len(timesteps):
-            noise = eps if sampler == "ddim" else torch.randn(z.shape, generator=generator).to(z)
-            z = schedule.add_noise(x0, _rows(timesteps[index + 1], z), noise)
+            z = _onward(found, schedule, timesteps[index + 1], generator, sampler)
+
+
+def states(
+    denoising: Denoising,
+    schedule: NoiseSchedule,
+    timesteps: Sequence[int],
+    z: Tensor,
+    conditioning: Conditioning,
+    generator: torch.Generator,
+    sampler: Sampler = "ddim",
+) -> Iterator[tuple[Tensor, int]]:
+    """The states [B, ...] of a rollout and their timesteps; the network is not asked at the last one."""
+    for index, timestep in enumerate(timesteps):
+        yield z, timestep
+        if index + 1 < len(timesteps):
+            found = denoising(z, _rows(timestep, z), conditioning)
+            z = _onward(found, schedule, timesteps[index + 1], generator, sampler)
 
 
 @torch.no_grad()
@@ -76,6 +91,14 @@ def ddim_steps(
         x0, eps = denoising(z, here, conditioning)
         z = schedule.add_noise(x0, then, eps)
     return z
+
+
+def _onward(
+    found: Denoised, schedule: NoiseSchedule, then: int, generator: torch.Generator, sampler: Sampler
+) -> Tensor:
+    x0, eps = found
+    noise = eps if sampler == "ddim" else torch.randn(x0.shape, generator=generator).to(x0)
+    return schedule.add_noise(x0, _rows(then, x0), noise)
 
 
 def _rows(timestep: int, z: Tensor) -> Tensor:

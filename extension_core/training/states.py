@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from extension_core.training.denoiser import Conditioning, Denoising
 from extension_core.training.noise_schedule import NoiseSchedule
 from extension_core.training.replay import Bounds, ReplayBuffer, Rows
-from extension_core.training.rollout import Sampler, rollout
+from extension_core.training.rollout import Sampler, states
 
 _Rollout = Callable[[Tensor, Conditioning, torch.Generator], list[tuple[Tensor, int]]]
 
@@ -150,8 +151,8 @@ class StateSource:
     def _rolled_out(self, make: _Rollout, count: int, generator: torch.Generator) -> Rows:
         prompts = self.data.draw_prompts(count, generator)
         noise = torch.randn(count, *self.data.shape, generator=generator)
-        states = make(noise, self.data.conditioning(prompts), generator)
-        rows = Rows.joined([Rows(z, torch.full((count,), timestep), prompts) for z, timestep in states])
+        met = make(noise, self.data.conditioning(prompts), generator)
+        rows = Rows.joined([Rows(z, torch.full((count,), timestep), prompts) for z, timestep in met])
         # In no order: a buffer that holds fewer drops the oldest, which were all those of the first steps.
         return rows[torch.randperm(len(rows), generator=generator)]
 
@@ -160,14 +161,27 @@ class StateSource:
     ) -> list[tuple[Tensor, int]]:
         trained, wanted = set(self.grid.trained), min(set(self.teacher_steps) & set(self.grid.trained))
         until = [timestep for timestep in self.teacher_steps if timestep >= wanted]
-        steps = rollout(self.teacher, self.schedule, until, noise, conditioning, generator)
-        return [(step.z, step.timestep) for step in steps if step.timestep in trained]
+        met = states(self.teacher, self.schedule, until, noise, conditioning, generator)
+        return [(z, timestep) for z, timestep in met if timestep in trained]
 
     def _student_states(
         self, noise: Tensor, conditioning: Conditioning, generator: torch.Generator
     ) -> list[tuple[Tensor, int]]:
-        steps = rollout(self.student, self.schedule, self.grid.steps, noise, conditioning, generator, self.grid.sampler)
-        return [(step.z, step.timestep) for step in steps]
+        timesteps, sampler = self._student_timesteps(generator), self.grid.sampler
+        return list(states(self.student, self.schedule, timesteps, noise, conditioning, generator, sampler))
+
+    def _student_timesteps(self, generator: torch.Generator) -> list[int]:
+        """Its own, or, where it is trained between them too, one trained timestep of each part that they bound.
+
+        A consistency target is taken a little below a state: a student that meets the states of its own steps alone
+        is never told what to say there, and drifts.
+        """
+        chosen = [self.grid.steps[0]]
+        for above, lowest in pairwise((*self.grid.steps, 0)):
+            part = [timestep for timestep in self.grid.trained if lowest <= timestep < above]
+            if part:
+                chosen.append(part[int(torch.randint(0, len(part), (), generator=generator))])
+        return chosen
 
     def state_dict(self) -> dict[str, object]:
         """Both buffers, for a checkpoint."""

@@ -22,7 +22,7 @@ _residencies: WeakSet[Residency[Any]] = WeakSet()
 
 
 def drop_all() -> None:
-    """Free every resident model: before this package is imported anew, for its callers of now will not be asked again."""
+    """Free every resident model: before this package is imported anew, which knows nothing of them."""
     for residency in list(_residencies):
         residency.drop()
 

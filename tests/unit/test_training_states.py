@@ -129,6 +129,8 @@ class TestSource:
         generator = seeded(5)
         torch.multinomial(drawn.priors.at(0), 6, replacement=True, generator=generator)
         noise = torch.randn(6, 2, generator=generator)
+        for _ in STEPS[1:]:  # which of each part: there is one
+            torch.randint(0, 1, (), generator=generator)
         with torch.no_grad():
             steps = list(rollout(drawn.student, SCHEDULE, STEPS, noise, {}, generator, "renoise"))
         known = {step.timestep: step.z for step in steps}
@@ -150,7 +152,20 @@ class TestSource:
         assert isinstance(drawn.student, Denoiser)
         for update in range(16):
             drawn.draw(64, update, 0, seeded(update))
-        assert drawn.student.evaluations.rows <= 2 * 4 * 64
+        assert drawn.student.evaluations.rows <= 2 * 3 * 64, "nor is the network asked at the last state"
+
+    def test_a_student_that_is_trained_between_its_steps_meets_states_there(self) -> None:
+        trained = [20 * index + 19 for index in reversed(range(50))]
+        drawn = source(Priors(0, 0, 1), Bounds(uses=1), rollout_rows=8)
+        drawn.grid = Grid(trained, [999, 759, 499, 259], "renoise")
+        met = [
+            int(timestep) for update in range(120) for timestep in drawn.draw(8, update, 0, seeded(update))[0].timesteps
+        ]
+        assert set(met) <= set(trained)
+        for above, lowest in ((1000, 999), (999, 759), (759, 499), (499, 259), (259, 0)):
+            part = [timestep for timestep in met if lowest <= timestep < above]
+            assert len(part) / len(met) == pytest.approx(0.2, abs=0.07)
+            assert len(set(part)) >= min(4, len([timestep for timestep in trained if lowest <= timestep < above]))
 
     def test_a_buffer_too_small_for_a_batch_is_told_of(self) -> None:
         with pytest.raises(ValueError, match="wants 64 states of the student, but the replay buffer holds 10;"):
