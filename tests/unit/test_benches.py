@@ -338,3 +338,25 @@ def test_a_page_of_the_bench_always_ends(script: list[Any], over: bool, fetched:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.once
+def test_a_study_that_was_ended_goes_on_where_it_was(tmp_path: Path) -> None:
+    """In a short form: students of eight updates, by the command that docs/training.md names."""
+    command = [sys.executable, "run.py", "python", "-m", "benches.ddil", "--out", str(tmp_path), "--rows", "6000"]
+    command += ["--methods", "pd", "dmd2", "--seeds", "1"]
+
+    def study(*arms: str) -> list[dict[str, Any]]:
+        done = subprocess.run([*command, "--arms", *arms], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        assert (tmp_path / "table.md").read_text().count("\n") == 2 + len(arms) * 2
+        return [json.loads(line) for line in (tmp_path / "students.jsonl").read_text().splitlines()]
+
+    first = study("plain")
+    both = study("plain", "+ both")
+    assert both[:2] == first
+    assert [(row["method"], row["arm"]) for row in both[2:]] == [("pd", "+ both"), ("dmd2", "+ both")]
+    for row in both:
+        assert 6000 <= row["rows"] < 6000 + 8 * 256
+        assert 0 < row["coverage"] <= 1
+        assert len(row["shift"]) == 4

@@ -46,6 +46,7 @@ HELD = {
     "benches.residency": f"{BENCHES}::test_quick_benchmark",
     "benches.folder": f"{BENCHES}::test_quick_bench_of_a_large_folder",
     "benches.preview": f"{BENCHES}::test_quick_benchmark",
+    "benches.ddil": f"{BENCHES}::test_a_study_that_was_ended_goes_on_where_it_was",
     "pytest": "tests/unit/test_commands.py::test_a_newcomers_first_test_is_green",
     "pytest tests/unit/test_every_option.py": "tests/unit/test_commands.py::test_a_newcomers_first_test_is_green",
     "pytest tests/e2e": f"{SERVED}::test_what_asks_a_running_webui",
