@@ -67,14 +67,14 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     file = Path(options.out) / "students.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-    known = {(row["mixture"], row["method"], row["arm"], row["steps"], row["seed"]) for row in rows}
+    known = {(row["mixture"], row["method"], row["arm"], row["steps"], row["seed"], row["budget"]) for row in rows}
     starts: dict[int, Student] = {}
     mixture = MIXTURES[options.mixture]()
     for seed in range(options.seeds):
         for steps in options.steps:
             for method in options.methods:
                 for arm in (arm for arm in ARMS if not options.arms or arm.name in options.arms):
-                    key = (options.mixture, method, arm.name, steps, seed)
+                    key = (options.mixture, method, arm.name, steps, seed, options.rows)
                     if key in known:
                         continue
                     if seed not in starts:
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                     began = time.perf_counter()
                     trained = train(mixture, starts[seed], method, arm, steps, seed, options.rows)
                     seconds = time.perf_counter() - began
-                    row = dict(zip(("mixture", "method", "arm", "steps", "seed"), key, strict=True))
+                    row = dict(zip(("mixture", "method", "arm", "steps", "seed", "budget"), key, strict=True))
                     row |= {"rows": trained.evaluations, "updates": trained.updates, "seconds": round(seconds, 2)}
                     rows.append({**row, **measured(trained, mixture, seed)})
                     with file.open("a") as out:

@@ -26,9 +26,10 @@ def table(rows: Sequence[Row]) -> str:
     """Markdown: one line for each mixture, number of steps, method and arm."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["mixture"], row["steps"], row["method"], row["arm"]), []).append(row)
+        groups.setdefault((row["mixture"], row["budget"], row["steps"], row["method"], row["arm"]), []).append(row)
     head = [
         "mixture",
+        "rows",
         "steps",
         "method",
         "arm",
@@ -41,7 +42,7 @@ def table(rows: Sequence[Row]) -> str:
     ]
     lines = [head, ["---"] * len(head)]
     for key, found in groups.items():
-        plain = {row["seed"]: row["coverage"] for row in groups.get((*key[:3], "plain"), [])}
+        plain = {row["seed"]: row["coverage"] for row in groups.get((*key[:4], "plain"), [])}
         gained = [row["coverage"] - plain[row["seed"]] for row in found if row["seed"] in plain]
         cost = [str(len(found)), f"{np.mean([row['updates'] for row in found]):.0f}"]
         cost.append(f"{np.mean([row['seconds'] for row in found]):.1f}")

@@ -63,7 +63,7 @@ class Descent:
         """Make one; the losses by module.
 
         Raises:
-            DiversityError: a loss is no number. The networks are those of the update before.
+            DiversityError: a loss is no number. It is not descended; earlier losses of the same update have been.
         """
         course, generator = self.course, self.course.generator(update)
         states, _ = self.source.draw(course.batch, update, update / max(1, course.updates - 1), generator)
