@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,7 @@ class Accordion:
     def choose(self, name: str, value: str) -> None:
         """Choose in a dropdown; a model may be named without its ending and hash."""
         choose(self.reveal(name), value)
+        expect(self.field(name).locator("input").first).to_have_value(_option(value))
 
     def enter(self, name: str, value: float) -> None:
         """Type into a slider's number box."""
@@ -269,7 +271,7 @@ def open_list(dropdown: Locator) -> Locator:
 
 def choose(dropdown: Locator, value: str) -> None:
     """Both gradios choose when the pointer goes down on a line, wherever the moving list is then."""
-    option = re.compile(rf"^\W*{re.escape(value)}(\.safetensors.*)?\s*$")
+    option = _option(value)
     offered = open_list(dropdown)
     names: list[str] = []
 
@@ -278,9 +280,15 @@ def choose(dropdown: Locator, value: str) -> None:
         return any(map(option.match, names))
 
     until(there, lambda: f"the list holds {names}, and not {value}")
-    nth = next(nth for nth, name in enumerate(names) if option.match(name))
-    offered.locator("li.item").nth(nth).dispatch_event("mousedown")
+    name = next(name for name in names if option.match(name))
+    # By its name, not its place: the list may be made anew meanwhile, with other files.
+    offered.locator(f"li.item[aria-label={json.dumps(name)}]").first.dispatch_event("mousedown")
     expect(offered).to_be_hidden()
+
+
+def _option(value: str) -> re.Pattern[str]:
+    """What a drop-down calls it: a file may have its ending, its hash and a mark before it."""
+    return re.compile(rf"^\W*{re.escape(value)}(\.safetensors.*)?\s*$")
 
 
 def offered_names(opened: Locator) -> list[str]:
