@@ -2,11 +2,12 @@
 
     python run.py demo                       start the embedded WebUI and open its page
     python run.py demo --headless --out DIR  write the grids base.png, distilled.png, hybrid.png and demo.json
-    python run.py test                       lint, types, import rules, then every test in both hosts' stacks
+    python run.py train CONFIG.toml          train a few-step student of a checkpoint, or go on with it
+    python run.py test                       lint, types, import rules, then every test on each stack
     python run.py test --coverage            the tests alone, and which lines of what users load none of them ran
     python run.py lint                       the first three of these alone
     python run.py bench --json FILE          print and write the benchmark
-    python run.py python ARGS...             the environment's own Python, for the trainer for example
+    python run.py python ARGS...             the environment's own Python
 
 Environments are made under .envs/ from the pins in pyproject.toml, once for each set of pins, and reused.
 DD_TORCH_INDEX takes torch from another package index (PyTorch's CPU index saves gigabytes on Linux), DD_ENVS keeps the
@@ -44,6 +45,8 @@ START_SECONDS = 300
 # inside of one or without.
 BROWSER, API, INSIDE = ("tests/browser",), ("tests/e2e",), ("tests/embedded", "tests/unit")
 HOST_TESTS = (*BROWSER, *API, "tests/embedded")
+# The trainer's, which no host has, on a stack of their own.
+TRAINING = ("tests/training",)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
 
@@ -159,30 +162,34 @@ def find_chromium(python: Path) -> str:
     raise Refusal("the page tests need Chromium; install it, or set DD_CHROMIUM to its executable.")
 
 
-def lint_stages(python: Path) -> dict[str, list[str]]:
+def lint_stages(python: Path, training: Path) -> dict[str, list[str]]:
     tool = [str(python), "-m"]
+    trainer = ["--project", str(ROOT / "extension_core" / "training" / "pyright.json")]
     importlinter = "from importlinter.cli import lint_imports_command as c; c()"
     return {
         "ruff": [*tool, "ruff", "check", "."],
         "ruff format": [*tool, "ruff", "format", "--check", "."],
         "pyright": [*tool, "pyright", "--pythonpath", str(python)],
+        "pyright of the trainer": [*tool, "pyright", *trainer, "--pythonpath", str(training)],
         "import rules": [str(python), "-c", importlinter, "--no-logo"],
     }
 
 
 def lint(args: argparse.Namespace, rest: list[str]) -> int:
-    stages = lint_stages(environment("a1111", tools=True))
+    stages = lint_stages(environment("a1111", tools=True), environment("training", tools=True))
     return verdict(run_in_turn({name: (command, child_environ()) for name, command in stages.items()}))
 
 
 def test(args: argparse.Namespace, rest: list[str]) -> int:
-    """Lint, then pytest in each stack; --flavour, --slow, --coverage, or arguments for pytest, ask for tests alone."""
-    wanted = [args.flavour] if args.flavour else ["forge", "a1111"]
+    """Lint, then pytest on each stack; --flavour, --slow, --coverage, or arguments for pytest, ask for tests alone."""
+    wanted = [args.flavour] if args.flavour else ["forge", "a1111"] if rest else ["training", "forge", "a1111"]
     pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
-    chromium = find_chromium(pythons[wanted[-1]])
+    chromium = "" if wanted == ["training"] else find_chromium(pythons[wanted[-1]])
     stages: Stages = {}
     if not (args.flavour or args.slow or args.coverage or rest):
-        stages = {name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"]).items()}
+        stages = {
+            name: (cmd, child_environ()) for name, cmd in lint_stages(pythons["a1111"], pythons["training"]).items()
+        }
     # The longest first, and the stacks come to the page tests at different times. Three at once keep two cores busy, as
     # a suite from outside waits nearly half of its time.
     order = [
@@ -192,6 +199,7 @@ def test(args: argparse.Namespace, rest: list[str]) -> int:
         ("forge", API),
         ("a1111", BROWSER),
         ("forge", INSIDE),
+        ("training", TRAINING),
     ]
     if rest:
         order = [(flavour, rest) for flavour in wanted]
@@ -228,7 +236,7 @@ def suite_stage(
     flavour: str, python: Path, asked: Sequence[str], marked: str, chromium: str
 ) -> tuple[list[str], dict[str, str]]:
     command = [str(python), "-m", "pytest", "-q", "--durations=10", *asked]
-    if flavour not in flavours_built():  # no host of this flavour to test on: what needs none still runs on its stack
+    if flavour in FLAVOURS and flavour not in flavours_built():  # what needs no such host still runs on its stack
         command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
     if wanted := " and ".join(filter(None, (marked, "" if flavour == "a1111" else "not a1111 and not once"))):
         command += ["-m", wanted]
@@ -267,8 +275,14 @@ def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def own_python(rest: list[str]) -> int:
-    """Run the Python of the A1111 environment, or of the one that DD_FLAVOUR names."""
+    """Run the Python of A1111's stack, or of the one that DD_FLAVOUR names."""
     return run([str(environment(os.environ.get("DD_FLAVOUR", "a1111"), tools=True)), *rest], child_environ())
+
+
+def train(rest: list[str]) -> int:
+    """Run the trainer on its own stack; unlike everything else it may ask the net, for a tokenizer or a data set."""
+    online = {name: value for name, value in child_environ().items() if name in os.environ or "OFFLINE" not in name}
+    return run([str(environment("training")), "-m", "extension_core.training", *rest], online)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -284,7 +298,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--no-browser", action="store_true", help="do not open the page by itself")
     p.set_defaults(run=demo)
     p = commands.add_parser("test", allow_abbrev=False, help="lint and every test; more arguments go to pytest alone")
-    p.add_argument("--flavour", choices=FLAVOURS, help="run the tests of this stack alone")
+    p.add_argument("--flavour", choices=(*FLAVOURS, "training"), help="run the tests of this stack alone")
     p.add_argument("--slow", action="store_true", help="run the tests alone that are left out of every run")
     p.add_argument("--coverage", action="store_true", help="tell which lines no test has run; takes longer")
     p.set_defaults(run=test)
@@ -293,6 +307,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--json", type=Path, help="write it to this file too")
     p.add_argument("--flavour", choices=FLAVOURS, help="measure this flavour alone")
     p.set_defaults(run=bench)
+    commands.add_parser("train", help="train a few-step student; every argument is the trainer's")
     commands.add_parser("python", help="the environment's own Python; every argument is Python's")
     return top
 
@@ -321,6 +336,8 @@ def main(argv: list[str]) -> int:
         return run([*found, str(ROOT / "run.py"), *argv], dict(os.environ))
     if argv[:1] == ["python"]:
         return own_python(argv[1:])
+    if argv[:1] == ["train"]:
+        return train(argv[1:])
     args, rest = parser().parse_known_args(argv)
     if rest and args.run is lint:
         raise Refusal(f"lint takes no arguments, found {' '.join(rest)}.")

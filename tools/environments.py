@@ -13,10 +13,28 @@ import subprocess
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVS = Path(os.environ.get("DD_ENVS") or ROOT / ".envs")
+
+
+class Stack(NamedTuple):
+    """What goes into an environment beside the group of its own name.
+
+    Args:
+        imports: what it has to be able to import.
+        bare: groups that are installed without their requirements.
+        tools: groups for tests and linters.
+    """
+
+    imports: str
+    bare: tuple[str, ...]
+    tools: tuple[str, ...]
+
+
+_HOST = Stack("torch, gradio, transformers", ("bare",), ("test", "host-test", "lint"))
+STACKS = {"a1111": _HOST, "forge": _HOST, "training": Stack("torch, diffusers, peft, accelerate", (), ("test",))}
 
 
 class Refusal(Exception):
@@ -98,7 +116,7 @@ def pip(env: Path, *arguments: str) -> None:
         raise Refusal(f"pip ended with {code} (its own words are above); check network and disk, then run this again.")
 
 
-def build_stack(env: Path, stack: list[str], bare: list[str]) -> None:
+def build_stack(env: Path, stack: list[str], bare: list[str], imports: str) -> None:
     say(f"building {env} from {len(stack) + len(bare)} pinned packages; this takes minutes, once")
     if env.exists():
         shutil.rmtree(env)  # what a killed run left; pip's own cache keeps the downloads
@@ -113,28 +131,28 @@ def build_stack(env: Path, stack: list[str], bare: list[str]) -> None:
     torch = [pin for pin in stack if pin.startswith("torch==")]
     pip(env, "--no-deps", *(["--index-url", index] if index else []), *torch)
     pip(env, *stack)
-    pip(env, "--no-deps", *bare)
-    if run([str(python_of(env)), "-c", "import torch, gradio, transformers"], child_environ()):
-        raise Refusal(
-            f"the new environment {env} cannot import torch, gradio and transformers; delete it and try again."
-        )
+    if bare:
+        pip(env, "--no-deps", *bare)
+    if run([str(python_of(env)), "-c", f"import {imports}"], child_environ()):
+        raise Refusal(f"the new environment {env} cannot import {imports}; delete it and try again.")
 
 
-def environment(flavour: str, tools: bool = False) -> Path:
-    """Return the Python of a flavour's environment, built first where it is missing; `tools` adds tests and linters.
+def environment(name: str, tools: bool = False) -> Path:
+    """Return the Python of a stack's environment, built first where it is missing; `tools` adds tests and linters.
 
     `complete.json` is written last and removed before any change, so what a killed run left is never taken for whole.
     """
     groups = pins()
-    stack, bare = groups[flavour], groups["bare"]
-    extra = groups["test"] + groups["lint"]
+    kind = STACKS[name]
+    stack = groups[name]
+    bare, extra = ([pin for group in wanted for pin in groups[group]] for wanted in (kind.bare, kind.tools))
     key = digest(stack, bare, os.environ.get("DD_TORCH_INDEX"), platform.machine(), sys.version_info[:3])
-    env = ENVS / f"{flavour}-{key}"
+    env = ENVS / f"{name}-{key}"
     marker = env / "complete.json"
     with locked(ENVS / f"{env.name}.lock"):
         done = json.loads(marker.read_text()) if marker.is_file() else None
         if done is None:
-            build_stack(env, stack, bare)
+            build_stack(env, stack, bare, kind.imports)
             done = {"tools": None}
             marker.write_text(json.dumps(done))
         if tools and done["tools"] != digest(extra):

@@ -38,7 +38,7 @@ class Options:
         "Family",
         "How the distilled model was trained. It sets steps, sampler and schedule. Auto reads the file's name and "
         "metadata; custom keeps the sampler, steps and schedule chosen above.",
-        choices=("auto", "dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "tcd", "custom"),
+        choices=("auto", "dmd2", "lightning", "turbo", "lcm", "hyper", "pcm", "tcd", "pd", "custom"),
         short="family",
     )
     mode: str = option(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from extension_core.errors import DiversityError
 from extension_core.options.hybrid import Options
 from extension_core.sampling.family_names import NameSays, hints_at_few_steps, other_kind, tell
 from extension_core.sampling.file_words import words_of
-
-Grid = Literal["lcm", "trailing", "host", "single_399", "single_800"]
+from extension_core.sampling.schedule import Grid, GridName, OwnTimesteps
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,11 @@ class Family:
     name: str
     label: str
     sampler: str | None
-    grid: Grid
+    grid: GridName
     steps: int
     suits: tuple[int, int]
-    single_step: Grid | None = None
-    trained: Grid | None = None
+    single_step: GridName | None = None
+    trained: GridName | None = None
 
 
 FAMILIES: dict[str, Family] = {
@@ -48,6 +46,7 @@ FAMILIES: dict[str, Family] = {
         Family("hyper", "Hyper-SD", "DDIM", "trailing", 4, (1, 12), "single_800"),
         Family("pcm", "PCM", "DDIM", "trailing", 4, (2, 16)),
         Family("tcd", "TCD", "DDIM", "lcm", 4, (2, 16)),
+        Family("pd", "progressive distillation", "DDIM", "trailing", 4, (1, 64)),
         Family("custom", "custom", None, "host", 0, (1, 10_000)),
     )
 }
@@ -59,7 +58,9 @@ _NAMES = ("distillation", "modelspec.title", "ss_output_name")
 _DESCRIPTIONS = ("modelspec.description", "modelspec.tags", "modelspec.usage_hint", "modelspec.merged_from")
 _LONGEST_NAME = 100
 _LONGEST_TAGS = 2_000
-# How the trainer of this project begins a description.
+# How what this project's trainer writes into a file's metadata begins.
+_OURS = "diversity_distillation"
+# How the trainer of the shipped pair begins a description.
 _STUDENT = re.compile(r"(\w+) student\b")
 _KINDS = ("ss_base_model_version", "modelspec.architecture")
 _PICTURES = ("ss_tag_frequency", "ss_dataset_dirs", "ss_num_train_images")
@@ -78,6 +79,7 @@ class Detection:
         predicts_x0: whether it predicts the clean image in place of the noise: SDXL-Lightning's for 1 step.
         hints: whether name or metadata hold words of few-step models, whatever they come to; without a hint a whole
             model is an ordinary one.
+        own: the timesteps that a student of this project's trainer was trained for.
     """
 
     family: Family
@@ -87,10 +89,13 @@ class Detection:
     unified: bool = False
     predicts_x0: bool = False
     hints: bool = False
+    own: OwnTimesteps | None = None
 
     @property
     def grid(self) -> Grid:
         """The timesteps of the family for this file."""
+        if self.own is not None:
+            return self.own
         if self.unified and self.family.name == "hyper":
             return "lcm"
         return (self.family.single_step if self.steps == 1 else None) or self.family.grid
@@ -98,11 +103,21 @@ class Detection:
     @property
     def suits(self) -> tuple[int, int]:
         """Smallest and largest step count that the file is made for."""
-        return _UNIFIED_STEPS if self.unified else self.family.suits
+        fewest, most = _UNIFIED_STEPS if self.unified else self.family.suits
+        if self.own is not None:
+            return min(fewest, len(self.own.timesteps)), max(most, len(self.own.timesteps))
+        return fewest, most
+
+    @property
+    def is_for_one_step(self) -> bool:
+        """Whether its only step is made at noise levels of its own."""
+        return len(self.own.timesteps) == 1 if self.own is not None else self.grid == self.family.single_step
 
 
 def detect_family(file_name: str, metadata: Mapping[str, str]) -> Detection:
     """Tell the family from what a file's metadata calls it, then from its name; custom when neither says."""
+    if (student := _student_of_ours(metadata)) is not None:
+        return student
     taught = any(str(metadata.get(key, "")) not in ("", "{}", "[]", "0", "None") for key in _PICTURES)
     sources = [(where, text, tell(text, taught or alone)) for where, text, alone in _sources(file_name, metadata)]
     steps = next((says.steps for _, _, says in sources if says.family and says.steps), None)
@@ -117,6 +132,17 @@ def detect_family(file_name: str, metadata: Mapping[str, str]) -> Detection:
     said = next((f"{where} {says.words}" for where, _, says in sources if says.words), "")
     hints = bool(said) or any(hints_at_few_steps(text) for text in _all_texts(file_name, metadata))
     return _custom(said or "neither file name nor metadata names a family", steps, hints)
+
+
+def _student_of_ours(metadata: Mapping[str, str]) -> Detection | None:
+    """A file of this project's trainer (extension_core/training/describe.py) says everything itself."""
+    family = FAMILIES.get(str(metadata.get(f"{_OURS}.family", "")))
+    if family is None or family.grid == "host":
+        return None
+    own = OwnTimesteps.read(str(metadata.get(f"{_OURS}.timesteps", "")), family.grid)
+    if own is None:
+        return None
+    return Detection(family, len(own.timesteps), f"its metadata {_OURS}.family says {family.name}", hints=True, own=own)
 
 
 def _all_texts(file_name: str, metadata: Mapping[str, str]) -> list[str]:
@@ -172,7 +198,7 @@ def check_one_step(detection: Detection, options: Options, name: str = "") -> No
             f"The distilled model '{name}' is SDXL-Lightning's experiment for one step, which predicts the clean image "
             "in place of the noise and cannot be sampled here; choose an SDXL-Lightning file for 2, 4 or 8 steps."
         )
-    if detection.grid != family.single_step or options.mode != "hybrid" or options.switch_step == 0:
+    if not detection.is_for_one_step or options.mode != "hybrid" or options.switch_step == 0:
         return
     raise DiversityError(
         f"The distilled model '{name}' is a {family.label} model for one step, so switch_step "

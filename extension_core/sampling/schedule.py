@@ -6,20 +6,46 @@ end at 0; DDIM, PLMS and UniPC speak of `timestep` (variance-preserving, x = sqr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Unit = Literal["sigma", "timestep"]
+GridName = Literal["lcm", "trailing", "host", "single_399", "single_800"]
 Levels = tuple[float, ...]
+_TIMESTEPS = re.compile(r"[0-9]{1,3}(,[0-9]{1,3}){0,998}")
 
+
+@dataclass(frozen=True)
+class OwnTimesteps:
+    """Those that a file says it was trained for; with another step count it is sampled as its family.
+
+    Attributes:
+        timesteps: falling, one for each step.
+    """
+
+    timesteps: tuple[int, ...]
+    otherwise: GridName
+
+    @classmethod
+    def read(cls, text: str, otherwise: GridName) -> OwnTimesteps | None:
+        """From metadata like "999,749,499,249", None for what is no such list."""
+        if not _TIMESTEPS.fullmatch(text):
+            return None
+        timesteps = tuple(map(int, text.split(",")))
+        return cls(timesteps, otherwise) if all(above > below for above, below in pairwise(timesteps)) else None
+
+
+Grid = GridName | OwnTimesteps
 TRAINING_TIMESTEPS = 1000
 LCM_ORIGINAL_STEPS = 50
 # Grids of files made for one step that does not start at the top, and the grid for other step counts.
-SINGLE_STEP_GRIDS: dict[str, tuple[int, str]] = {"single_399": (399, "lcm"), "single_800": (800, "trailing")}
+SINGLE_STEP_GRIDS: dict[GridName, tuple[int, GridName]] = {"single_399": (399, "lcm"), "single_800": (800, "trailing")}
 
 
 @dataclass(frozen=True)
@@ -85,17 +111,35 @@ def trailing_timesteps(steps: int) -> list[int]:
     return [max(int(t), 0) for t in np.round(spaced) - 1]
 
 
-def family_levels(grid: str, steps: int, schedule: NoiseSchedule, unit: Unit) -> Levels:
+def family_levels(grid: Grid, steps: int, schedule: NoiseSchedule, unit: Unit) -> Levels:
     """The `steps + 1` levels, descending, of a family's own schedule; the last is 0 in either unit.
 
     Where the family has fewer levels than steps, some are repeated, so that the hosts may count on the length.
     """
-    single, grid = SINGLE_STEP_GRIDS.get(grid, (None, grid))
-    timesteps = lcm_timesteps(steps) if grid == "lcm" else trailing_timesteps(steps)
-    if single is not None and steps == 1:
-        timesteps = [single]
+    timesteps = _family_timesteps(grid, steps)
     known = {t: schedule.in_unit(t, unit) for t in set(timesteps)}
     return (*(known[t] for t in timesteps), 0.0)
+
+
+def _family_timesteps(grid: Grid, steps: int) -> list[int]:
+    if isinstance(grid, OwnTimesteps):
+        return list(grid.timesteps) if steps == len(grid.timesteps) else _family_timesteps(grid.otherwise, steps)
+    single, several = SINGLE_STEP_GRIDS.get(grid, (None, grid))
+    if single is not None and steps == 1:
+        return [single]
+    return lcm_timesteps(steps) if several == "lcm" else trailing_timesteps(steps)
+
+
+def starts_below_top(grid: Grid) -> bool:
+    """Whether the first of its timesteps may lie below the noisiest."""
+    if isinstance(grid, OwnTimesteps):
+        return grid.timesteps[0] < TRAINING_TIMESTEPS - 1
+    return grid in SINGLE_STEP_GRIDS
+
+
+def leaves_lcms_timesteps(grid: Grid) -> bool:
+    """Whether some of its timesteps are not among the 50 of LCM's training."""
+    return grid == "trailing" or isinstance(grid, OwnTimesteps)
 
 
 def finer(levels: Levels, steps: int, schedule: NoiseSchedule, unit: Unit, whole_timesteps: bool) -> Levels:

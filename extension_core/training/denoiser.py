@@ -72,7 +72,7 @@ class Guided:
     A threshold acts on the guided x0, not on its halves: guidance is what drives x0 out of range.
 
     Args:
-        uncond: the conditioning of an empty prompt, each tensor [1, ...].
+        uncond: the conditioning of an empty prompt, each tensor [1, ...]; what it leaves out is the prompt's.
         cfg: one for all, or [B] for the rows of a batch.
     """
 
@@ -87,7 +87,7 @@ class Guided:
         else:
             rows = len(z)
             empty = {name: value.expand(rows, *value.shape[1:]) for name, value in self.uncond.items()}
-            both = {name: torch.cat([empty[name], value]) for name, value in conditioning.items()}
+            both = {name: torch.cat([empty.get(name, value), value]) for name, value in conditioning.items()}
             without, told = self.denoiser(torch.cat([z, z]), timesteps.repeat(2), both).x0.chunk(2)
             cfg = torch.as_tensor(self.cfg, device=z.device, dtype=z.dtype).view(-1, *[1] * (z.ndim - 1))
             x0 = without + cfg * (told - without)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from extension_core.errors import DiversityError
+from extension_core.training.draws import Draws
 from extension_core.training.methods.method import Method
-from extension_core.training.states import StateSource
+from extension_core.training.states import Batch
 
 MakeOptimizer = Callable[[str, nn.Module], torch.optim.Optimizer]
 """The optimizer of a method's module, by the name that the method gives it."""
@@ -24,75 +24,108 @@ class Course:
     """How long, from which random numbers.
 
     Args:
+        batch: rows of one draw in one process.
+        accumulate: draws whose gradients make one update.
         rate: factor on every learning rate at an update.
+        rank: of this process among `processes`.
     """
 
     updates: int
     batch: int
+    accumulate: int = 1
     seed: int = 0
     clip: float = 10.0
     rate: Callable[[int], float] = lambda update: 1.0
+    rank: int = 0
+    processes: int = 1
 
-    def generator(self, update: int) -> torch.Generator:
-        """Random numbers of one update, a function of seed and update alone: a run that was resumed draws the same."""
-        # The generator takes 32 bits of its seed, so both numbers are mixed into as many.
-        return torch.Generator().manual_seed(int(np.random.SeedSequence((self.seed, update)).generate_state(1)[0]))
+
+class Source(Protocol):
+    """Where the states of an update come from."""
+
+    def draw(self, count: int, update: int, progress: float, draws: Draws) -> Batch: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Stepping(Protocol):
+    """How gradients are made and used: with mixed precision, on several devices."""
+
+    def backward(self, value: Tensor) -> None:
+        """Add the gradients of a scalar."""
+        ...
+
+    def step(self, optimizer: torch.optim.Optimizer, clip: float) -> None:
+        """One step along the gradients, whose norm is at most `clip`."""
+        ...
+
+
+class PlainStepping:
+    """One process, full precision."""
+
+    def backward(self, value: Tensor) -> None:
+        """As torch does."""
+        value.backward()  # pyright: ignore[reportUnknownMemberType]
+
+    def step(self, optimizer: torch.optim.Optimizer, clip: float) -> None:
+        """As torch does."""
+        nn.utils.clip_grad_norm_(parameters_of(optimizer), clip)
+        optimizer.step()
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Everything that it changes."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class Descent:
-    """A method with its optimizers. Everything that the next update depends on is in `state_dict`.
-
-    Args:
-        backward: what takes a loss back through the networks (accelerate's, where several processes share the work).
-    """
+    """A method with its optimizers. Everything that the next update depends on is in `state_dict`."""
 
     def __init__(
         self,
         method: Method,
-        source: StateSource,
+        source: Source,
         course: Course,
         make_optimizer: MakeOptimizer,
-        backward: Callable[[Tensor], None] | None = None,
+        stepping: Stepping | None = None,
     ) -> None:
         self.method, self.source, self.course = method, source, course
         self.optimizers = {name: make_optimizer(name, module) for name, module in method.trained.items()}
         self._rates = {name: [group["lr"] for group in made.param_groups] for name, made in self.optimizers.items()}
-        self._backward = backward or _backward
+        self._stepping = stepping or PlainStepping()
 
     def update(self, update: int) -> dict[str, float]:
-        """Make one; the losses by module.
+        """Make one; the mean losses of this process by module.
 
         Raises:
-            DiversityError: a loss is no number. It is not descended; earlier losses of the same update have been.
+            DiversityError: a loss is no number. No network has been changed.
         """
-        course, generator = self.course, self.course.generator(update)
-        states, _ = self.source.draw(course.batch, update, update / max(1, course.updates - 1), generator)
-        conditioning = self.source.data.conditioning(states.prompts)
+        course = self.course
+        draws = Draws.of_update(course.seed, update, course.rank, course.processes)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
         seen: dict[str, float] = {}
-        for module, value in self.method.losses(states, conditioning, update, generator):
-            seen[module] = value.item()
-            if not math.isfinite(seen[module]):
-                raise DiversityError(
-                    f"The loss of the {module} is {seen[module]} at update {update}; lower the learning rate and "
-                    "resume from the last checkpoint."
-                )
-            self._descend(module, value, course.rate(update))
+        for _ in range(course.accumulate):
+            batch = self.source.draw(course.batch, update, update / max(1, course.updates - 1), draws)
+            for module, value in self.method.losses(batch.states, batch.conditioning, update, draws):
+                seen[module] = seen.get(module, 0.0) + _checked(module, value, update) / course.accumulate
+                self._stepping.backward(value / course.accumulate)
+        for module in seen:
+            self._step(module, course.rate(update))
         return seen
 
-    def _descend(self, module: str, value: Tensor, rate: float) -> None:
+    def _step(self, module: str, rate: float) -> None:
         optimizer = self.optimizers[module]
         for group, full in zip(optimizer.param_groups, self._rates[module], strict=True):
             group["lr"] = full * rate
-        optimizer.zero_grad()
-        self._backward(value)
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, self.course.clip)
-        optimizer.step()
+        self._stepping.step(optimizer, self.course.clip)
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimizers and the states that wait in the buffers."""
+        """What is trained, the optimizers and the states that wait in the buffers."""
         return {
-            "networks": {name: module.state_dict() for name, module in self.method.trained.items()},
+            "networks": {name: trained_state(module) for name, module in self.method.trained.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "states": self.source.state_dict(),
         }
@@ -100,10 +133,38 @@ class Descent:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """As it was when `state_dict` was asked."""
         for name, module in self.method.trained.items():
-            module.load_state_dict(state["networks"][name])
+            load_trained_state(module, state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
         self.source.load_state_dict(state["states"])
 
 
-def _backward(value: Tensor) -> None:
-    value.backward()  # pyright: ignore[reportUnknownMemberType]
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters of a module that are trained: those of its LoRA, or all."""
+    return {name: parameter.detach() for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+@torch.no_grad()
+def load_trained_state(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Put `trained_state` back.
+
+    Raises:
+        DiversityError: it is that of another module.
+    """
+    own = trained_state(module)
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in state.items()}:
+        raise DiversityError(
+            f"The saved state holds {len(state)} trained parameters and this training has {len(own)} others; resume "
+            "with the configuration of before, or name another folder in out."
+        )
+    for name, value in own.items():
+        value.copy_(state[name])
+
+
+def _checked(module: str, value: Tensor, update: int) -> float:
+    found = value.item()
+    if not math.isfinite(found):
+        raise DiversityError(
+            f"The loss of the {module} is {found} at update {update}; lower the learning rate and resume from the last "
+            "checkpoint."
+        )
+    return found

@@ -51,6 +51,10 @@ class Rows:
     def __getitem__(self, rows: Tensor) -> Rows:
         return Rows(self.z[rows], self.timesteps[rows], self.prompts[rows])
 
+    def to(self, device: torch.device) -> Rows:
+        """The same on a device."""
+        return Rows(self.z.to(device), self.timesteps.to(device), self.prompts.to(device))
+
     @staticmethod
     def joined(parts: list[Rows]) -> Rows:
         """One after the other."""

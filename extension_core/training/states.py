@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from extension_core.training.denoiser import Conditioning, Denoising
+from extension_core.training.draws import Draws
 from extension_core.training.noise_schedule import NoiseSchedule
 from extension_core.training.replay import Bounds, ReplayBuffer, Rows
 from extension_core.training.rollout import Sampler, states
@@ -89,6 +90,20 @@ class Grid:
     sampler: Sampler
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What an update trains on.
+
+    Args:
+        conditioning: of each row's prompt, each tensor [n, ...].
+        sources: int64 [n], where each row is from: an index in `SOURCES`.
+    """
+
+    states: Rows
+    conditioning: Conditioning
+    sources: Tensor
+
+
 @dataclass
 class StateSource:
     """Draws the states of an update.
@@ -98,6 +113,7 @@ class StateSource:
         student: as it is sampled.
         teacher_steps: timesteps of the teacher's rollout; states at timesteps of the grid are kept.
         rollout_rows: rows of one rollout.
+        device: of the networks; data and buffers stay in main memory.
     """
 
     schedule: NoiseSchedule
@@ -109,6 +125,7 @@ class StateSource:
     bounds: Bounds = field(default_factory=Bounds)
     teacher_steps: Sequence[int] = ()
     rollout_rows: int = 64
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
         self.buffers = {name: ReplayBuffer(self.bounds) for name in SOURCES[1:]}
@@ -116,16 +133,26 @@ class StateSource:
         if not set(self.teacher_steps) & set(self.grid.trained):
             raise ValueError("The teacher's rollout meets none of the timesteps at which the student is trained.")
 
-    def draw(self, count: int, update: int, progress: float, generator: torch.Generator) -> tuple[Rows, Tensor]:
-        """States of an update, and where each is from: int64 [count], the index in `SOURCES`."""
-        shares = self.priors.at(progress)
-        source = torch.multinomial(shares, count, replacement=True, generator=generator).sort().values
-        counts = [int((source == index).sum()) for index in range(len(SOURCES))]
-        drawn = [self._forward(counts[0], generator)] if counts[0] else []
-        for name, wanted in zip(SOURCES[1:], counts[1:], strict=True):
-            if wanted:
-                drawn.append(self._replayed(name, wanted, update, generator))
-        return Rows.joined(drawn), source
+    def draw(self, count: int, update: int, progress: float, draws: Draws) -> Batch:
+        """`count` rows for this process; noised data is the same however many processes share it."""
+        total = count * draws.processes
+        everywhere = torch.multinomial(self.priors.at(progress), total, replacement=True, generator=draws.shared)
+        everywhere = everywhere.sort().values
+        sources = draws.mine(everywhere)
+        forward = int((everywhere == 0).sum())
+        drawn = (
+            [self._forward(forward, draws.shared)[torch.arange(draws.rank, forward, draws.processes)]]
+            if forward
+            else []
+        )
+        for index, name in enumerate(SOURCES[1:], start=1):
+            if wanted := int((sources == index).sum()):
+                drawn.append(self._replayed(name, wanted, update, draws.own))
+        states = Rows.joined(drawn)
+        return Batch(states.to(self.device), self._conditioning(states.prompts), sources)
+
+    def _conditioning(self, prompts: Tensor) -> Conditioning:
+        return {name: value.to(self.device) for name, value in self.data.conditioning(prompts).items()}
 
     def _forward(self, count: int, generator: torch.Generator) -> Rows:
         x0, prompts = self.data.draw(count, generator)
@@ -150,9 +177,9 @@ class StateSource:
     @torch.no_grad()
     def _rolled_out(self, make: _Rollout, count: int, generator: torch.Generator) -> Rows:
         prompts = self.data.draw_prompts(count, generator)
-        noise = torch.randn(count, *self.data.shape, generator=generator)
-        met = make(noise, self.data.conditioning(prompts), generator)
-        rows = Rows.joined([Rows(z, torch.full((count,), timestep), prompts) for z, timestep in met])
+        noise = torch.randn(count, *self.data.shape, generator=generator).to(self.device)
+        met = make(noise, self._conditioning(prompts), generator)
+        rows = Rows.joined([Rows(z.cpu(), torch.full((count,), timestep), prompts) for z, timestep in met])
         # In no order: a buffer that holds fewer drops the oldest, which were all those of the first steps.
         return rows[torch.randperm(len(rows), generator=generator)]
 

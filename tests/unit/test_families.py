@@ -251,3 +251,45 @@ def test_files_that_keep_guidance_are_told(name: str, cfg: float, told: bool) ->
 )
 def test_steps(family: str, file_steps: int | None, requested: int, expected: int) -> None:
     assert steps_for(Detection(FAMILIES[family], file_steps, ""), requested) == expected
+
+
+STUDENT = {
+    "diversity_distillation.family": "dmd2",
+    "diversity_distillation.timesteps": "999,749,499,249",
+    "ss_output_name": "my_lightning_8step",  # the name is the user's own
+}
+
+
+class TestStudentsOfTheTrainer:
+    def test_the_file_says_everything_itself(self) -> None:
+        found = detect_family("hyper_1step", STUDENT)
+        assert (found.family.name, found.steps, found.suits) == ("dmd2", 4, (1, 8))
+        levels = family_levels(grid_for(found, Options()), 4, NoiseSchedule.stable_diffusion(), "timestep")
+        assert levels == (999, 749, 499, 249, 0)
+
+    def test_another_step_count_is_the_familys(self) -> None:
+        levels = family_levels(detect_family("a", STUDENT).grid, 2, NoiseSchedule.stable_diffusion(), "timestep")
+        assert levels == (999, 499, 0)
+
+    @pytest.mark.parametrize(
+        "timesteps",
+        ["", "999,", "999,999", "249,499", "1000,10", "999,-1", "999, 749", "9" * 5000, "None", "\u0669\u0669", "1e3"],
+    )
+    def test_what_is_no_list_of_timesteps_counts_for_nothing(self, timesteps: str) -> None:
+        found = detect_family("some_dmd2_4step", STUDENT | {"diversity_distillation.timesteps": timesteps})
+        assert found.own is None
+
+    @pytest.mark.parametrize("family", ["", "custom", "none", "DMD2 "])
+    def test_a_family_that_there_is_not_counts_for_nothing(self, family: str) -> None:
+        assert detect_family("a", STUDENT | {"diversity_distillation.family": family}).own is None
+
+    def test_a_student_of_one_step_leaves_the_base_none(self) -> None:
+        found = detect_family("a", STUDENT | {"diversity_distillation.timesteps": "399"})
+        assert steps_for(found, 20) == 1
+        with pytest.raises(DiversityError, match="for one step, so switch_step 1 leaves it nothing"):
+            check_one_step(found, Options(distilled_model="a"))
+
+    def test_a_progressively_distilled_one_of_32_steps(self) -> None:
+        steps = ",".join(str(1000 - 1000 * step // 32 - 1) for step in range(32))
+        found = detect_family("a", {"diversity_distillation.family": "pd", "diversity_distillation.timesteps": steps})
+        assert (found.family.sampler, steps_for(found, 20)) == ("DDIM", 32)

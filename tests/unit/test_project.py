@@ -56,7 +56,8 @@ def test_the_stacks_bring_what_the_extension_needs_and_agree_with_the_test_tools
     pins = {name_of(pin): pin for pin in GROUPS[stack]}
     assert {name_of(line) for line in PROJECT["project"]["dependencies"]} <= set(pins)
     assert pins["torch"] == "torch==2.13.0"
-    shared = {name_of(pin): pin for pin in GROUPS["test"] + GROUPS["lint"] if name_of(pin) in pins}
+    tools = [pin for group in ("test", "host-test", "lint") for pin in GROUPS[group]]
+    shared = {name_of(pin): pin for pin in tools if name_of(pin) in pins}
     assert shared == {name: pins[name] for name in shared}
 
 

@@ -91,6 +91,7 @@ class Project:
             "forge": list(STACK[:2]),
             "bare": ["ddbare==1.0"],
             "test": [],
+            "host-test": [],
             "lint": [],
         } | groups
         lines = "".join(f"{name} = {value!r}\n" for name, value in pins.items())

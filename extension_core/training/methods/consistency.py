@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from extension_core.training.denoiser import Conditioning, Denoised, Denoiser, Denoising, Guided
+from extension_core.training.draws import Draws
 from extension_core.training.methods.method import Loss, like_rows
 from extension_core.training.noise_schedule import NoiseSchedule
 from extension_core.training.replay import Rows
@@ -90,12 +91,10 @@ class Consistency:
         there = ddim_steps(guided, self.schedule, (timesteps, then), z, conditioning)
         return ConsistencyFunction(self.averaged or self.student)(there, then, conditioning).x0
 
-    def losses(
-        self, states: Rows, conditioning: Conditioning, update: int, generator: torch.Generator
-    ) -> Iterator[Loss]:
+    def losses(self, states: Rows, conditioning: Conditioning, update: int, draws: Draws) -> Iterator[Loss]:
         z, timesteps = states.z, states.timesteps
         low, high = self.cfg
-        cfg = low + (high - low) * torch.rand(len(z), generator=generator).to(z)
+        cfg = low + (high - low) * draws.uniform(len(z)).to(z)
         with torch.no_grad():
             target = self.target(z, timesteps, conditioning, cfg)
         x0 = ConsistencyFunction(self.student)(z, timesteps, conditioning).x0

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from extension_core.training.denoiser import Conditioning
+from extension_core.training.draws import Draws
 from extension_core.training.methods.matching import Matching
 from extension_core.training.noise_schedule import evenly_spaced
 from extension_core.training.replay import Rows
@@ -40,8 +41,8 @@ class DiverseMatching(Matching):
         there = ddim_steps(self.teacher, self.schedule, timesteps, z, conditioning)
         return self.schedule.x0_reaching(z, timesteps[0], there, timesteps[-1])
 
-    def _student_loss(self, x0: Tensor, states: Rows, conditioning: Conditioning, generator: torch.Generator) -> Tensor:
-        loss = super()._student_loss(x0, states, conditioning, generator)
+    def _student_loss(self, x0: Tensor, states: Rows, conditioning: Conditioning, draws: Draws) -> Tensor:
+        loss = super()._student_loss(x0, states, conditioning, draws)
         first = states.timesteps == self.steps[0]
         if not bool(first.any()):
             return loss

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extension_core.training.denoiser import Conditioning, Denoiser, Denoising
+from extension_core.training.draws import Draws
 from extension_core.training.methods.method import Loss, like_rows, per_row
 from extension_core.training.noise_schedule import NoiseSchedule
 from extension_core.training.replay import Rows
-from extension_core.training.states import Data, Grid
+from extension_core.training.states import Grid
 
 TRAINED_AT = (999, 749, 499, 249)
 """Where its authors train the student of four steps."""
@@ -36,19 +38,25 @@ class Critic(Protocol):
     def __call__(self, z: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor: ...
 
 
+class RealImages(Protocol):
+    """Images of the data [count, ...], with the conditioning of their own prompts."""
+
+    def __call__(self, count: int, draws: Draws) -> tuple[Tensor, Conditioning]: ...
+
+
 @dataclass(frozen=True)
 class Adversary:
     """The GAN beside the matching.
 
     Args:
-        data: real images, with prompts of their own.
+        critic: part of what the optimizer `fake` trains.
         generator_weight: on the student's softplus(-D).
         critic_weight: on the critic's loss beside the fake score's.
         highest: images are noised to timesteps below.
     """
 
     critic: Critic
-    data: Data
+    images: RealImages
     generator_weight: float = 5e-3
     critic_weight: float = 1e-2
     highest: int = 1000
@@ -100,53 +108,61 @@ class Matching:
     def sampled(self) -> Denoising:
         return self.sampled_by or self.student
 
-    def losses(
-        self, states: Rows, conditioning: Conditioning, update: int, generator: torch.Generator
-    ) -> Iterator[Loss]:
+    def losses(self, states: Rows, conditioning: Conditioning, update: int, draws: Draws) -> Iterator[Loss]:
         if update % self.options.ratio == 0:
             x0 = self.student(states.z, states.timesteps, conditioning).x0
-            yield Loss("student", self._student_loss(x0, states, conditioning, generator))
+            yield Loss("student", self._student_loss(x0, states, conditioning, draws))
             x0 = x0.detach()
         else:
             with torch.no_grad():
                 x0 = self.student(states.z, states.timesteps, conditioning).x0
-        yield Loss("fake", self._fake_loss(x0, conditioning, generator))
+        yield Loss("fake", self._fake_loss(x0, conditioning, draws))
 
-    def _student_loss(self, x0: Tensor, states: Rows, conditioning: Conditioning, generator: torch.Generator) -> Tensor:
-        gradient = self.gradient(x0.detach(), conditioning, generator)
+    def _student_loss(self, x0: Tensor, states: Rows, conditioning: Conditioning, draws: Draws) -> Tensor:
+        gradient = self.gradient(x0.detach(), conditioning, draws)
         loss = 0.5 * F.mse_loss(x0.double(), x0.detach().double() - gradient)
         if self.adversary is not None:
-            logits = self._logits(self.adversary, x0, conditioning, generator)
+            with _frozen(self.networks["fake"]):
+                logits = self._logits(self.adversary, x0, conditioning, draws)
             loss = loss + self.adversary.generator_weight * F.softplus(-logits).mean()
         return loss
 
     @torch.no_grad()
-    def gradient(self, x0: Tensor, conditioning: Conditioning, generator: torch.Generator) -> Tensor:
-        """`matching_gradient` at images x0 [B, ...], noised to timesteps of the generator's choice."""
+    def gradient(self, x0: Tensor, conditioning: Conditioning, draws: Draws) -> Tensor:
+        """`matching_gradient` at images x0 [B, ...], noised to random timesteps."""
         lowest, highest = (round(part * len(self.schedule.alphas_cumprod)) for part in self.options.between)
-        z, timesteps, _ = self._noised(x0, lowest, highest, generator)
+        z, timesteps, _ = self._noised(x0, lowest, highest, draws)
         real = self.teacher(z, timesteps, conditioning).x0
         return matching_gradient(x0, real, self.fake(z, timesteps, conditioning).x0)
 
-    def _fake_loss(self, x0: Tensor, conditioning: Conditioning, generator: torch.Generator) -> Tensor:
-        z, timesteps, noise = self._noised(x0, 0, len(self.schedule.alphas_cumprod), generator)
+    def _fake_loss(self, x0: Tensor, conditioning: Conditioning, draws: Draws) -> Tensor:
+        z, timesteps, noise = self._noised(x0, 0, len(self.schedule.alphas_cumprod), draws)
         loss = F.mse_loss(self.fake(z, timesteps, conditioning).eps, noise)
         if (adversary := self.adversary) is not None:
-            real, prompts = adversary.data.draw(len(x0), generator)
-            wrong = self._logits(adversary, x0, conditioning, generator)
-            right = self._logits(adversary, real, adversary.data.conditioning(prompts), generator)
+            real, told = adversary.images(len(x0), draws)
+            wrong = self._logits(adversary, x0, conditioning, draws)
+            right = self._logits(adversary, real, told, draws)
             loss = loss + adversary.critic_weight * (F.softplus(wrong) + F.softplus(-right)).mean()
         return loss
 
-    def _logits(
-        self, adversary: Adversary, x0: Tensor, conditioning: Conditioning, generator: torch.Generator
-    ) -> Tensor:
-        z, timesteps, _ = self._noised(x0, 0, adversary.highest, generator)
+    def _logits(self, adversary: Adversary, x0: Tensor, conditioning: Conditioning, draws: Draws) -> Tensor:
+        z, timesteps, _ = self._noised(x0, 0, adversary.highest, draws)
         return adversary.critic(z, timesteps, conditioning)
 
-    def _noised(
-        self, x0: Tensor, lowest: int, highest: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        timesteps = torch.randint(lowest, highest, (len(x0),), generator=generator).to(x0.device)
-        noise = torch.randn(x0.shape, generator=generator).to(x0)
+    def _noised(self, x0: Tensor, lowest: int, highest: int, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        timesteps = draws.integers(lowest, highest, len(x0)).to(x0.device)
+        noise = draws.normal(x0)
         return self.schedule.add_noise(x0, timesteps, noise), timesteps, noise
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Generator[None, None, None]:
+    """What is asked of a module meanwhile leaves no gradient in it."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from extension_core.training.denoiser import Conditioning, Denoising
+from extension_core.training.draws import Draws
 from extension_core.training.replay import Rows
 from extension_core.training.states import Grid
 
 
 class Loss(NamedTuple):
-    """One descent: the caller steps this module's optimizer before it asks for the next loss.
+    """What one module descends. Its gradient reaches no other module that is trained.
 
     Args:
         module: key in the method's `trained`.
@@ -43,9 +43,7 @@ class Method(Protocol):
         """The student as it is sampled."""
         ...
 
-    def losses(
-        self, states: Rows, conditioning: Conditioning, update: int, generator: torch.Generator
-    ) -> Iterator[Loss]:
+    def losses(self, states: Rows, conditioning: Conditioning, update: int, draws: Draws) -> Iterator[Loss]:
         """The losses at these states [n], their conditioning [n, ...], one after the other."""
         ...
 

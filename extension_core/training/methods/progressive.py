@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from extension_core.training.denoiser import Conditioning, Denoiser, Denoising
+from extension_core.training.draws import Draws
 from extension_core.training.methods.method import Loss, per_row
 from extension_core.training.noise_schedule import CLEAN, NoiseSchedule, evenly_spaced
 from extension_core.training.replay import Rows
@@ -66,9 +67,7 @@ class Progressive:
         there = ddim_steps(self.teacher, self.schedule, (timesteps, middle, then), z, conditioning)
         return self.schedule.x0_reaching(z, timesteps, there, then)
 
-    def losses(
-        self, states: Rows, conditioning: Conditioning, update: int, generator: torch.Generator
-    ) -> Iterator[Loss]:
+    def losses(self, states: Rows, conditioning: Conditioning, update: int, draws: Draws) -> Iterator[Loss]:
         z, timesteps = states.z, states.timesteps
         with torch.no_grad():
             target = self.target(z, timesteps, conditioning)

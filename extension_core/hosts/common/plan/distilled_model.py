@@ -18,6 +18,7 @@ from extension_core.options.hybrid import Options
 from extension_core.sampling.families import FAMILIES, Detection, check_one_step, detect_family, grid_for, steps_for
 from extension_core.sampling.roles import Resident, Roles, Side, roles_of, settled, turned_note
 from extension_core.sampling.routing import Phase
+from extension_core.sampling.schedule import Grid
 from extension_core.weights import kinds_of_file
 from extension_core.weights.choices import Choice
 from extension_core.weights.reader import read_header
@@ -134,7 +135,7 @@ def _by_the_user(options: Options, distilled: Side | None) -> Detection:
         return Detection(FAMILIES["custom"], None, "only the base runs")
     detection = distilled.detection
     if options.family != "auto":
-        detection = replace(detection, family=FAMILIES[options.family], why="you chose it")
+        detection = replace(detection, family=FAMILIES[options.family], why="you chose it", own=None)
     return detection if options.file_steps is None else replace(detection, steps=options.file_steps)
 
 
@@ -187,7 +188,7 @@ def style_of(host: Host, options: Options, path: Path | None) -> Style | None:
     return Style(header, options.carry_strength)
 
 
-def family_settings(request: Any, options: Options, detection: Detection) -> tuple[dict[str, Any], str]:
+def family_settings(request: Any, options: Options, detection: Detection) -> tuple[dict[str, Any], Grid]:
     """(what the family sets in place of a request's own sampler and steps, the family's grid or "host")."""
     family = detection.family
     if family.sampler is None:

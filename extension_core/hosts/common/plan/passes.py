@@ -19,7 +19,7 @@ from extension_core.sampling.calls import Stochastic
 from extension_core.sampling.pass_levels import check_switch_step, drop_repeats, skip_first_levels
 from extension_core.sampling.plan import PassRequest, Plan
 from extension_core.sampling.plan_pass import plan_pass
-from extension_core.sampling.schedule import Levels, NoiseSchedule, Unit, family_levels
+from extension_core.sampling.schedule import Grid, Levels, NoiseSchedule, Unit, family_levels
 
 _LOG = logging.getLogger("diversity_distillation")
 # Exact steps at a denoising strength near 0 are the tail of an endless schedule.
@@ -35,7 +35,7 @@ class Passes:
         noise: the schedule in force when the request samples.
     """
 
-    def __init__(self, p: Any, options: Options, grid: str, noise: Noise) -> None:
+    def __init__(self, p: Any, options: Options, grid: Grid, noise: Noise) -> None:
         self.p, self.options, self.grid, self.noise = p, options, grid, noise
         self._override = p.sampler_noise_scheduler_override
 
@@ -179,7 +179,7 @@ def stochastic(p: Any) -> Stochastic:
     )
 
 
-def _tail_levels(levels: Levels, unit: Unit, steps: int, t_enc: int, grid: str) -> Levels:
+def _tail_levels(levels: Levels, unit: Unit, steps: int, t_enc: int, grid: Grid) -> Levels:
     """The part of a schedule that the host runs in img2img (`sample_img2img` of its samplers, 1.10.1)."""
     if unit == "sigma":
         return levels[steps - t_enc - 1 :]

@@ -26,7 +26,7 @@ from extension_core.hosts.refusal import RequestRefused
 from extension_core.sampling.plan import PassPlan, Run
 from extension_core.sampling.ran import Call
 from extension_core.sampling.routing import TOLERANCE, Phase
-from extension_core.sampling.schedule import SINGLE_STEP_GRIDS, Levels, Unit
+from extension_core.sampling.schedule import Levels, Unit, leaves_lcms_timesteps, starts_below_top
 from extension_core.sampling.session import PassCalls, Session
 from extension_core.weights.out_of_memory import MAY_BE, is_out_of_memory
 
@@ -69,7 +69,7 @@ class RunningPass:
             self._base = BaseSampler(sampler, self.plan)
         routed = self._routed(sampler, Run(self.plan.sampler, self.plan.unit, (), self.plan.split.boundary))
         set_until_closed(stack, sampler.model_wrap_cfg, "forward", routed)
-        if self.passes.grid == "trailing" and inner_kind(self.plan.sampler) == "lcm":
+        if leaves_lcms_timesteps(self.passes.grid) and inner_kind(self.plan.sampler) == "lcm":
             # A1111's own would take 749 for 739 (modules/sd_samplers_lcm.py, 1.10.1).
             set_until_closed(stack, sampler.model_wrap, "sigma_to_t", self.passes.noise.nearest_timestep)
         if not self.plan.runs:
@@ -215,7 +215,7 @@ class RunningPass:
 
         So does the paper where it skips the first step (Table 4), and so were one-step files trained.
         """
-        below_top = self.session.options.mode == "skip_first" or self.passes.grid in SINGLE_STEP_GRIDS
+        below_top = self.session.options.mode == "skip_first" or starts_below_top(self.passes.grid)
         pure_noise = below_top and self.plan.name == "first pass"
         if not pure_noise or self.plan.unit == "timestep" or shared.opts.sgm_noise_multiplier:
             return x

@@ -12,6 +12,7 @@ from extension_core.training.denoiser import Denoiser, Guided
 from extension_core.training.methods.consistency import ConsistencyFunction, boundary
 from extension_core.training.noise_schedule import CLEAN, NoiseSchedule, Prediction, evenly_spaced
 from extension_core.training.rollout import ddim_steps, rollout
+from tests.training.numbers import drawn
 
 pytestmark = pytest.mark.once
 
@@ -28,10 +29,6 @@ def ddim(prediction: Prediction = "eps", spacing: str = "trailing") -> DDIMSched
         set_alpha_to_one=True,
         timestep_spacing=spacing,
     )
-
-
-def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def rows(*timesteps: int) -> torch.Tensor:

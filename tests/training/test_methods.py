@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from extension_core.training.denoiser import Conditioning, Denoiser, Guided
+from extension_core.training.draws import Draws
 from extension_core.training.methods.consistency import Consistency, boundary
 from extension_core.training.methods.diverse_matching import DiverseMatching
 from extension_core.training.methods.matching import (
@@ -22,7 +23,8 @@ from extension_core.training.methods.matching import (
 from extension_core.training.methods.progressive import Progressive, weights
 from extension_core.training.noise_schedule import NoiseSchedule, evenly_spaced
 from extension_core.training.replay import Rows
-from tests.unit.test_training_schedule import SD, drawn
+from tests.training.numbers import drawn, seeded_draws
+from tests.training.test_schedule import SD
 
 pytestmark = pytest.mark.once
 
@@ -95,8 +97,7 @@ def test_lcms_loss_is_that_of_diffusers_example() -> None:
         [999, 759, 499, 259],
     )
     rows, told = states(19, 259, 759, 999)
-    generator = torch.Generator().manual_seed(3)
-    (loss,) = method.losses(rows, told, 0, generator)
+    (loss,) = method.losses(rows, told, 0, seeded_draws(3))
     w = 5 + 10 * torch.rand(4, generator=torch.Generator().manual_seed(3))
     scheduler = DDIMScheduler(**SD, clip_sample=False, set_alpha_to_one=False)
     scheduler.set_timesteps(50)
@@ -172,12 +173,12 @@ def matching(**options: object) -> Matching:
 def test_the_student_moves_where_the_gradient_says_and_only_at_its_turn() -> None:
     method = matching(options=MatchingOptions(ratio=3))
     rows, told = states(*TRAINED_AT)
-    turns = [[loss.module for loss in method.losses(rows, told, update, torch.Generator())] for update in range(4)]
+    turns = [[loss.module for loss in method.losses(rows, told, update, seeded_draws(0))] for update in range(4)]
     assert turns == [["student", "fake"], ["fake"], ["fake"], ["student", "fake"]]
-    loss = next(method.losses(rows, told, 0, torch.Generator().manual_seed(1)))
+    loss = next(method.losses(rows, told, 0, seeded_draws(1)))
     x0 = method.student(rows.z, rows.timesteps, told).x0
     (of_x0,) = torch.autograd.grad(loss.value, [method.networks["student"].weight])
-    gradient = method.gradient(x0.detach(), told, torch.Generator().manual_seed(1))
+    gradient = method.gradient(x0.detach(), told, seeded_draws(1))
     (expected,) = torch.autograd.grad(x0, [method.networks["student"].weight], (gradient / gradient.numel()).float())
     assert torch.allclose(of_x0, expected, rtol=1e-3, atol=1e-6)
 
@@ -185,25 +186,15 @@ def test_the_student_moves_where_the_gradient_says_and_only_at_its_turn() -> Non
 def test_the_fake_score_learns_the_noise_and_the_student_nothing_of_it() -> None:
     method = matching()
     rows, told = states(*TRAINED_AT)
-    _, fake = method.losses(rows, told, 0, torch.Generator().manual_seed(2))
+    _, fake = method.losses(rows, told, 0, seeded_draws(2))
     fake.value.backward()
     assert method.networks["student"].weight.grad is None
     assert method.networks["fake"].weight.grad is not None
 
 
-class OneImage:
+def ones(count: int, draws: Draws) -> tuple[Tensor, Conditioning]:
     """Data of one image and one prompt."""
-
-    shape = (4, 8, 8)
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return torch.ones(count, *self.shape), torch.zeros(count, dtype=torch.long)
-
-    def draw_prompts(self, count: int, generator: torch.Generator) -> Tensor:
-        return torch.zeros(count, dtype=torch.long)
-
-    def conditioning(self, prompts: Tensor) -> Conditioning:
-        return {"prompt": torch.zeros(len(prompts))}
+    return torch.ones(count, 4, 8, 8), {"prompt": torch.zeros(count)}
 
 
 def test_the_adversary_is_the_logistic_loss_on_noised_images() -> None:
@@ -214,9 +205,9 @@ def test_the_adversary_is_the_logistic_loss_on_noised_images() -> None:
         real = (z - 1).abs().flatten(1).mean(dim=1) < 0.2
         return torch.where(real, 3.0, -2.0)
 
-    plain, beside = matching(), matching(adversary=Adversary(critic, OneImage(), 0.5, 0.25, highest=1))
+    plain, beside = matching(), matching(adversary=Adversary(critic, ones, 0.5, 0.25, highest=1))
     rows, told = states(*TRAINED_AT)
-    found = [list(method.losses(rows, told, 0, torch.Generator().manual_seed(4))) for method in (plain, beside)]
+    found = [list(method.losses(rows, told, 0, seeded_draws(4))) for method in (plain, beside)]
     added = [after.value.item() - before.value.item() for before, after in zip(*found, strict=True)]
     softplus = torch.nn.functional.softplus
     assert added[0] == pytest.approx(0.5 * softplus(torch.tensor(2.0)).item(), rel=1e-4)
@@ -225,7 +216,7 @@ def test_the_adversary_is_the_logistic_loss_on_noised_images() -> None:
     expected = 0.25 * (softplus(torch.tensor(-2.0)) + softplus(torch.tensor(-3.0))).item()
     # The adversary's draws come before the fake score's noise, so the rest is compared at one draw.
     alone = replace(beside, adversary=replace(beside.adversary, critic_weight=0.0))  # type: ignore[type-var]
-    silent = list(alone.losses(rows, told, 0, torch.Generator().manual_seed(4)))
+    silent = list(alone.losses(rows, told, 0, seeded_draws(4)))
     assert fake_after - silent[1].value.item() == pytest.approx(expected, rel=1e-3)
 
 
@@ -238,7 +229,7 @@ def test_dp_dmd_holds_the_first_step_alone_to_the_teachers_way() -> None:
     )
     rows, told = states(999, 749)
     plain = Matching(method.teacher, student, fake, networks, SCHEDULE)
-    losses = [next(kind.losses(rows, told, 0, torch.Generator().manual_seed(6))).value for kind in (method, plain)]
+    losses = [next(kind.losses(rows, told, 0, seeded_draws(6))).value for kind in (method, plain)]
     scheduler = ddim()
     scheduler.set_timesteps(10)
     first, there = {"prompt": told["prompt"][:1]}, rows.z[:1]
@@ -251,7 +242,7 @@ def test_dp_dmd_holds_the_first_step_alone_to_the_teachers_way() -> None:
     x0 = student(rows.z, rows.timesteps, told).x0[:1]
     assert (losses[0] - losses[1]).item() == pytest.approx(0.5 * (x0 - image).square().mean().item(), rel=1e-3)
     later, told = states(749, 499)
-    same = [next(kind.losses(later, told, 0, torch.Generator().manual_seed(6))).value for kind in (method, plain)]
+    same = [next(kind.losses(later, told, 0, seeded_draws(6))).value for kind in (method, plain)]
     assert same[0].item() == same[1].item()
 
 

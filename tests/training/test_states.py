@@ -22,6 +22,7 @@ from extension_core.training.noise_schedule import NoiseSchedule, evenly_spaced
 from extension_core.training.replay import Bounds, ReplayBuffer, Rows
 from extension_core.training.rollout import rollout, sample
 from extension_core.training.states import Grid, Priors, StateSource
+from tests.training.numbers import seeded_draws
 
 pytestmark = pytest.mark.once
 
@@ -111,11 +112,11 @@ class TestPriors:
 class TestSource:
     def test_each_source_has_its_share(self) -> None:
         drawn = source(Priors(0.2, 0.3, 0.5), rollout_rows=512)
-        found = torch.cat([drawn.draw(500, update, 0, seeded(update))[1] for update in range(8)])
+        found = torch.cat([drawn.draw(500, update, 0, seeded_draws(update)).sources for update in range(8)])
         assert (torch.bincount(found, minlength=3) / len(found)).tolist() == pytest.approx([0.2, 0.3, 0.5], abs=0.03)
 
     def test_forward_states_are_noised_data(self) -> None:
-        rows, _ = source(Priors()).draw(4000, 0, 0, seeded(0))
+        rows = source(Priors()).draw(4000, 0, 0, seeded_draws(0)).states
         assert set(rows.timesteps.tolist()) == set(STEPS)
         for timestep in STEPS:
             z = rows.z[rows.timesteps == timestep]
@@ -125,7 +126,7 @@ class TestSource:
 
     def test_student_states_are_those_of_its_own_sampling(self) -> None:
         drawn = source(Priors(0, 0, 1), rollout_rows=6)
-        rows, _ = drawn.draw(6, 0, 0, seeded(5))
+        rows = drawn.draw(6, 0, 0, seeded_draws(5)).states
         generator = seeded(5)
         torch.multinomial(drawn.priors.at(0), 6, replacement=True, generator=generator)
         noise = torch.randn(6, 2, generator=generator)
@@ -139,7 +140,7 @@ class TestSource:
 
     def test_teacher_states_are_on_its_finer_way(self) -> None:
         drawn = source(Priors(0, 1, 0), teacher_steps=evenly_spaced(20), rollout_rows=2000)
-        rows, _ = drawn.draw(2000, 0, 0, seeded(0))
+        rows = drawn.draw(2000, 0, 0, seeded_draws(0)).states
         assert set(rows.timesteps.tolist()) == set(STEPS)
         late = rows.z[rows.timesteps == 249]
         data, _ = MIXTURE.draw(2000, seeded(1))
@@ -151,16 +152,15 @@ class TestSource:
         drawn = source(Priors(0, 0, 1), Bounds(uses=4), rollout_rows=64)
         assert isinstance(drawn.student, Denoiser)
         for update in range(16):
-            drawn.draw(64, update, 0, seeded(update))
+            drawn.draw(64, update, 0, seeded_draws(update))
         assert drawn.student.evaluations.rows <= 2 * 3 * 64, "nor is the network asked at the last state"
 
     def test_a_student_that_is_trained_between_its_steps_meets_states_there(self) -> None:
         trained = [20 * index + 19 for index in reversed(range(50))]
         drawn = source(Priors(0, 0, 1), Bounds(uses=1), rollout_rows=8)
         drawn.grid = Grid(trained, [999, 759, 499, 259], "renoise")
-        met = [
-            int(timestep) for update in range(120) for timestep in drawn.draw(8, update, 0, seeded(update))[0].timesteps
-        ]
+        batches = [drawn.draw(8, update, 0, seeded_draws(update)).states for update in range(120)]
+        met = [int(timestep) for states in batches for timestep in states.timesteps]
         assert set(met) <= set(trained)
         for above, lowest in ((1000, 999), (999, 759), (759, 499), (499, 259), (259, 0)):
             part = [timestep for timestep in met if lowest <= timestep < above]
@@ -169,7 +169,7 @@ class TestSource:
 
     def test_a_buffer_too_small_for_a_batch_is_told_of(self) -> None:
         with pytest.raises(ValueError, match="wants 64 states of the student, but the replay buffer holds 10;"):
-            source(Priors(0, 0, 1), Bounds(entries=10)).draw(64, 0, 0, seeded(0))
+            source(Priors(0, 0, 1), Bounds(entries=10)).draw(64, 0, 0, seeded_draws(0))
 
     def test_a_teacher_that_meets_no_trained_timestep_is_refused(self) -> None:
         with pytest.raises(ValueError, match="meets none of the timesteps"):
