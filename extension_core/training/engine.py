@@ -69,7 +69,7 @@ class Training:
 
     Args:
         samples: none where no pictures are wished.
-        export: writes the student's file.
+        export: writes the file of a student after so many updates.
         progress: called after each update with the number of updates made.
     """
 
@@ -79,23 +79,24 @@ class Training:
         folder: RunFolder,
         wishes: Wishes,
         samples: Samples | None,
-        export: Callable[[UNet2DConditionModel], None],
+        export: Callable[[UNet2DConditionModel, int], None],
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.workshop, self.config, self.accelerator = workshop, workshop.config, workshop.accelerator
         self._folder, self._wishes, self._samples = folder, wishes, samples
         self._export, self._progress = export, progress
-        self._spent = 0.0  # seconds in updates of this session
-        self._made = 0
+        self.made = 0  # updates, with those of sessions before
+        self._timed, self._spent = 0, 0.0  # updates of this session, and their seconds
 
     def run(self) -> Ending:
         """Train from the newest state on, or from the beginning."""
         saved = self._folder.load()
-        begun = 0 if saved is None else int(saved[0]["update"])
+        begun = self.made = 0 if saved is None else int(saved[0]["update"])
         if self.accelerator.is_main_process:
             self._folder.forget_after(begun)
         student = self.workshop.new_student(self.config.course.seed)
         teacher = self.workshop.base
+        self._progress(begun)
         for stage in stages_of(self.config):
             if begun >= stage.end and stage.end < self.config.course.updates:
                 continue
@@ -169,7 +170,8 @@ class Training:
         if made.averaged is not None:
             _average(made.averaged, made.student)
         self._spent += time.monotonic() - began
-        self._made += 1
+        self._timed += 1
+        self.made = update + 1
         self._tell(update + 1, losses, made)
 
     def _tell(self, update: int, losses: dict[str, float], made: Assembled) -> None:
@@ -181,7 +183,7 @@ class Training:
             seen["diversity"] = self._samples.make(made.method, update)
         self._folder.log(update - 1, seen)
         self.accelerator.log(seen, step=update)
-        each = self._spent / self._made
+        each = self._spent / self._timed
         self._folder.tell(
             state="training",
             update=update,
@@ -221,7 +223,7 @@ class Training:
         self._folder.save(update, shared, {"states": state["states"]})
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            self._export(made.student)
+            self._export(made.student, update)
 
     def _restore(self, descent: Descent, made: Assembled, saved: Saved) -> None:
         shared, own = saved

@@ -31,6 +31,12 @@ class NoiseSchedule:
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
         return cls(torch.cumprod(1 - betas, dim=0))
 
+    def with_zero_terminal_snr(self) -> NoiseSchedule:
+        """The same, shifted and scaled so that the last timestep is noise alone (arXiv 2305.08891, algorithm 1)."""
+        root = self.alphas_cumprod.sqrt()
+        first, last = root[0], root[-1]
+        return NoiseSchedule(((root - last) * first / (first - last)).square())
+
     def levels(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Signal alpha and noise sigma at timesteps [B], each [B, 1, ...], of the kind of `like`."""
         padded = torch.cat([self.alphas_cumprod, self.alphas_cumprod.new_ones(1)])  # the last is CLEAN's, -1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from extension_core.measures.grids import image_grid
-from extension_core.measures.perceptual import distance_matrix, pairwise_means
+from extension_core.measures.perceptual import distance_matrix, pairwise_mean
 from extension_core.training.denoiser import Conditioning
 from extension_core.training.draws import seeded
 from extension_core.training.methods.method import Method
@@ -58,7 +58,7 @@ class Samples:
             told = {name: value[index : index + 1].to(self.device) for name, value in self.told.items()}
             steps = self._steps(method, told)
             pictures = self._pictures(steps[-1].x0)
-            distances.append(float(pairwise_means(distance_matrix(pictures)).mean()))
+            distances.append(pairwise_mean(distance_matrix(pictures)))
             rows.append(pictures)
             if index == 0:
                 strip = np.concatenate([self._pictures(step.x0[:1]) for step in steps])

@@ -1,0 +1,1 @@
+"""A user's pictures and prompts, encoded once."""
