@@ -17,6 +17,7 @@ from extension_core.training.denoiser import Conditioning
 
 _HUB_TOKENIZER = "openai/clip-vit-large-patch14"
 _HEAD = 64  # channels of an attention head in every published CLIP
+_OF_THE_HIGHEST = 2  # transformers' sign for: pooled where the highest token is, as open_clip does
 _PADS_WITH = 0  # open_clip; CLIP itself pads with the token that ends a prompt
 
 
@@ -127,11 +128,12 @@ def open_clip_model(tensors: Mapping[str, Tensor], prefix: str, projects: bool, 
         num_attention_heads=width // _HEAD,
         max_position_embeddings=inside[f"{prefix}positional_embedding"].shape[0],
         hidden_act="gelu",
+        eos_token_id=_OF_THE_HIGHEST,
     )
     model: Any = (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
     state: Any = convert_open_clip_checkpoint(model, dict(inside), prefix)
-    state.pop("text_model.embeddings.position_ids", None)
-    model.load_state_dict(state)
+    wanted = set(model.state_dict())  # not the projection, where none is asked for
+    model.load_state_dict({name: value for name, value in state.items() if name in wanted})
     return model
 
 
