@@ -26,19 +26,19 @@ class Size:
 
 
 def sizes_of(resolution: int, step: int = 64, widest: float = 2.0) -> list[Size]:
-    """Every size of sides in multiples of `step`, of at most resolution^2 pixels and a ratio up to `widest`.
+    """Every size of sides in multiples of `step`, of at most as many pixels as the square and a ratio up to `widest`.
 
-    To each height belongs the widest width that fits, and the other way round.
+    The square's side is `resolution`, rounded down. To each height belongs the widest width that fits, and the other
+    way round.
     """
     side = max(step, resolution // step * step)
     found = {Size(side, side)}
     for short in range(step, side + 1, step):
-        long = min(resolution * resolution // short, int(short * widest)) // step * step
+        long = min(side * side // short, int(short * widest)) // step * step
         if long >= short:
             found |= {Size(short, long), Size(long, short)}
-    most = max(size.height * size.width for size in found)
     # What is much smaller than the rest would be learnt with too little detail.
-    return sorted(size for size in found if size.height * size.width > most // 2)
+    return sorted(size for size in found if size.height * size.width > side * side // 2)
 
 
 def size_for(width: int, height: int, sizes: list[Size]) -> Size:
