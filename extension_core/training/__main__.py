@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="a TOML file (docs/training.md)")
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from extension_core.training.session import train  # after --help, for which nobody waits for torch
+    from extension_core.training.run.session import train  # after --help, for which nobody waits for torch
 
     try:
         ended = train(asked.config)
@@ -30,5 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts us in the background may have switched it off
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what starts us in the background may have switched it off
     sys.exit(main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,8 +57,8 @@ class Stepping(Protocol):
         """Add the gradients of a scalar."""
         ...
 
-    def step(self, optimizer: torch.optim.Optimizer, clip: float) -> None:
-        """One step along the gradients, whose norm is at most `clip`."""
+    def step(self, optimizers: Sequence[torch.optim.Optimizer], clip: float) -> None:
+        """One step of each along its gradients, whose norm is at most `clip`."""
         ...
 
 
@@ -69,10 +69,11 @@ class PlainStepping:
         """As torch does."""
         value.backward()  # pyright: ignore[reportUnknownMemberType]
 
-    def step(self, optimizer: torch.optim.Optimizer, clip: float) -> None:
+    def step(self, optimizers: Sequence[torch.optim.Optimizer], clip: float) -> None:
         """As torch does."""
-        nn.utils.clip_grad_norm_(parameters_of(optimizer), clip)
-        optimizer.step()
+        for optimizer in optimizers:
+            nn.utils.clip_grad_norm_(parameters_of(optimizer), clip)
+            optimizer.step()
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -113,14 +114,10 @@ class Descent:
                 seen[module] = seen.get(module, 0.0) + _checked(module, value, update) / course.accumulate
                 self._stepping.backward(value / course.accumulate)
         for module in seen:
-            self._step(module, course.rate(update))
+            for group, full in zip(self.optimizers[module].param_groups, self._rates[module], strict=True):
+                group["lr"] = full * course.rate(update)
+        self._stepping.step([self.optimizers[module] for module in seen], course.clip)
         return seen
-
-    def _step(self, module: str, rate: float) -> None:
-        optimizer = self.optimizers[module]
-        for group, full in zip(optimizer.param_groups, self._rates[module], strict=True):
-            group["lr"] = full * rate
-        self._stepping.step(optimizer, self.course.clip)
 
     def state_dict(self) -> dict[str, Any]:
         """What is trained, the optimizers and the states that wait in the buffers."""

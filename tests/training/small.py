@@ -66,8 +66,6 @@ def write_config(
     """In the folder of checkpoint and pictures."""
     path = folder / f"{out}.toml"
     path.write_text(
-        CONFIG.format(
-            out=out, method=method, kind=kind, steps=steps, updates=updates, save_every=save_every, more=more
-        )
+        CONFIG.format(out=out, method=method, kind=kind, steps=steps, updates=updates, save_every=save_every, more=more)
     )
     return path

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from extension_core.errors import DiversityError
-from extension_core.training.config import Config, read_config
+from extension_core.training.run.config import Config, read_config
 
 SMALL = """
 out = "runs/mine"
@@ -63,7 +63,10 @@ def test_what_is_left_out_is_the_authors(
         ("[course]\nupdate = 3", "train.toml has course.update, which the trainer does not know; take it out or"),
         ("[course]\nupdates = 0", "train.toml: course.updates is 0; input should be greater than or equal to 1."),
         ('[course]\nbatch = "four"', "train.toml: course.batch is 'four'; input should be a valid integer"),
-        ('[course]\nprecision = "fp8"', "train.toml: course.precision is 'fp8'; input should be 'no', 'fp16' or 'bf16'."),
+        (
+            '[course]\nprecision = "fp8"',
+            "train.toml: course.precision is 'fp8'; input should be 'no', 'fp16' or 'bf16'.",
+        ),
         ("[states.priors]\nforward = 0", "states.priors has no prior above 0; give forward, teacher or student one."),
         ("[states.priors]\nforward = -1", "states.priors.forward is -1; input should be greater than or equal to 0."),
         ("[threshold]\nquantile = 0.2", "threshold.quantile is 0.2; input should be greater than 0.5."),

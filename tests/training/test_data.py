@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from extension_core.errors import DiversityError
-from extension_core.training import run_folder
+from extension_core.training import whole_files
 from extension_core.training.data.buckets import Size, fit, size_for, sizes_of
 from extension_core.training.data.cache import Cache
 from extension_core.training.data.cached import PromptsOnly, by_size
@@ -29,7 +29,9 @@ from extension_core.training.denoiser import Conditioning
 from tests.training.small import make_pictures
 
 
-def encoded(width: int = 8, height: int = 8, mode: str = "RGB", kind: str = "PNG", colour: Any = 200, **more: Any) -> bytes:
+def encoded(
+    width: int = 8, height: int = 8, mode: str = "RGB", kind: str = "PNG", colour: Any = 200, **more: Any
+) -> bytes:
     data = io.BytesIO()
     Image.new(mode, (width, height), colour).save(data, kind, **more)
     return data.getvalue()
@@ -51,12 +53,25 @@ class TestFolder:
 
     def test_a_caption_that_is_missing_is_told_or_empty(self, tmp_path: Path) -> None:
         (tmp_path / "a.png").write_bytes(encoded())
-        with pytest.raises(DiversityError, match=r"a.png has no caption \(no a.txt beside it\); write one, or set data"):
+        with pytest.raises(
+            DiversityError, match=r"a.png has no caption \(no a.txt beside it\); write one, or set data"
+        ):
             from_folder(tmp_path, "required")
         assert from_folder(tmp_path, "empty")[0].caption == ""
 
+    def test_captions_of_other_tools_are_read(self, tmp_path: Path) -> None:
+        """kohya's own ending, and the mark that Windows' editor puts before a text."""
+        for name in "ab":
+            (tmp_path / f"{name}.png").write_bytes(encoded())
+        (tmp_path / "a.caption").write_text("a red cat")
+        (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfa blue dog\r\n")
+        assert [picture.caption for picture in from_folder(tmp_path, "required")] == ["a red cat", "a blue dog"]
+        (tmp_path / "b.txt").write_bytes("ein grüner Hund".encode("latin-1"))
+        with pytest.raises(DiversityError, match=r"The caption b.txt cannot be read; save it as UTF-8 text"):
+            from_folder(tmp_path, "required")
+
     def test_no_folder_and_no_pictures_are_told(self, tmp_path: Path) -> None:
-        with pytest.raises(DiversityError, match="is no folder; name one with pictures in data.pictures"):
+        with pytest.raises(DiversityError, match=r"is no folder; name one with pictures in data\.pictures"):
             from_folder(tmp_path / "nowhere", "required")
         with pytest.raises(DiversityError, match="holds no png, jpg, jpeg, webp, bmp; name a folder"):
             from_folder(tmp_path, "required")
@@ -78,7 +93,9 @@ class TestFolder:
     @pytest.mark.parametrize("data", [b"", b"<html>", encoded(64, 64)[:60], encoded(64, 64, kind="JPEG")[:300]])
     def test_a_damaged_picture_is_named(self, tmp_path: Path, data: bytes) -> None:
         (tmp_path / "bad.png").write_bytes(data)
-        with pytest.raises(DiversityError, match=r"The picture bad.png cannot be read \(it is damaged, or no picture\);"):
+        with pytest.raises(
+            DiversityError, match=r"The picture bad.png cannot be read \(it is damaged, or no picture\);"
+        ):
             from_folder(tmp_path, "empty")[0].open()
 
 
@@ -114,17 +131,25 @@ class TestParquet:
     @pytest.mark.parametrize("column", ["text", "caption"])
     def test_rows(self, tmp_path: Path, as_bytes: bool, column: str) -> None:
         data = [encoded(8, 8), encoded(12, 6)]
-        rows: dict[str, Any] = {column: ["one", "two"], "image": data if as_bytes else [{"bytes": x, "path": None} for x in data]}
+        rows: dict[str, Any] = {
+            column: ["one", "two"],
+            "image": data if as_bytes else [{"bytes": x, "path": None} for x in data],
+        }
         table = datasets.Dataset.from_dict(rows)
         if not as_bytes:
             table = table.cast_column("image", datasets.Image())
         table.to_parquet(str(tmp_path / "t.parquet"))
         found = list(from_parquet(str(tmp_path / "t.parquet"), "required"))
-        assert [(p.name, p.caption, p.open().size) for p in found] == [("row 0", "one", (8, 8)), ("row 1", "two", (12, 6))]
+        assert [(p.name, p.caption, p.open().size) for p in found] == [
+            ("row 0", "one", (8, 8)),
+            ("row 1", "two", (12, 6)),
+        ]
 
     def test_a_column_that_is_missing_is_told(self, tmp_path: Path) -> None:
         datasets.Dataset.from_dict({"picture": [b"x"], "text": ["a"]}).to_parquet(str(tmp_path / "t.parquet"))
-        with pytest.raises(DiversityError, match="has the columns picture, text and no image; rename them to image and"):
+        with pytest.raises(
+            DiversityError, match="has the columns picture, text and no image; rename them to image and"
+        ):
             list(from_parquet(str(tmp_path / "t.parquet"), "required"))
         (tmp_path / "bad.parquet").write_bytes(b"no table")
         with pytest.raises(DiversityError, match=r"bad.parquet cannot be read as parquet; check data.parquet"):
@@ -166,7 +191,9 @@ class TestSizes:
         assert abs(math.log(chosen.ratio * height / width)) == min(apart)
 
     @given(st.integers(8, 90), st.integers(8, 90), st.sampled_from(sizes_of(32, 8)))
-    def test_a_picture_covers_its_size_and_what_stands_over_is_cut_alike(self, width: int, height: int, size: Size) -> None:
+    def test_a_picture_covers_its_size_and_what_stands_over_is_cut_alike(
+        self, width: int, height: int, size: Size
+    ) -> None:
         across = np.linspace(0, 255, width)[None].repeat(height, 0)
         down = np.linspace(0, 255, height)[:, None].repeat(width, 1)
         picture = Image.fromarray(np.stack([across, down, np.full_like(across, 128)], axis=2).round().astype(np.uint8))
@@ -182,7 +209,9 @@ class TestSizes:
     def test_a_picture_that_fits_is_not_resampled(self) -> None:
         pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
         fitted = fit(Image.fromarray(pixels), Size(32, 32))
-        assert torch.equal(((fitted.pixels + 1) * 127.5).round().to(torch.uint8), torch.from_numpy(pixels).permute(2, 0, 1))
+        assert torch.equal(
+            ((fitted.pixels + 1) * 127.5).round().to(torch.uint8), torch.from_numpy(pixels).permute(2, 0, 1)
+        )
 
 
 class Counting:
@@ -230,7 +259,7 @@ class TestCache:
     ) -> None:
         pictures = from_folder(make_pictures(tmp_path / "pictures"), "required")
         self.cache(tmp_path, Counting(), "whole").add(pictures, False)
-        write = run_folder.os.fsync
+        write = whole_files.os.fsync
         for at in range(1, 9):
             left = at
 
@@ -242,7 +271,7 @@ class TestCache:
                 write(handle)
 
             with monkeypatch.context() as patched:
-                patched.setattr(run_folder.os, "fsync", interrupted)
+                patched.setattr(whole_files.os, "fsync", interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     self.cache(tmp_path, Counting(), f"broken {at}").add(pictures, False)
             again = Counting()
@@ -258,8 +287,10 @@ class TestCache:
         def full(_handle: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(run_folder.os, "fsync", full)
-        with pytest.raises(DiversityError, match=r"cannot be written \(No space left on device\); what was saved before"):
+        monkeypatch.setattr(whole_files.os, "fsync", full)
+        with pytest.raises(
+            DiversityError, match=r"cannot be written \(No space left on device\); what was saved before"
+        ):
             self.cache(tmp_path, Counting()).add(pictures, True)
 
     def test_what_has_changed_is_encoded_again(self, tmp_path: Path) -> None:
@@ -294,7 +325,9 @@ class TestCache:
             self.cache(tmp_path, Counting()).add(from_folder(folder, "required"), False)
         assert len(self.cache(tmp_path, Counting()).add(from_folder(folder, "required"), True)) == 4
         (folder / "3.png").unlink()
-        with pytest.raises(DiversityError, match=r"4.png has 3 x 3 pixels, too few for 32 x 32; take it out, lower data"):
+        with pytest.raises(
+            DiversityError, match=r"4.png has 3 x 3 pixels, too few for 32 x 32; take it out, lower data"
+        ):
             self.cache(tmp_path, Counting()).add(from_folder(folder, "required"), False)
 
     def test_data_are_drawn_by_size_with_what_belongs_to_each_picture(self, tmp_path: Path) -> None:
@@ -321,5 +354,7 @@ class TestCache:
         told = data.conditioning(numbers)
         assert set(told["prompt_embeds"][:, 0, 0].tolist()) == {1.0, 3.0}
         assert told["time_ids"].shape == (50, 6)
-        with pytest.raises(DiversityError, match="needs pictures, and its data are prompts alone; give data.pictures"):
+        with pytest.raises(
+            DiversityError, match=r"and its data are prompts alone; give data\.pictures"
+        ):
             data.draw(1, torch.Generator())

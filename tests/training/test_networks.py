@@ -119,7 +119,8 @@ PUBLISHED = {
         {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "attention_resolutions": [4, 2, 1],
          "transformer_depth": 1, "num_heads": 8, "context_dim": 768},
         {"block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768, "use_linear_projection": False,
-         "down_block_types": (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"), "transformer_layers_per_block": (1, 1, 1, 1)},
+         "down_block_types": (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+         "transformer_layers_per_block": (1, 1, 1, 1)},
     ),
     "SD 2.1": (
         {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "attention_resolutions": [4, 2, 1],
@@ -163,7 +164,9 @@ def open_clip(width: int, layers: int, vocabulary: int, projection: int, prefix:
             super().__init__()
             self.ln_1, self.ln_2 = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
             self.attn = torch.nn.MultiheadAttention(width, width // 64, batch_first=True)
-            self.mlp = torch.nn.ModuleDict({"c_fc": torch.nn.Linear(width, 2 * width), "c_proj": torch.nn.Linear(2 * width, width)})
+            self.mlp = torch.nn.ModuleDict(
+                {"c_fc": torch.nn.Linear(width, 2 * width), "c_proj": torch.nn.Linear(2 * width, width)}
+            )
 
         def forward(self, x: Tensor) -> Tensor:
             normed = self.ln_1(x)
@@ -212,14 +215,22 @@ def test_open_clips_encoder_is_converted(projects: bool, base: Path) -> None:
     ("change", "sentence"),
     [
         (lambda t: {k: v for k, v in t.items() if "middle_block" not in k}, "holds a U-Net of a build that cannot be"),
-        (lambda t: t | {f"{UNET_PREFIX}input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)}, "which cannot be distilled"),
+        (
+            lambda t: t | {f"{UNET_PREFIX}input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)},
+            "which cannot be distilled",
+        ),
         (lambda t: {k: v for k, v in t.items() if not k.startswith(UNET_PREFIX)}, "holds no U-Net in a checkpoint's"),
-        (lambda t: {"lora_unet_mid_block_resnets_0_conv1.lora_down.weight": torch.zeros(2, 4)}, "is a LoRA, and a base"),
+        (
+            lambda t: {"lora_unet_mid_block_resnets_0_conv1.lora_down.weight": torch.zeros(2, 4)},
+            "is a LoRA, and a base",
+        ),
         (lambda t: t | {f"{UNET_PREFIX}out.9.weight": torch.zeros(3)}, "holds a U-Net of a build that cannot be"),
     ],
     ids=["no middle", "inpainting", "no U-Net", "LoRA", "unknown tensor"],
 )
-def test_what_cannot_be_distilled_is_refused_in_a_sentence(base: Path, tmp_path: Path, change: Any, sentence: str) -> None:
+def test_what_cannot_be_distilled_is_refused_in_a_sentence(
+    base: Path, tmp_path: Path, change: Any, sentence: str
+) -> None:
     path = tmp_path / "other.safetensors"
     save_file({key: value.contiguous() for key, value in change(load_file(base)).items()}, path)
     path.with_suffix(".yaml").write_text(base.with_suffix(".yaml").read_text())
@@ -245,6 +256,8 @@ def test_a_v_prediction_checkpoint_with_zero_terminal_snr_says_so_itself(base: P
     (tmp_path / "clip").symlink_to(base.parent / "clip")
     checkpoint = open_checkpoint(path, prediction="v", description=description)
     assert checkpoint.prediction == "v"
-    theirs = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True)
+    theirs = DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True
+    )
     assert torch.allclose(checkpoint.schedule.alphas_cumprod.float(), theirs.alphas_cumprod, atol=1e-5)
     assert checkpoint.schedule.alphas_cumprod[-1] == 0

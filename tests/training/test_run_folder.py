@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from extension_core.errors import DiversityError
-from extension_core.training.run_folder import RunFolder, write_whole
+from extension_core.training.run.folder import RunFolder
+from extension_core.training.whole_files import write_whole
 
 
 def save(folder: RunFolder, update: int) -> None:
@@ -36,13 +37,15 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest
     names: list[str] = []
 
     def full(handle: int) -> None:
-        names.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        names.append(Path(f"/proc/self/fd/{handle}").readlink().name)
         if fails_at in names[-1]:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DiversityError, match=rf"{fails_at} cannot be written \(No space left on device\); what was saved"):
+    with pytest.raises(
+        DiversityError, match=rf"{fails_at} cannot be written \(No space left on device\); what was saved"
+    ):
         save(folder, 10)
     monkeypatch.undo()
     shared, _ = folder.load() or ({}, {})

@@ -22,8 +22,8 @@ from extension_core.sampling.schedule import NoiseSchedule, family_levels
 from extension_core.training.__main__ import main
 from extension_core.training.networks.checkpoint import open_checkpoint
 from extension_core.training.networks.unet import as_network
-from extension_core.training.run_folder import RunFolder
-from extension_core.training.session import train
+from extension_core.training.run.folder import RunFolder
+from extension_core.training.run.session import train
 from extension_core.weights.file_facts import facts_of
 from extension_core.weights.kinds_of_file import is_lora_file
 from extension_core.weights.layouts import UNET_PREFIX
@@ -58,7 +58,12 @@ def metadata(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("kind", ["lora", "unet"])
 @pytest.mark.parametrize(
     ("method", "family", "timesteps"),
-    [("lcm", "lcm", (999, 499)), ("pd", "pd", (999, 499)), ("dmd2", "dmd2", (999, 499)), ("dp-dmd", "dmd2", (999, 499))],
+    [
+        ("lcm", "lcm", (999, 499)),
+        ("pd", "pd", (999, 499)),
+        ("dmd2", "dmd2", (999, 499)),
+        ("dp-dmd", "dmd2", (999, 499)),
+    ],
 )
 def test_the_accordion_knows_what_was_trained(
     folder: Path, method: str, family: str, timesteps: tuple[int, ...], kind: str
@@ -96,7 +101,9 @@ def test_the_lora_is_what_peft_has_trained(folder: Path) -> None:
 
     stage = load_checkpoint(folder / "base.safetensors")
     parameters = dict(stage.named_parameters())
-    by_place = {f"lora_unet_{name.removeprefix(UNET_PREFIX).removesuffix('.weight').replace('.', '_')}": name for name in names}
+    by_place = {
+        f"lora_unet_{name.removeprefix(UNET_PREFIX).removesuffix('.weight').replace('.', '_')}": name for name in names
+    }
     with torch.no_grad():
         for key in [key for key in parts if key.endswith(".lora_up.weight")]:
             place = key.removesuffix(".lora_up.weight")

@@ -18,7 +18,7 @@ from extension_core.training.data.buckets import Size, fit, size_for
 from extension_core.training.data.pictures import Picture
 from extension_core.training.denoiser import Conditioning
 from extension_core.training.draws import seeded
-from extension_core.training.run_folder import write_whole
+from extension_core.training.whole_files import write_whole
 
 
 class Encoder(Protocol):

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from extension_core.errors import DiversityError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_CAPTIONS = (".txt", ".caption")
 Captions = Literal["required", "empty"]
 
 
@@ -72,9 +73,9 @@ def from_folder(folder: Path, captions: Captions) -> list[Picture]:
 
 def _in_folder(path: Path, folder: Path, captions: Captions) -> Picture:
     name = path.relative_to(folder).as_posix()
-    beside = path.with_suffix(".txt")
+    beside = next((file for file in map(path.with_suffix, _CAPTIONS) if file.is_file()), path.with_suffix(".txt"))
     try:
-        caption = " ".join(beside.read_text(encoding="utf-8").split())
+        caption = " ".join(beside.read_text(encoding="utf-8-sig").split())
     except FileNotFoundError:
         caption = _without(name, f"no {beside.name} beside it", captions)
     except (OSError, UnicodeDecodeError) as error:
@@ -85,15 +86,15 @@ def _in_folder(path: Path, folder: Path, captions: Captions) -> Picture:
 
 
 def from_shards(pattern: str, captions: Captions) -> Iterator[Picture]:
-    """webdataset's samples of `jpg`, `png` or `webp` with `txt`, or `json` with "caption"; one is held at a time.
+    """Webdataset's samples of `jpg`, `png` or `webp` with `txt`, or `json` with "caption"; one is held at a time.
 
     Raises:
         DiversityError: a shard cannot be read.
     """
-    import webdataset
+    from webdataset import WebDataset  # pyright: ignore[reportAttributeAccessIssue]
 
     try:
-        samples: Iterable[dict[str, Any]] = webdataset.WebDataset(pattern, shardshuffle=False, empty_check=False)  # pyright: ignore[reportAssignmentType, reportUnknownMemberType]
+        samples: Iterable[dict[str, Any]] = WebDataset(pattern, shardshuffle=False, empty_check=False)  # pyright: ignore[reportAssignmentType, reportUnknownMemberType]
         for sample in samples:
             data = next((sample[suffix[1:]] for suffix in SUFFIXES if suffix[1:] in sample), None)
             if data is not None:
@@ -117,10 +118,11 @@ def from_parquet(pattern: str, captions: Captions, picture: str = "image", text:
         DiversityError: it cannot be read, or lacks a column.
     """
     import datasets
+    from datasets.exceptions import DatasetGenerationError
 
     try:
         table: Any = datasets.load_dataset("parquet", data_files=pattern, split="train")  # pyright: ignore[reportUnknownMemberType]
-    except (OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
+    except (OSError, ValueError, DatasetGenerationError) as error:
         raise DiversityError(f"{pattern} cannot be read as parquet; check data.parquet.") from error
     columns: list[str] = table.column_names
     wanted = text if text in columns else "caption"
@@ -149,7 +151,7 @@ def read_prompts(path: Path) -> list[str]:
         DiversityError: it cannot be read, or holds no prompt.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DiversityError(f"{path} cannot be read as UTF-8 text; name a file in data.prompts.") from error
     prompts = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))

@@ -81,7 +81,9 @@ class Checkpoint:
         try:
             if (prefix := _CLIP.get(self.architecture)) is not None:
                 penultimate = self.architecture == "sdxl"
-                models.append((clip_model(tensors, prefix, self.tokenizer, torch.float32), penultimate, not penultimate))
+                models.append(
+                    (clip_model(tensors, prefix, self.tokenizer, torch.float32), penultimate, not penultimate)
+                )
             if (prefix := _OPEN_CLIP.get(self.architecture)) is not None:
                 projects = self.architecture == "sdxl"
                 models.append((open_clip_model(tensors, prefix, projects, torch.float32), True, not projects))
@@ -91,7 +93,9 @@ class Checkpoint:
                 "encoders and autoencoder."
             ) from error
         pads = [pad_of(self.architecture, index) for index in range(len(models))]
-        return TextEncoders([TextEncoder(*model[:1], tokenizer, *model[1:], pad) for model, pad in zip(models, pads, strict=True)])
+        return TextEncoders(
+            [TextEncoder(*model[:1], tokenizer, *model[1:], pad) for model, pad in zip(models, pads, strict=True)]
+        )
 
     def vae(self) -> LatentCodec:
         """A new autoencoder."""
@@ -147,7 +151,9 @@ def _text(path: Path, wanted: bool) -> str | None:
             raise DiversityError(f"{path} is not there; name the checkpoint's yaml in base.description.") from None
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise DiversityError(f"{path} cannot be read as a yaml; mend it or name another in base.description.") from error
+        raise DiversityError(
+            f"{path} cannot be read as a yaml; mend it or name another in base.description."
+        ) from error
 
 
 def _parameters(text: str | None, path: Path) -> dict[str, Any]:
@@ -170,7 +176,9 @@ def _architecture(header: Header, told: Mapping[str, Any]) -> Architecture:
         raise DiversityError(f"'{name}' holds no U-Net in a checkpoint's names; choose a whole checkpoint.")
     check_by_itself(name, unet, header.shapes)
     if first[1] != 4:
-        raise DiversityError(f"'{name}' is {kind_of(first[1])}, which cannot be distilled here; choose a base for txt2img.")
+        raise DiversityError(
+            f"'{name}' is {kind_of(first[1])}, which cannot be distilled here; choose a base for txt2img."
+        )
     found = _LABELS.get(architecture_of(unet))
     if found is None:
         found = _by_parts(shapes) if told else None

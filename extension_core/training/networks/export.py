@@ -13,7 +13,7 @@ from torch import Tensor
 from extension_core.training.networks.checkpoint import Checkpoint
 from extension_core.training.networks.lora import lora_tensors
 from extension_core.training.networks.unet import ldm_names
-from extension_core.training.run_folder import write_whole
+from extension_core.training.whole_files import write_whole
 
 # As kohya's tools name what a LoRA is for.
 _BASES = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}

@@ -32,14 +32,13 @@ def add_lora(unet: UNet2DConditionModel, rank: int, alpha: float, seed: int) -> 
 def lora_tensors(unet: UNet2DConditionModel) -> dict[str, Tensor]:
     """Its LoRA under kohya's names: `lora_unet_<diffusers' layer with _ for .>.lora_down.weight` and so on."""
     tensors: dict[str, Tensor] = {}
-    for name, layer in _layers(unet).items():
+    for name, own in _layers(unet).items():
         place = f"lora_unet_{name.replace('.', '_')}"
-        own: Any = layer
         tensors[f"{place}.lora_down.weight"] = own.lora_A[_ADAPTER].weight.detach()
         tensors[f"{place}.lora_up.weight"] = own.lora_B[_ADAPTER].weight.detach()
         tensors[f"{place}.alpha"] = torch.tensor(float(own.lora_alpha[_ADAPTER]))
     return tensors
 
 
-def _layers(unet: nn.Module) -> dict[str, nn.Module]:
+def _layers(unet: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in unet.named_modules() if isinstance(module, LoraLayer)}

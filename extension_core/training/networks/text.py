@@ -93,8 +93,8 @@ def read_tokenizer(folder: Path | None) -> CLIPTokenizer:
     except (OSError, ValueError, TypeError, json.JSONDecodeError) as error:
         if folder is None:
             raise DiversityError(
-                f"CLIP's tokenizer is neither in the cache nor to be had from the hub ({_HUB_TOKENIZER}); name a folder "
-                "with its vocab.json and merges.txt in base.tokenizer."
+                f"CLIP's tokenizer is neither in the cache nor to be had from the hub ({_HUB_TOKENIZER}); name a "
+                "folder with its vocab.json and merges.txt in base.tokenizer."
             ) from error
         raise DiversityError(
             f"{folder} holds no tokenizer; name a folder with vocab.json and merges.txt in base.tokenizer."

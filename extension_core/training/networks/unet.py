@@ -41,7 +41,7 @@ def unet_config(shapes: Shapes, heads_of: Callable[[int], int]) -> dict[str, Any
         "down_block_types": tuple("CrossAttnDownBlock2D" if has else "DownBlock2D" for has in attention),
         "up_block_types": tuple("CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(attention)),
         # The middle is as deep as the last level says, also where that has no attention of its own.
-        "transformer_layers_per_block": tuple([*(max(1, depth) for depth in depths[:-1]), middle]),
+        "transformer_layers_per_block": (*(max(1, depth) for depth in depths[:-1]), middle),
         "cross_attention_dim": crossed[1],
         "attention_head_dim": tuple(heads_of(width) for width in widths),
         "use_linear_projection": len(projection) == 2,
@@ -79,10 +79,12 @@ def build_unet(
     try:
         config = unet_config({name: tuple(tensor.shape) for name, tensor in tensors.items()}, heads_of)
         with torch.device("meta"):
-            unet: UNet2DConditionModel = UNet2DConditionModel.from_config(config)
+            unet = UNet2DConditionModel(**config)
         wanted = set(unet.state_dict())
         state = {
-            theirs: tensors[ours.removeprefix(UNET_PREFIX)].to(dtype) for theirs, ours in names.items() if theirs in wanted
+            theirs: tensors[ours.removeprefix(UNET_PREFIX)].to(dtype)
+            for theirs, ours in names.items()
+            if theirs in wanted
         }
         if len(state) != len(tensors):
             raise KeyError(f"{len(tensors) - len(state)} tensors are left over")
@@ -109,9 +111,11 @@ def as_network(unet: Callable[..., Any]) -> Network:
     """A U-Net as `Denoiser` asks it: the raw output [B, C, h, w] at z [B, C, h, w] and timesteps [B]."""
 
     def network(z: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
-        added = {"text_embeds": conditioning["pooled"], "time_ids": conditioning["time_ids"]} if (
-            "pooled" in conditioning
-        ) else None
+        added = (
+            {"text_embeds": conditioning["pooled"], "time_ids": conditioning["time_ids"]}
+            if ("pooled" in conditioning)
+            else None
+        )
         return unet(z, timesteps, conditioning["prompt_embeds"], added_cond_kwargs=added, return_dict=False)[0]
 
     return network

@@ -39,6 +39,12 @@ class LatentCodec:
         vae: Any = self.vae
         return vae.decode(latents.to(vae.device, torch.float32) / self.scale).sample
 
+    def to(self, device: torch.device) -> LatentCodec:
+        """The same on a device."""
+        move: Any = self.vae.to
+        move(device)
+        return self
+
     @property
     def shrinks(self) -> int:
         """Pixels of a picture for one of the latent, in each direction."""
@@ -66,7 +72,8 @@ def build_vae(tensors: Mapping[str, Tensor], file_name: str, scale: float) -> La
         vae.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError) as error:
         raise DiversityError(
-            f"'{file_name}' holds no autoencoder that can be used here; choose a whole SD 1.x, SD 2.x or SDXL checkpoint."
+            f"'{file_name}' holds no autoencoder that can be used here; choose a whole checkpoint, with text encoders "
+            "and autoencoder."
         ) from error
     return LatentCodec(vae, scale)
 

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from extension_core.errors import DiversityError
+from extension_core.training.whole_files import write_whole
 
 _KEPT = 2
 _PREFIX = "update-"
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file that is there whole or as it was before.
-
-    Raises:
-        DiversityError: the disk has no room, or the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise DiversityError(
-            f"{path} cannot be written ({error.strerror or error}); what was saved before is whole, make room or "
-            "choose another folder and start again."
-        ) from error
 
 
 class RunFolder:

@@ -17,7 +17,8 @@ from extension_core.training.draws import seeded
 from extension_core.training.methods.method import Method
 from extension_core.training.noise_schedule import NoiseSchedule
 from extension_core.training.rollout import Step, rollout
-from extension_core.training.run_folder import RunFolder, write_whole
+from extension_core.training.run.folder import RunFolder
+from extension_core.training.whole_files import write_whole
 
 
 class Decoder(Protocol):

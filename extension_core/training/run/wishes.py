@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from extension_core.training.run_folder import RunFolder
+from extension_core.training.run.folder import RunFolder
 
 _PAUSE = 0.5  # seconds between two looks while paused
 
@@ -40,7 +40,7 @@ class Wishes:
     @contextmanager
     def heard(self) -> Generator[None, None, None]:
         """Take signals meanwhile; a second one ends the process at once, as without us."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def hear(number: int, _frame: FrameType | None) -> None:
             self.signal = number

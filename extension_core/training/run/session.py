@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,20 +15,21 @@ from diffusers import UNet2DConditionModel
 from tqdm import tqdm
 
 from extension_core.errors import DiversityError, reason
-from extension_core.training.assembly import Workshop
-from extension_core.training.config import Config, read_config
 from extension_core.training.data.cache import Cache
 from extension_core.training.denoiser import Conditioning
-from extension_core.training.describe import metadata_of
-from extension_core.training.engine import Ending, Training
 from extension_core.training.networks.checkpoint import Checkpoint, open_checkpoint
 from extension_core.training.networks.export import save_lora, save_unet
 from extension_core.training.networks.text import TextEncoders
 from extension_core.training.networks.vae import LatentCodec
-from extension_core.training.prepare import PairEncoder, data_of, range_of, sizes_for, square
-from extension_core.training.run_folder import RunFolder, write_whole
-from extension_core.training.samples import Samples
-from extension_core.training.wishes import Wishes
+from extension_core.training.run.assembly import Workshop
+from extension_core.training.run.config import Config, read_config
+from extension_core.training.run.describe import metadata_of
+from extension_core.training.run.engine import Ending, Training
+from extension_core.training.run.folder import RunFolder
+from extension_core.training.run.prepare import PairEncoder, data_of, range_of, sizes_for, square
+from extension_core.training.run.samples import Samples
+from extension_core.training.run.wishes import Wishes
+from extension_core.training.whole_files import write_whole
 
 _MAY_CHANGE = {"out": True, "samples": True, "course": {"updates", "save_every"}}  # of a run that is gone on with
 
@@ -63,9 +65,7 @@ def train(path: Path) -> Ended:
         DiversityError: something is not as it has to be. Whatever was saved before is whole.
     """
     config = read_config(path)
-    accelerator = Accelerator(
-        mixed_precision=config.course.precision, log_with="tensorboard", project_dir=str(config.out)
-    )
+    accelerator = _accelerator(config)
     folder = RunFolder(config.out, accelerator.process_index)
     try:
         return _train(config, accelerator, folder)
@@ -73,6 +73,17 @@ def train(path: Path) -> Ended:
         if accelerator.is_main_process and config.out.is_dir():
             folder.tell(state="failed", sentence=str(error) if isinstance(error, DiversityError) else reason(error))
         raise
+
+
+def _accelerator(config: Config) -> Accelerator:
+    try:
+        return Accelerator(
+            mixed_precision=config.course.precision, log_with="tensorboard", project_dir=str(config.out)
+        )
+    except ValueError as error:
+        raise DiversityError(
+            f'course.precision is "{config.course.precision}", which this machine does not have; take "no".'
+        ) from error
 
 
 def _train(config: Config, accelerator: Accelerator, folder: RunFolder) -> Ended:
@@ -101,9 +112,8 @@ def _opened(config: Config, device: torch.device) -> _Parts:
     # A base of which nothing is trained is held in the precision in which it is asked.
     held = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[config.course.precision]
     base = checkpoint.unet(torch.float32 if config.student.kind == "unet" else held)
-    codec = checkpoint.vae()
-    codec.vae.to(device)
-    return _Parts(checkpoint, base.to(device), checkpoint.text_encoders().to(device), codec)
+    base.to(device=device)
+    return _Parts(checkpoint, base, checkpoint.text_encoders().to(device), checkpoint.vae().to(device))
 
 
 def _workshop(
@@ -118,7 +128,7 @@ def _workshop(
     samples = _samples(config, parts, device, folder) if config.samples.every else None
     parts.text.to(torch.device("cpu"))
     if samples is None:
-        parts.codec.vae.to("cpu")
+        parts.codec.to(torch.device("cpu"))
     return workshop, samples
 
 
@@ -156,9 +166,9 @@ def _keep_configuration(config: Config, folder: RunFolder) -> None:
     write_whole(kept, lambda file: file.write(json.dumps(told, indent=1).encode()))
 
 
-def _bar(unit: str, accelerator: Accelerator, total: int | None = None) -> tqdm[None]:
+def _bar(unit: str, accelerator: Accelerator, total: int | None = None) -> tqdm[Any]:
     return tqdm(total=total, unit=unit, disable=not accelerator.is_main_process, mininterval=1.0)
 
 
-def _at(bar: tqdm[None], made: int) -> None:
+def _at(bar: tqdm[Any], made: int) -> None:
     bar.update(made - bar.n)

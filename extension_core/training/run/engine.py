@@ -14,20 +14,20 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from extension_core.errors import DiversityError
-from extension_core.training.assembly import Assembled, Workshop, assemble, halvings
-from extension_core.training.config import Config
 from extension_core.training.descent import Course, Descent, load_trained_state, trained_state
-from extension_core.training.memory import check_room, too_large
-from extension_core.training.run_folder import RunFolder
-from extension_core.training.samples import Samples
-from extension_core.training.stepping import AcceleratedStepping
-from extension_core.training.wishes import Wishes
+from extension_core.training.run.assembly import Assembled, Workshop, assemble, halvings
+from extension_core.training.run.config import Config
+from extension_core.training.run.folder import RunFolder
+from extension_core.training.run.memory import check_room, too_large
+from extension_core.training.run.samples import Samples
+from extension_core.training.run.stepping import AcceleratedStepping
+from extension_core.training.run.wishes import Wishes
 
 _AVERAGING = 0.95  # LCM's moving average
 
 Ending = Literal["finished", "stopped"]
 Saved = tuple[dict[str, Any], dict[str, Any]]
-"""A state of every process alike, and of this one alone (run_folder.py)."""
+"""A state of every process alike, and of this one alone (folder.py)."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,7 @@ class Training:
         kind: Any = torch.optim.AdamW
         if self.config.course.optimizer == "adamw8bit":
             kind = _eight_bit()
-        made = kind(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999), weight_decay=0.01)
-        return self.accelerator.prepare_optimizer(made)
+        return kind(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999), weight_decay=0.01)
 
     def _update(self, update: int, descent: Descent, made: Assembled) -> None:
         began = time.monotonic()
@@ -209,7 +208,8 @@ class Training:
     def _agreed(self, wish: bool) -> bool:
         if self.accelerator.num_processes == 1:
             return wish
-        return bool(self.accelerator.reduce(torch.tensor(float(wish), device=self.accelerator.device)).item())
+        wishes: Any = self.accelerator.reduce(torch.tensor(float(wish), device=self.accelerator.device))
+        return bool(wishes.item())
 
     def _save(self, update: int, descent: Descent, made: Assembled, beginning: dict[str, Any]) -> None:
         state = descent.state_dict()

@@ -13,7 +13,6 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from extension_core.training.bucketed import BucketedImages, BucketedSource
-from extension_core.training.config import Config, PriorsConfig
 from extension_core.training.denoiser import Conditioning, Denoiser, Denoising, Guided, Network, Thresholding
 from extension_core.training.descent import Source
 from extension_core.training.methods.consistency import Consistency
@@ -27,10 +26,11 @@ from extension_core.training.networks.lora import add_lora
 from extension_core.training.networks.unet import as_network
 from extension_core.training.noise_schedule import evenly_spaced
 from extension_core.training.replay import Bounds
+from extension_core.training.run.config import Config, PriorsConfig
 from extension_core.training.states import Data, Priors, StateSource
 from extension_core.training.threshold import LatentRange, threshold
 
-_CFG = {"pd": 7.5, "lcm": (6.0, 16.0), "dmd2": 8.0, "dp-dmd": 8.0}
+_CFG: dict[str, float | tuple[float, float]] = {"pd": 7.5, "lcm": (6.0, 16.0), "dmd2": 8.0, "dp-dmd": 8.0}
 _SOLVER_STEPS = 50
 
 
@@ -95,9 +95,9 @@ class Workshop:
 
 def sharing(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """Another U-Net over the same parameters: no second copy of them is held."""
-    config: Any = unet.config
+    build: Any = UNet2DConditionModel.from_config
     with torch.device("meta"):
-        other: UNet2DConditionModel = UNet2DConditionModel.from_config(config)
+        other: UNet2DConditionModel = build(unet.config)
     other.load_state_dict(unet.state_dict(), assign=True)
     return other.requires_grad_(False)
 
@@ -163,7 +163,8 @@ def assemble(workshop: Workshop, student: UNet2DConditionModel, teacher: UNet2DC
 def _guided(workshop: Workshop, teacher: UNet2DConditionModel, thresholding: Thresholding | None) -> Guided:
     asked = workshop.config.method
     cfg = _CFG[asked.name] if asked.cfg is None else asked.cfg
-    single = 1.0 if teacher is not workshop.base else cfg if isinstance(cfg, float) else sum(cfg) / 2
+    middle = sum(cfg) / 2 if isinstance(cfg, tuple) else cfg
+    single = middle if teacher is workshop.base else 1.0
     return Guided(workshop.denoiser(teacher), workshop.uncond, single, thresholding)
 
 

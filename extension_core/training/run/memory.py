@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from extension_core.errors import NotEnoughMemory
-from extension_core.training.config import Config
+from extension_core.training.run.config import Config
 
 _GIB = 1024**3
 _ADAM = {"adamw": 8, "adamw8bit": 2}  # bytes that the optimizer keeps for each number that is trained

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from extension_core.training.assembly import Sized
-from extension_core.training.config import Config, DataConfig
 from extension_core.training.data.buckets import Size, sizes_of
 from extension_core.training.data.cache import Cache
 from extension_core.training.data.cached import PromptsOnly, by_size
@@ -20,6 +18,8 @@ from extension_core.training.draws import seeded
 from extension_core.training.networks.checkpoint import Checkpoint
 from extension_core.training.networks.text import TextEncoders
 from extension_core.training.networks.vae import LatentCodec
+from extension_core.training.run.assembly import Sized
+from extension_core.training.run.config import Config, DataConfig
 from extension_core.training.threshold import LatentRange
 
 _MEASURED = 1024  # latents on which the range of a threshold is measured

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from extension_core import __version__
-from extension_core.training.assembly import timesteps_of
-from extension_core.training.config import Config
+from extension_core.training.run.assembly import timesteps_of
+from extension_core.training.run.config import Config
 
 # The family under which the extension samples a method's students (extension_core/sampling/families.py).
 FAMILIES = {"lcm": "lcm", "dmd2": "dmd2", "dp-dmd": "dmd2", "pd": "pd"}
