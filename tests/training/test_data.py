@@ -354,7 +354,5 @@ class TestCache:
         told = data.conditioning(numbers)
         assert set(told["prompt_embeds"][:, 0, 0].tolist()) == {1.0, 3.0}
         assert told["time_ids"].shape == (50, 6)
-        with pytest.raises(
-            DiversityError, match=r"and its data are prompts alone; give data\.pictures"
-        ):
+        with pytest.raises(DiversityError, match=r"and its data are prompts alone; give data\.pictures"):
             data.draw(1, torch.Generator())

@@ -26,6 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.once  # of the standard library alone, and in environments of its own
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither these signals nor scripts of a shell")
 
+TRAINING = ("torch==2.13.0", "diffusers==1.0", "peft==1.0", "accelerate==1.0")
+TRAINER = """
+import os, sys
+print(*sys.argv[1:], os.environ.get("HF_HUB_OFFLINE"))
+sys.exit(6)
+"""
 STACK = ("torch==2.13.0", "gradio==3.41.2", "transformers==4.30.2")
 SERVER = """
 import os, signal, sys
@@ -66,7 +72,7 @@ class Project:
         self.root = folder / "checkout"
         self.envs = folder / "envs"
         wheels = folder / "wheels"
-        for pin in (*STACK, "ddbare==1.0", "ddtool==1.0"):
+        for pin in (*STACK, *TRAINING[1:], "ddbare==1.0", "ddtool==1.0"):
             name, version = pin.split("==")
             make_wheel(wheels, name, version, ("ddabsent",) if name == "ddbare" else ())
         shutil.copytree(ROOT / "tools", self.root / "tools")
@@ -74,21 +80,23 @@ class Project:
         embedded = self.root / "embedded"
         demo = self.root / "embedded" / "demo"
         benches = self.root / "benches"
-        for package, main in ((embedded, SERVER), (demo, CLIENT), (benches, BENCHES)):
+        trainer = self.root / "extension_core" / "training"
+        for package, main in ((embedded, SERVER), (demo, CLIENT), (benches, BENCHES), (trainer, TRAINER)):
             package.mkdir(parents=True)
             (package / "__main__.py").write_text(main)
         (embedded / "start.py").write_text('FLAVOURS: tuple[str, ...] = ("a1111",)\n')
-        for package in (embedded, demo, benches):
+        for package in (embedded, demo, benches, trainer.parent, trainer):
             (package / "__init__.py").touch()
         self.pin(test=["ddtool==1.0"])
         self.environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "DD_ENVS": str(self.envs)}
-        for name in ("DD_TORCH_INDEX", "DD_FLAVOUR"):
+        for name in ("DD_TORCH_INDEX", "DD_FLAVOUR", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
             self.environ.pop(name, None)
 
     def pin(self, **groups: list[str]) -> None:
         pins = {
             "a1111": list(STACK),
             "forge": list(STACK[:2]),
+            "training": list(TRAINING),
             "bare": ["ddbare==1.0"],
             "test": [],
             "host-test": [],
@@ -155,6 +163,19 @@ def test_an_environment_is_built_once_killed_or_not_and_statuses_come_through(pr
     assert project.run("python", "-c", "")[0] == 0
     assert len(project.environments()) == 2
     project.pin(test=["ddtool==1.0"])
+
+
+def test_the_trainer_runs_on_its_own_stack(project: Project) -> None:
+    """Without the hosts' packages, and with the net that a user's data may need."""
+    before = set(project.environments())
+    status, out, _ = project.run("train", "mine.toml", "--help")
+    assert (status, out.splitlines()[-1]) == (6, "mine.toml --help None")
+    (made,) = set(project.environments()) - before
+    assert made.name.startswith("training-")
+    assert not list(made.rglob("ddbare*"))
+    project.environ["HF_HUB_OFFLINE"] = "1"
+    assert project.run("train")[1].splitlines()[-1] == "1"
+    del project.environ["HF_HUB_OFFLINE"]
 
 
 def test_a_package_that_cannot_be_had_is_one_sentence_and_leaves_nothing_whole(project: Project) -> None:
@@ -414,11 +435,13 @@ def _marks(command: list[str]) -> str:
 
 def test_everything_is_linted_before_it_is_tested(stages_of: Callable[..., dict[str, list[str]]]) -> None:
     asked = stages_of()
-    assert list(asked)[:4] == ["ruff", "ruff format", "pyright", "import rules"]
+    assert list(asked)[:5] == ["ruff", "ruff format", "pyright", "pyright of the trainer", "import rules"]
     tests = [command for name, command in asked.items() if "pytest" in command]
     for flavour in ("a1111", "forge"):
         folders = {word for command in tests if command[0] == flavour for word in command if word.startswith("tests/")}
-        assert folders == {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/__init__.py")}
+        everywhere = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/__init__.py")}
+        assert folders == everywhere - {"tests/training"}
+    assert [command[5] for command in tests if command[0] == "training"] == ["tests/training"]
     assert {_marks(command) for command in tests} == {"not slow", "not slow and not a1111 and not once"}
 
 

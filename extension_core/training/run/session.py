@@ -77,9 +77,7 @@ def train(path: Path) -> Ended:
 
 def _accelerator(config: Config) -> Accelerator:
     try:
-        return Accelerator(
-            mixed_precision=config.course.precision, log_with="tensorboard", project_dir=str(config.out)
-        )
+        return Accelerator(mixed_precision=config.course.precision, log_with="tensorboard", project_dir=str(config.out))
     except ValueError as error:
         raise DiversityError(
             f'course.precision is "{config.course.precision}", which this machine does not have; take "no".'

@@ -36,7 +36,8 @@ class Passes:
     """
 
     def __init__(self, p: Any, options: Options, grid: Grid, noise: Noise) -> None:
-        self.p, self.options, self.grid, self.noise = p, options, grid, noise
+        self.p, self.options, self.noise = p, options, noise
+        self.grid: Grid = grid
         self._override = p.sampler_noise_scheduler_override
 
     def of(self, p: Any) -> Passes:
