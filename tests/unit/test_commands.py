@@ -40,7 +40,7 @@ HELD = {
     "run.py test --coverage": "tests/unit/test_run.py::test_coverage_is_asked_for_and_has_no_say",
     "run.py test tests/e2e": "tests/unit/test_run.py::test_a_part_is_tested_on_one_stack",
     "run.py lint": "tests/unit/test_run.py::test_everything_is_linted_before_it_is_tested",
-    "run.py train": "tests/unit/test_run.py::test_the_trainer_runs_on_its_own_stack",
+    "run.py train CONFIG.toml": "tests/unit/test_run.py::test_the_trainer_runs_on_its_own_stack",
     "run.py train mine.toml": "tests/training/test_session.py::test_the_accordion_knows_what_was_trained",
     "run.py bench": f"{BENCHES}::test_quick_benchmark",
     "run.py bench --quick": f"{BENCHES}::test_quick_benchmark",
