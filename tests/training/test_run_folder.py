@@ -16,7 +16,8 @@ from extension_core.training.whole_files import write_whole
 
 
 def save(folder: RunFolder, update: int) -> None:
-    folder.save(update, {"weights": torch.full((3,), update)}, {"states": torch.arange(update)})
+    folder.save_own(update, {"states": torch.arange(update)})
+    folder.save_shared(update, {"weights": torch.full((3,), update)})
 
 
 def test_the_newest_whole_state_is_loaded_and_two_are_kept(tmp_path: Path) -> None:
@@ -66,7 +67,9 @@ def test_what_a_killed_process_left_half_written_is_not_loaded(tmp_path: Path) -
 
 def test_every_process_has_its_own_states(tmp_path: Path) -> None:
     for rank in (1, 0):
-        RunFolder(tmp_path, rank).save(3, {}, {"states": torch.tensor([rank])})
+        RunFolder(tmp_path, rank).save_own(3, {"states": torch.tensor([rank])})
+    assert RunFolder(tmp_path, 0).load() is None, "nothing is whole yet"
+    RunFolder(tmp_path, 0).save_shared(3, {})
     assert [(RunFolder(tmp_path, rank).load() or ({}, {}))[1]["states"].item() for rank in (0, 1)] == [0, 1]
     with pytest.raises(DiversityError, match="was saved by 2 processes, and this is process 3; resume with as many"):
         RunFolder(tmp_path, 2).load()

@@ -158,6 +158,52 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert all(torch.equal(files[0][key], files[1][key]) for key in files[0])
 
 
+def test_a_run_that_died_between_two_halvings_goes_on_as_if_it_had_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved then is the last state of the first halving, and the second one's teacher is its student."""
+    whole, broken = (write_config(folder, name, "pd", "lora", 2, 6, 3) for name in ("whole-halvings", "dead-halvings"))
+    train(whole)
+    log = RunFolder.log
+
+    def dies(run: RunFolder, update: int, told: dict[str, float]) -> None:
+        if update == 3:
+            raise KeyboardInterrupt
+        log(run, update, told)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "log", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken)
+    state = RunFolder(folder / "dead-halvings").load()
+    assert state is not None
+    assert (state[0]["update"], state[0]["stage"]) == (3, 0)
+    assert train(broken).ending == "finished"
+    assert losses(folder, "dead-halvings") == losses(folder, "whole-halvings")
+    files = [load_file(folder / name / f"{name}.safetensors") for name in ("whole-halvings", "dead-halvings")]
+    assert all(torch.equal(files[0][key], files[1][key]) for key in files[0])
+    with pytest.raises(DiversityError, match=r"another configuration \(course differ\)"):
+        train(write_config(folder, "dead-halvings", "pd", "lora", 2, 8, 3))
+
+
+def test_prompts_alone_are_enough_for_matching(folder: Path) -> None:
+    (folder / "prompts.txt").write_text("a red cat\na blue dog\n")
+    config = write_config(folder, "prompts", "dmd2")
+    text = config.read_text().replace('pictures = "pictures"', 'prompts = "prompts.txt"')
+    config.write_text(text.replace("first_halving = 4", "adversary = false"))
+    assert train(config).ending == "finished"
+    assert len(losses(folder, "prompts")) == 4
+
+
+def test_a_precision_that_the_machine_has_not_is_told(folder: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("it has it")
+    with pytest.raises(
+        DiversityError, match=r'course\.precision is "fp16", which this machine does not have; take "no"'
+    ):
+        train(write_config(folder, "half", more='precision = "fp16"'))
+
+
 def stops_after(patched: pytest.MonkeyPatch, updates: int) -> None:
     """Somebody puts a file called stop into the run's folder once so many updates are made."""
     log = RunFolder.log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,8 +62,8 @@ class Workshop:
 
     def new_student(self, seed: int) -> UNet2DConditionModel:
         """A U-Net that starts as the base, with what is trained of it: everything, or a LoRA."""
-        student = sharing(self.base)
         if self.config.student.kind == "lora":
+            student = sharing(self.base)
             add_lora(student, self.config.student.rank, self.config.student.alpha, seed)
         else:
             student = copy.deepcopy(self.base).requires_grad_(True)
@@ -82,9 +82,9 @@ class Workshop:
 
         return network
 
-    def denoiser(self, unet: UNet2DConditionModel, thresholding: Thresholding | None = None) -> Denoiser:
-        """A U-Net of the checkpoint's kind."""
-        return Denoiser(self.network(unet), self.checkpoint.schedule, self.checkpoint.prediction, thresholding)
+    def denoiser(self, unet: UNet2DConditionModel) -> Denoiser:
+        """A U-Net of the checkpoint's kind, without a threshold."""
+        return Denoiser(self.network(unet), self.checkpoint.schedule, self.checkpoint.prediction)
 
     @property
     def thresholding(self) -> Thresholding | None:
@@ -147,7 +147,7 @@ def assemble(workshop: Workshop, student: UNet2DConditionModel, teacher: UNet2DC
     config, thresholding = workshop.config, workshop.thresholding
     guided = _guided(workshop, teacher, thresholding)
     own = workshop.denoiser(student)
-    sampled = workshop.denoiser(student, thresholding if config.threshold.student else None)
+    sampled = replace(own, threshold=thresholding) if config.threshold.student else own
     averaged = None
     if config.method.name == "pd":
         method: Method = Progressive(guided, own, student, workshop.checkpoint.schedule, steps, sampled_by=sampled)

@@ -100,6 +100,9 @@ class Training:
         for stage in stages_of(self.config):
             if begun >= stage.end and stage.end < self.config.course.updates:
                 continue
+            if saved is not None and saved[0]["stage"] != stage.first:  # it was saved at the end of the one before
+                load_trained_state(student, saved[0]["networks"]["student"])
+                saved = None
             if stage.first > 0:
                 teacher = self._teacher_of(student, saved)
             if not self._run_stage(stage, student, teacher, begun, saved):
@@ -123,18 +126,17 @@ class Training:
     ) -> bool:
         made = assemble(self.workshop, student, teacher, stage.steps)
         descent = self._descent(stage, made)
-        at_its_beginning = (
-            {name: value.clone() for name, value in trained_state(student).items()} if stage.first else {}
-        )
+        beginning = {name: value.clone() for name, value in trained_state(student).items()} if stage.first else {}
+        kept = {"stage": stage.first, "teacher": beginning}
         if saved is not None:
             self._restore(descent, made, saved)
         check_room(self.config, list(made.method.trained.values()), self.accelerator.device)
         for update in range(max(begun, stage.first), stage.end):
-            if self._to_stop(update, descent, made, at_its_beginning):
+            if self._to_stop(update, descent, made, kept):
                 return False
             self._update(update, descent, made)
             if (update + 1) % self.config.course.save_every == 0 or update + 1 == stage.end:
-                self._save(update + 1, descent, made, at_its_beginning)
+                self._save(update + 1, descent, made, kept)
         return True
 
     def _descent(self, stage: Stage, made: Assembled) -> Descent:
@@ -193,16 +195,16 @@ class Training:
         )
         self._progress(update)
 
-    def _to_stop(self, update: int, descent: Descent, made: Assembled, beginning: dict[str, Any]) -> bool:
+    def _to_stop(self, update: int, descent: Descent, made: Assembled, kept: dict[str, Any]) -> bool:
         """Whether to end here, the same in every process; everything is saved where somebody wants to or to wait."""
         wishes = self._wishes
         stop, pause = self._agreed(wishes.to_stop), self._agreed(wishes.to_pause)
         if pause and not stop:
-            self._save(update, descent, made, beginning)
+            self._save(update, descent, made, kept)
             wishes.wait_while_paused(lambda: self._folder.tell(state="paused", update=update))
             stop = self._agreed(wishes.to_stop)
         if stop:
-            self._save(update, descent, made, beginning)
+            self._save(update, descent, made, kept)
         return stop
 
     def _agreed(self, wish: bool) -> bool:
@@ -211,19 +213,26 @@ class Training:
         wishes: Any = self.accelerator.reduce(torch.tensor(float(wish), device=self.accelerator.device))
         return bool(wishes.item())
 
-    def _save(self, update: int, descent: Descent, made: Assembled, beginning: dict[str, Any]) -> None:
+    def _save(self, update: int, descent: Descent, made: Assembled, kept: dict[str, Any]) -> None:
+        """What every process has alike is written last: with it the state is whole.
+
+        Args:
+            kept: of the stage: its first update, and its teacher where that is a student.
+        """
         state = descent.state_dict()
+        self._folder.save_own(update, {"states": state["states"]})
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
         shared = {
+            **kept,
             "networks": state["networks"],
             "optimizers": state["optimizers"],
-            "teacher": beginning,
             "averaged": {} if made.averaged is None else made.averaged.state_dict(),
             "scaler": {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
-        self._folder.save(update, shared, {"states": state["states"]})
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            self._export(made.student, update)
+        self._folder.save_shared(update, shared)
+        self._export(made.student, update)
 
     def _restore(self, descent: Descent, made: Assembled, saved: Saved) -> None:
         shared, own = saved

@@ -27,14 +27,20 @@ class RunFolder:
         self.path, self.rank = path, rank
         self.states = path / "states"
 
-    def save(self, update: int, shared: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        """Keep the state after so many updates: what every process has alike, and what is this one's own."""
-        folder = self.states / f"{_PREFIX}{update:07d}"
-        write_whole(folder / f"process-{self.rank}.pt", lambda file: torch.save(dict(own), file))
-        if self.rank == 0:  # the last file: with it the state is whole
-            write_whole(folder / "shared.pt", lambda file: torch.save({**shared, "update": update}, file))
-            for old in self._saved()[:-_KEPT]:
-                _remove(old)
+    def save_own(self, update: int, own: Mapping[str, Any]) -> None:
+        """Keep what is this process's alone after so many updates."""
+        path = self._state(update) / f"process-{self.rank}.pt"
+        write_whole(path, lambda file: torch.save(dict(own), file))
+
+    def save_shared(self, update: int, shared: Mapping[str, Any]) -> None:
+        """Keep what every process has alike, once all have kept their own: with this file the state is whole."""
+        path = self._state(update) / "shared.pt"
+        write_whole(path, lambda file: torch.save({**shared, "update": update}, file))
+        for old in self._saved()[:-_KEPT]:
+            _remove(old)
+
+    def _state(self, update: int) -> Path:
+        return self.states / f"{_PREFIX}{update:07d}"
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The newest state that is whole, shared and own, or none.

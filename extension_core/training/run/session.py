@@ -31,7 +31,9 @@ from extension_core.training.run.samples import Samples
 from extension_core.training.run.wishes import Wishes
 from extension_core.training.whole_files import write_whole
 
-_MAY_CHANGE = {"out": True, "samples": True, "course": {"updates", "save_every"}}  # of a run that is gone on with
+# Of a run that is gone on with. The length of progressive distillation says where each of its halvings begins.
+_MAY_CHANGE = {"out": True, "samples": True, "course": {"updates", "save_every"}}
+_MAY_CHANGE_IN_HALVINGS = {"out": True, "samples": True, "course": {"save_every"}}
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def _exporter(config: Config, checkpoint: Checkpoint, file: Path) -> Callable[[U
 
 def _keep_configuration(config: Config, folder: RunFolder) -> None:
     """Beside the run; one that has begun goes on with the same, but for its length and its samples."""
-    told = json.loads(config.model_dump_json(exclude=_MAY_CHANGE))
+    may_change = _MAY_CHANGE_IN_HALVINGS if config.method.name == "pd" else _MAY_CHANGE
+    told = json.loads(config.model_dump_json(exclude=may_change))
     kept = folder.path / "config.json"
     if kept.is_file() and folder.load() is not None:
         before = json.loads(kept.read_text(encoding="utf-8"))
