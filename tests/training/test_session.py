@@ -198,9 +198,7 @@ def test_prompts_alone_are_enough_for_matching(folder: Path) -> None:
 def test_a_precision_that_the_machine_has_not_is_told(folder: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("it has it")
-    with pytest.raises(
-        DiversityError, match=r'course\.precision is "fp16", which this machine does not have; take "no"'
-    ):
+    with pytest.raises(DiversityError, match=r'precision is "fp16", which this machine does not have; take "no"'):
         train(write_config(folder, "half", more='precision = "fp16"'))
 
 
