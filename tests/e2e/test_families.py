@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.e2e.client import Pair, Reply, WebUI
 from tests.e2e.test_forms import file_of, placed
@@ -84,3 +85,31 @@ def test_dmd2_at_both_grids_and_back_from_the_infotext(webui: WebUI, pair: Pair)
     assert "DD schedule" not in paper.infotext
     for image in (paper, trained):
         assert image.same_as(pasted(webui, pair, parameters(image)).must_work())
+
+
+@contextmanager
+def student(webui: WebUI, pair: Pair, family: str, timesteps: str) -> Iterator[str]:
+    """The distilled model as the trainer writes one, under a name that says something else."""
+    file = file_of(webui, pair.distilled)
+    told = {"diversity_distillation.family": family, "diversity_distillation.timesteps": timesteps}
+    with placed(webui, file.with_name("dd_lightning_8step.safetensors")) as path:
+        save_file(load_file(file), path, told)
+        webui.call("/sdapi/v1/refresh-checkpoints", {})
+        yield path.stem
+
+
+def test_a_student_of_ours_is_sampled_at_its_own_timesteps(webui: WebUI, pair: Pair) -> None:
+    with student(webui, pair, "dmd2", "999,749,499,249") as stem:
+        own = webui.generate(pair.base, {"distilled_model": stem}, **USERS).must_work()
+    asked = {"distilled_model": pair.distilled, "family": "dmd2", "schedule": "trained"}
+    assert "Steps: 4, Sampler: LCM" in own.infotext
+    assert "base 999 -> 749, distilled 749 -> 499 -> 249 -> 0" in own.infotext
+    assert own.same_as(webui.generate(pair.base, asked, steps=4, sampler_name="LCM").must_work())
+    for family, timesteps, planned in (
+        ("lcm", "999,700,333", "base 999 -> 700, distilled 700 -> 333 -> 0"),
+        ("pd", "999,899,499,99,9", "base 999 -> 899, distilled 899 -> 499 -> 99 -> 9 -> 0"),
+    ):
+        with student(webui, pair, family, timesteps) as stem:
+            image = webui.generate(pair.base, {"distilled_model": stem}, **USERS).must_work()
+            assert planned in image.infotext
+            assert image.same_as(pasted(webui, pair, parameters(image)).must_work())
