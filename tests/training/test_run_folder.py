@@ -98,4 +98,6 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, interrupted)
     assert path.read_bytes() == b"first"
+    (tmp_path / "users_own").touch()
+    assert path.stat().st_mode == (tmp_path / "users_own").stat().st_mode
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]

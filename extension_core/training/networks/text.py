@@ -138,19 +138,21 @@ def open_clip_model(tensors: Mapping[str, Tensor], prefix: str, projects: bool, 
 
 
 def _config(state: Mapping[str, Tensor], folder: Path | None, activation: str) -> CLIPTextConfig:
-    if folder is not None and (folder / "config.json").is_file():
-        read: Any = CLIPTextConfig
-        return read.from_pretrained(str(folder))
+    """By the shapes, and what they do not tell by a config.json, if there is one."""
     vocabulary, width = state["text_model.embeddings.token_embedding.weight"].shape
+    told: dict[str, Any] = {}
+    if folder is not None and (folder / "config.json").is_file():
+        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     layers = {int(name.split(".")[3]) for name in state if name.startswith("text_model.encoder.layers.")}
     return CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=state["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
         num_hidden_layers=len(layers),
-        num_attention_heads=width // _HEAD,
+        num_attention_heads=told.get("num_attention_heads", width // _HEAD),
         max_position_embeddings=state["text_model.embeddings.position_embedding.weight"].shape[0],
-        hidden_act=activation,
+        hidden_act=told.get("hidden_act", activation),
+        layer_norm_eps=told.get("layer_norm_eps", 1e-5),
     )
 
 
