@@ -64,6 +64,29 @@ def test_a_plan_in_words_with_what_it_replaces(host: Host) -> None:
     assert not state["refused"]
 
 
+def test_a_file_that_goes_while_the_plan_is_written_is_a_sentence(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is open follows its settings; the user may tidy the folder at any moment."""
+    from extension_core.hosts.common.page import updates
+
+    load_model(host)
+    settle, gone = updates.settle, []
+
+    def settled(*asked: Any) -> Any:
+        found = settle(*asked)
+        gone.append(found.path.rename(found.path.with_suffix(".away")))
+        return found
+
+    monkeypatch.setattr(updates, "settle", settled)
+    try:
+        _, plan, state = shown(the_host(), family="dmd2")
+    finally:
+        for path in gone:
+            path.rename(path.with_suffix(".safetensors"))
+    assert gone
+    assert state["refused"]
+    assert "'second.safetensors' is missing: no such file; choose another one." in plan
+
+
 def test_before_the_checkpoint_is_loaded_who_makes_which_step_is_told(host: Host) -> None:
     load_model(host)
     _, plan, state = shown(Empty(the_host()), family="dmd2")

@@ -102,14 +102,23 @@ def _of_options(host: Host, state: PageState, options: Options, request: SimpleN
     said = roles_of(options.loaded_is).turned
     groups = {group.name: changed(group, options) for group in GROUPS}
     state = replace(state, groups=groups, idle=idle(options, Known()), loaded_is=options.loaded_is)
-    requested = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
     try:
-        found = settle(host, request, options)
+        return _planned(host, state, options, request)
     except NotLoaded as later:
         state = replace(state, unsure=_unsure(options, pasted.detected(options.distilled_model), said))
         return said, state.around(panel.later_html(str(later)) if options.enabled else panel.off_html())
     except DiversityError as error:
         return said, _refused(state, str(error)) if options.enabled else state.around(panel.off_html())
+
+
+def _planned(host: Host, state: PageState, options: Options, request: SimpleNamespace) -> tuple[bool, str]:
+    """The same of a request that can be settled.
+
+    Raises:
+        DiversityError: it cannot, or a file went away meanwhile.
+    """
+    requested = _settings(request, (request.cfg_scale,) if getattr(request, "cfg_scale", None) else ())
+    found = settle(host, request, options)
     runs = _settings(found.request, words.cfg_of(found.session))
     state = replace(_of_plan(state, options, found, runs), trial=_trial(request, requested, runs))
     shown = _plan(options, found, requested, runs, host.is_loaded()) if options.enabled else panel.off_html()
