@@ -182,7 +182,7 @@ def lint(args: argparse.Namespace, rest: list[str]) -> int:
 
 def test(args: argparse.Namespace, rest: list[str]) -> int:
     """Lint, then pytest on each stack; --flavour, --slow, --coverage, or arguments for pytest, ask for tests alone."""
-    wanted = [args.flavour] if args.flavour else ["forge", "a1111"] if rest else ["training", "forge", "a1111"]
+    wanted = [args.flavour] if args.flavour else ["forge", "a1111"] if rest or args.slow else ["training", "forge", "a1111"]
     pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
     chromium = "" if wanted == ["training"] else find_chromium(pythons[wanted[-1]])
     stages: Stages = {}
@@ -238,7 +238,7 @@ def suite_stage(
     command = [str(python), "-m", "pytest", "-q", "--durations=10", *asked]
     if flavour in FLAVOURS and flavour not in flavours_built():  # what needs no such host still runs on its stack
         command += [*(f"--ignore={folder}" for folder in HOST_TESTS)]
-    if wanted := " and ".join(filter(None, (marked, "" if flavour == "a1111" else "not a1111 and not once"))):
+    if wanted := " and ".join(filter(None, (marked, "not a1111 and not once" if flavour == "forge" else ""))):
         command += ["-m", wanted]
     # One thread each: image bytes depend on the number, and two suites share two cores.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")

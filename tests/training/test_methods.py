@@ -26,8 +26,6 @@ from extension_core.training.replay import Rows
 from tests.training.numbers import drawn, seeded_draws
 from tests.training.test_schedule import SD
 
-pytestmark = pytest.mark.once
-
 SCHEDULE = NoiseSchedule.stable_diffusion()
 
 

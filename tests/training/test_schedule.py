@@ -14,8 +14,6 @@ from extension_core.training.noise_schedule import CLEAN, NoiseSchedule, Predict
 from extension_core.training.rollout import ddim_steps, rollout
 from tests.training.numbers import drawn
 
-pytestmark = pytest.mark.once
-
 SD = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 OURS = NoiseSchedule.stable_diffusion()
 DIFFUSERS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}

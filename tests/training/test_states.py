@@ -24,8 +24,6 @@ from extension_core.training.rollout import rollout, sample
 from extension_core.training.states import Grid, Priors, StateSource
 from tests.training.numbers import seeded_draws
 
-pytestmark = pytest.mark.once
-
 SCHEDULE = NoiseSchedule.stable_diffusion()
 MIXTURE = Mixture.unequal_grid()
 STEPS = [999, 749, 499, 249]

@@ -17,8 +17,6 @@ from extension_core.training.denoiser import Denoiser
 from extension_core.training.noise_schedule import NoiseSchedule
 from extension_core.training.threshold import DynamicThreshold, LatentRange, StaticThreshold, reflect, threshold
 
-pytestmark = pytest.mark.once
-
 ZERO, ONE = torch.zeros(()), torch.ones(())
 
 

@@ -441,7 +441,9 @@ def test_everything_is_linted_before_it_is_tested(stages_of: Callable[..., dict[
         folders = {word for command in tests if command[0] == flavour for word in command if word.startswith("tests/")}
         everywhere = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/__init__.py")}
         assert folders == everywhere - {"tests/training"}
-    assert [command[5] for command in tests if command[0] == "training"] == ["tests/training"]
+    assert [(command[5], _marks(command)) for command in tests if command[0] == "training"] == [
+        ("tests/training", "not slow")
+    ]
     assert {_marks(command) for command in tests} == {"not slow", "not slow and not a1111 and not once"}
 
 
