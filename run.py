@@ -182,7 +182,8 @@ def lint(args: argparse.Namespace, rest: list[str]) -> int:
 
 def test(args: argparse.Namespace, rest: list[str]) -> int:
     """Lint, then pytest on each stack; --flavour, --slow, --coverage, or arguments for pytest, ask for tests alone."""
-    wanted = [args.flavour] if args.flavour else ["forge", "a1111"] if rest or args.slow else ["training", "forge", "a1111"]
+    everything = ["forge", "a1111"] if rest or args.slow else ["training", "forge", "a1111"]
+    wanted = [args.flavour] if args.flavour else everything
     pythons = {flavour: environment(flavour, tools=True) for flavour in wanted}
     chromium = "" if wanted == ["training"] else find_chromium(pythons[wanted[-1]])
     stages: Stages = {}
